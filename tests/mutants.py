@@ -418,7 +418,7 @@ MUTANTS = r"""
 -            node.value = _unusable("alias")
 +            node.value = node.text
 ? tests/unit/report/test_notification.py
-= a message without details names people: report/notify.py
+= a message without details names people: report/receivers/__init__.py
 -            message = run if entry.details else run.without_people()
 +            message = run
 ? tests/commands/test_intent_first.py
@@ -1045,7 +1045,7 @@ MUTANTS = r"""
 -deletable_from=rfc3339(held.due_at(wait)),
 +deletable_from=held.line.deletable_from,
 ? tests/commands/test_told_announcements.py
-= what waits is no change: report/notify.py
+= what waits is no change: report/receivers/__init__.py
 -return would_delete or has_planned or bool(run.waiting)
 +return would_delete or has_planned
 = everything that waits is new: report/announcements.py

@@ -37,9 +37,9 @@ from invite_sweeper.report.announcements import (
     WaitingInvitation,
     find_waiting,
 )
-from invite_sweeper.report.notify import Notified, notify
+from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.receivers import RunMessage
+from invite_sweeper.report.receivers import Notified, notify
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, story_of

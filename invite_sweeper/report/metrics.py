@@ -26,7 +26,7 @@ from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.notify import Notified
+from invite_sweeper.report.receivers import Notified
 from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"

@@ -63,7 +63,7 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
     assert "are over max_deletions_per_project: 1." in other
     assert advice.startswith("What to do: Read the plan, then raise the limit")
     assert "set max_deletions: 3, max_deletions_per_project: 3, or" in advice
-    assert done.summary["run_id"] in text
+    assert "\nRun: 1, 20" in text
     assert last == f"Last hash: {done.summary['audit_last_hash']}"
     assert "@example.com" not in text
     assert refused(cli) == {(ORG_ID, each) for each in reasons}

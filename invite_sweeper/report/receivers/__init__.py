@@ -1,12 +1,21 @@
-"""Receivers of notifications: a class for each kind, with one interface."""
+"""Receivers of notifications: a class for each kind, and who is notified of a run.
 
-from collections.abc import Mapping
-from typing import Final
+Errors never change the exit code of a run: they are returned as messages, which name the receiver
+and its host, and never repeat an address or a key.
+"""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from aiohttp import ClientSession
+
+from invite_sweeper.endings import Status, WarningLevel, status_of
+from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
+from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.receivers.base import (
     Receiver,
-    RunMessage,
     receiver_variables,
     register_receivers,
 )
@@ -14,6 +23,7 @@ from invite_sweeper.report.receivers.ping import Ping
 from invite_sweeper.report.receivers.slack import Slack
 from invite_sweeper.report.receivers.teams import Teams
 from invite_sweeper.report.receivers.webhook import Webhook
+from invite_sweeper.report.sending import LIMIT_S, NotSent, open_session, request
 
 KINDS: Final[Mapping[str, type[Receiver]]] = {
     "slack": Slack,
@@ -29,10 +39,80 @@ def receiver_of(settings: Notification, environment: Mapping[str, str]) -> Recei
     return KINDS[settings.kind](settings, environment)
 
 
+class Notified(NamedTuple):
+    """What became of the notification of one receiver.
+
+    Attributes:
+        settings: Of the receiver.
+        error: Why a message that was due was not sent, as sentences; empty if it was.
+    """
+
+    settings: Notification
+    error: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a message was due and not sent."""
+        return self.error != ""
+
+
+async def notify(
+    settings: Sequence[Notification],
+    environment: Mapping[str, str],
+    run: RunMessage,
+    *,
+    limit_s: float = LIMIT_S,
+) -> tuple[Notified, ...]:
+    """Send the message about a run to each receiver for which it is due."""
+    async with open_session(limit_s) as session:
+        sending = []
+        for entry in settings:
+            receiver = receiver_of(entry, environment)
+            message = run if entry.details else run.without_people()
+            sending.append(_notify_one(session, receiver, message))
+        return tuple(await asyncio.gather(*sending))
+
+
+async def _notify_one(session: ClientSession, receiver: Receiver, run: RunMessage) -> Notified:
+    """Send the message about a run to one receiver, if it is due."""
+    if not is_due(receiver, run):
+        return Notified(receiver.settings)
+    try:
+        await request(session, "POST", receiver.run_message(run), receiver.settings.url_env)
+    except NotSent as error:
+        text = f"Notification to {receiver.name} was not sent: {error.sentences}"
+        return Notified(receiver.settings, error=text)
+    return Notified(receiver.settings)
+
+
+def is_due(receiver: Receiver, run: RunMessage) -> bool:
+    """Return whether the `when` of a receiver covers a run.
+
+    `changes` covers runs that deleted something or after which something announced waits, dry
+    runs that found something stale, and failures. `failures` covers runs that did not complete,
+    and urgent warnings.
+    """
+    end = run.record.end
+    when = receiver.settings.when
+    if receiver.is_monitor or when == "always" or end is None:
+        return True
+    has_failed = status_of(end.exit_code) is not Status.DONE
+    is_urgent = any(warning.level == WarningLevel.URGENT for warning in end.warnings)
+    if has_failed or is_urgent:
+        return True
+    if when != "changes":
+        return False
+    would_delete = run.record.mode == "dry-run" and end.stale > 0
+    has_planned = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
+    return would_delete or has_planned or bool(run.waiting)
+
+
 __all__ = [
     "KINDS",
+    "Notified",
     "Receiver",
-    "RunMessage",
+    "is_due",
+    "notify",
     "receiver_of",
     "receiver_variables",
     "register_receivers",

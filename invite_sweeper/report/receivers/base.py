@@ -3,63 +3,19 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from invite_sweeper.atlas.network import is_loopback
-from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import Status, status_of
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.announcements import WaitingInvitation
-from invite_sweeper.report.document import Document
-from invite_sweeper.report.readback import RecordedRun
+from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.sending import Message, NotSent
 
 KEY_PREFIX: Final = "whsec_"
 """Of a signing key in Base64, as Standard Webhooks writes it."""
-
-
-class RunMessage(NamedTuple):
-    """What a message to receivers has about the end of a run.
-
-    Attributes:
-        nameless: The story for receivers without `details`, which names no person.
-        waiting: What is announced and waits; None if it is not known.
-        list_run: The command that lists the run.
-        list_pending: The command that lists what waits, with all that is pending.
-    """
-
-    run: RecordedRun
-    story: Document
-    nameless: Document
-    finished_at: datetime
-    waiting: tuple[WaitingInvitation, ...] | None
-    list_run: str
-    list_pending: str
-
-    @property
-    def record(self) -> RunRecord:
-        """The run without its invitations."""
-        return self.run.record
-
-    @property
-    def has_succeeded(self) -> bool:
-        """Whether the run did everything."""
-        return status_of(self.record.exit_code) is Status.DONE
-
-    @property
-    def headline(self) -> str:
-        """How the run ended, in a line."""
-        return f"{self.story.headline.label}: {self.story.headline.text}"
-
-    def without_people(self) -> "RunMessage":
-        """Return it with numbers, and the commands that list the names in place of them."""
-        run = replace(self.run, record=self.record.without_people())
-        return self._replace(run=run, story=self.nameless)
 
 
 class Receiver(ABC):

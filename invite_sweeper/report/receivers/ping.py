@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.receivers.base import Receiver, RunMessage
-from invite_sweeper.report.receivers.chat import chat_lines
+from invite_sweeper.report.message import RunMessage, chat_lines
+from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.sending import Message
 
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from typing_extensions import override
 
-from invite_sweeper.report.receivers.base import Receiver, RunMessage
-from invite_sweeper.report.receivers.chat import ChatLine, chat_lines, first_lines
+from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
+from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.sending import Message
 
 _OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}

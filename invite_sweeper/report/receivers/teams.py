@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.json_text import to_json
-from invite_sweeper.report.receivers.base import Receiver, RunMessage
-from invite_sweeper.report.receivers.chat import ChatLine, chat_lines, first_lines
+from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
+from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.sending import Message
 
 _MAX_BYTES: Final = 20_000

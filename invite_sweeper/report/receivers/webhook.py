@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat, status_of
-from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver, RunMessage
-from invite_sweeper.report.receivers.chat import MAX_USERS
+from invite_sweeper.report.message import MAX_USERS, RunMessage
+from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.report.sending import Message, NotSent
 

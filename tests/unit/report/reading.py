@@ -11,9 +11,9 @@ from rich.console import Console
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.report.announcements import WaitingInvitation
+from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.period import Page, read_page
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
 from invite_sweeper.report.story import advisor_of, story_of

@@ -21,9 +21,8 @@ from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
 from invite_sweeper.report.announcements import WaitingInvitation
-from invite_sweeper.report.notify import is_due, notify
-from invite_sweeper.report.receivers import KINDS, receiver_of
-from invite_sweeper.report.receivers.chat import MAX_USERS, chat_lines
+from invite_sweeper.report.message import MAX_USERS, chat_lines
+from invite_sweeper.report.receivers import KINDS, is_due, notify, receiver_of
 from invite_sweeper.text import PROGRAM_NAME
 
 FINISHED_AT = NOW + timedelta(minutes=1)
@@ -54,7 +53,6 @@ def end(directory):
         record = await asyncio.to_thread(recorded, scene, directory)
         run = run_message(record, waiting)
         found = await notify(receivers, environment, run, **more)
-        assert all(each.was_sent != each.has_failed for each in found)
         return tuple(each.error for each in found if each.has_failed)
 
     return send

@@ -34,10 +34,9 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
-from invite_sweeper.report.notify import is_due
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.receivers import receiver_of
+from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import attention_lines, result_json, result_of
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document

@@ -1,18 +1,61 @@
-"""The message for a chat, a line at a time: what happened, what to do, numbers, people, evidence.
+"""The message about a run: what happened, what to do, numbers, people, what waits, evidence.
 
-Slack, Teams and ping monitors show these lines, each in its own markup.
+Slack, Teams and ping monitors show its lines, each in its own markup; a webhook has the result.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final, NamedTuple
 
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.endings import Status, status_of
 from invite_sweeper.report.announcements import WaitingInvitation, count_unread
-from invite_sweeper.report.document import describe_instant, display_text
-from invite_sweeper.report.receivers.base import RunMessage
+from invite_sweeper.report.document import Document, describe_instant, display_text
+from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.text import plural_form, pluralize
 
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names, and announced users likewise."""
+
+
+class RunMessage(NamedTuple):
+    """What a message to receivers has about the end of a run.
+
+    Attributes:
+        nameless: The story for receivers without `details`, which names no person.
+        waiting: What is announced and waits; None if it is not known.
+        list_run: The command that lists the run.
+        list_pending: The command that lists what waits, with all that is pending.
+    """
+
+    run: RecordedRun
+    story: Document
+    nameless: Document
+    finished_at: datetime
+    waiting: tuple[WaitingInvitation, ...] | None
+    list_run: str
+    list_pending: str
+
+    @property
+    def record(self) -> RunRecord:
+        """The run without its invitations."""
+        return self.run.record
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the run did everything."""
+        return status_of(self.record.exit_code) is Status.DONE
+
+    @property
+    def headline(self) -> str:
+        """How the run ended, in a line."""
+        return f"{self.story.headline.label}: {self.story.headline.text}"
+
+    def without_people(self) -> "RunMessage":
+        """Return it with numbers, and the commands that list the names in place of them."""
+        run = replace(self.run, record=self.record.without_people())
+        return self._replace(run=run, story=self.nameless)
 
 
 class ChatLine(NamedTuple):
