@@ -88,9 +88,6 @@ MUTANTS = r"""
 = an outcome of a killed run hides that of the run itself: audit/person.py
 -return event.key, event.recovers
 +return event.key, None
-= a name outside ASCII is not searched: audit/search.py
--if not self._literals or not raw.isascii():
-+if not self._literals:
 ? tests/commands/test_restore.py
 = a restore that finds no person begins a run: restore/deletions.py
 -if not deletions:
@@ -362,9 +359,6 @@ MUTANTS = r"""
 -                    limiter=limiter,
 +                    limiter=open_limiter(self.policy.execution),
 ? tests/commands/test_runs_by_day.py
-= lines of every organization match: audit/search.py
--"org_id": organization}
-+"org_id": None}
 = a restore of a day undoes its first run: audit/directory.py
 -        if len(found) > 1:
 +        if not found:
@@ -372,13 +366,6 @@ MUTANTS = r"""
 = a night that sent nothing is recovered: audit/record.py
 -        has_left = bool(self.left or self.recovered_requests)
 +        has_left = bool(self.file)
-? tests/commands/test_default_paths.py
-= config/policy.yaml is not found: cli/options.py
--    if not DEFAULT_POLICY.exists() and _POLICY_OF_A_CLONE.exists():
-+    if not DEFAULT_POLICY:
-= a quiet run begins a new log in silence: cli/view.py
--        if begins_log and not self._session.options.is_demo:
-+        if not begins_log and not self._session:
 ? tests/commands/test_misplaced_secrets.py
 = a secret in the place of an id is used: atlas/credentials.py
 -if SECRETS.knows(text):
@@ -897,14 +884,6 @@ MUTANTS = r"""
 = the texts of a document are masked as one: redaction.py
 -if text.startswith("{"):
 +if not text:
-? tests/unit/report/test_story.py
-= a run is called done that was refused: report/story.py
--    label = status.label
-+    label = Status.DONE.label
-? tests/unit/report/test_rows.py
-= owners are not first: report/rows.py
--        not row.is_owner,
-+        row.is_owner,
 ? tests/unit/audit/test_verify.py
 = a run builds on a log whose files do not continue each other: audit/reader.py
 -            self._continued = Continued(self.last_hash, file.name)
@@ -971,30 +950,6 @@ MUTANTS = r"""
 = the audit log has fields that it had not: models.py
 -Invitation(msgspec.Struct, frozen=True, omit_defaults=True,
 +Invitation(msgspec.Struct, frozen=True,
-? tests/commands/test_json_on_every_exit.py
-= a usage error writes no JSON: cli/main.py
--        OUTPUTS.write_error(failed)
--
-+
-? tests/commands/test_help.py -k points_to_the_help
-= an error about an option names no command: cli/options.py
--            error.ctx = error.ctx or ctx
-+            pass
-? tests/commands/test_odd_files.py -k locale_without
-= stdout fails at a character that the locale does not have: cli/streams.py
--                "backslashreplace",  # names have characters that a locale may not have
-+                stream.errors,
-= a report has the encoding of the locale: cli/report.py
--        sys.stdout.buffer.write(data)
-+        sys.stdout.write(text)
-? tests/commands/test_terminal_output.py -k leave_a_command_whole
-= a command is broken as its sentence is: cli/streams.py
--    command = escape_unprintable(command)
-+    escaped, command = f"{escaped} {command}".rstrip(), ""
-? tests/commands/test_terminal_question.py -k control_c
-= the log begins on the line of a question: cli/console.py
--        OUTPUTS.end_question()
-+        pass
 ? tests/deploy/test_manifests.py -k one_place
 = a shipped file deletes: ../deploy/docker/Dockerfile
 -CMD ["plan"]
@@ -1028,9 +983,6 @@ MUTANTS = r"""
 = a line of another run is read: audit/file_chain.py
 -                    or header.run_id != before.header.run_id
 +
-= a glob with a class of characters is searched as text: audit/search.py
--    if "[" in glob:
-+    if "[" in glob and not glob:
 ? tests/unit/report/test_announcements.py
 = an announcement ends with a run that did not read its list: report/announcements.py
 -return invitation.scope_id in result.unread
