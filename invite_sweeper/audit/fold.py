@@ -71,12 +71,13 @@ class Fold:
         try:
             for line in chain:
                 name = line.header.event
+                is_wanted = wanted is None or name in wanted or name in _FIRST_AND_LAST
+                is_needed = is_wanted or (name == _OUTCOME and not requests.close(line))
+                event = chain.decode(line) if is_needed else None  # None of a later version, too
                 if name == _INTENT:
                     requests.send(line)
-                is_wanted = wanted is None or name in wanted or name in _FIRST_AND_LAST
-                if not is_wanted and (name != _OUTCOME or requests.close(line)):
+                if not is_needed:
                     continue
-                event = chain.decode(line)  # None of a later version
                 self._add(run, line, event)
                 if isinstance(event, OutcomeLine) and event.recovers is None:
                     requests.answer(line, event)
@@ -86,7 +87,7 @@ class Fold:
             run.sha256 = chain.sha256
             if not run.file.run_id:  # a copy with another name: its lines have the id of the run
                 run.file = RunFile(run.start.number, chain.run_id, run.file.path)
-            if run.left or not chain.finished:
+            if run.left or run.end is None:
                 self.runs[run.file.run_id] = run
 
     def _add(self, run: RunRecord, line: ChainLine, event: Event | None) -> None:

@@ -297,6 +297,17 @@ def test_what_a_later_run_found_gone_after_a_lost_answer_is_already_gone(directo
     assert row["Outcome"].startswith("already gone; ")
 
 
+@pytest.mark.parametrize("event", [b'"outcome"', b'"intent"'])
+def test_a_file_that_lost_a_line_or_has_one_that_cannot_be_decoded_is_damaged(directory, event):
+    path = write(deleted(7), directory, days_ago=1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b'"event":' + event not in line]
+    if event == b'"intent"':
+        kept = [line.replace(b'"rule"', b'"ruler"') if event in line else line for line in lines]
+    path.write_bytes(b"".join(kept))
+    assert page_of(directory).is_damaged
+
+
 def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     path = write(deleted(7), directory, days_ago=2)
     write(killed(1), directory, days_ago=1)
