@@ -61,9 +61,9 @@ _BLANK: Final = re.compile(r"[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufef
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RARE: Final = re.compile("[\U00010000-\U0010ffff]")
 """Characters that `_fold` replaces, so that these are free to mark others."""
-_MARK: Final = {code: code + 0xF0000 for code in range(0x10000)}
-"""Marks the characters of a secret that is shown: they are no escape and no white space then."""
-_UNMARK: Final = {mark: code for code, mark in _MARK.items()}
+_MARKS: Final = 0xF0000
+"""Added to the code of each character of a secret that is shown, which then is no escape and no
+white space."""
 _MARKED: Final = re.compile("[\U000f0000-\U000fffff]+")
 
 
@@ -162,13 +162,13 @@ class Redactor:
         """Return a folded text with the characters of secrets marked that it shows as they are."""
         characters = list(folded)
         for start, end in _occurrences(folded, self._forms_in(folded)):
-            characters[start:end] = folded[start:end].translate(_MARK)
+            characters[start:end] = (chr(ord(each) + _MARKS) for each in folded[start:end])
         return "".join(characters)
 
     def _hides(self, marked: str) -> bool:
         """Return whether a secret has a character that is not one of a shown secret."""
         for view in _views(marked):
-            folded = _fold(view.translate(_UNMARK))
+            folded = _fold(_MARKED.sub(_unmark, view))
             for start, end in _occurrences(folded, self._forms_in(folded)):
                 if not _MARKED.fullmatch(view, start, end):
                     return True
@@ -303,6 +303,11 @@ def _without_blanks(text: str) -> str:
     # As `_BLANK.sub` does; a text of printable characters has no invisible ones.
     dense = "".join(text.split())
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
+
+
+def _unmark(part: re.Match[str]) -> str:
+    """Return the characters that were marked."""
+    return "".join(chr(ord(each) - _MARKS) for each in part[0])
 
 
 def _mask(text: str, marked: str) -> str:
