@@ -72,7 +72,7 @@ UNFINISHED_ADVICE: Final = (
 )
 UNFINISHED_PLAN_ADVICE: Final = (
     "If the run is still running, wait. If it was killed, its plan cannot be applied: make another "
-    "one. A dry run sends nothing that has to be settled."
+    "one. A dry run sends nothing."
 )
 
 

@@ -24,7 +24,7 @@ STDERR_FD: Final = 2
 _OVERDUE: Final = Interrupted(
     "The run did not stop within its deadline and grace, so the process ends.",
     consequence="What was sent to Atlas has its intent in the audit log.",
-    hint="Run the command again: it resolves what this run left open.",
+    hint="Run the command again: it recovers what this run left open.",
 )
 
 

@@ -778,7 +778,7 @@ MUTANTS = r"""
 +            os.fsync(self._fd)
 ? tests/unit/sweep/test_recovery.py -k resolved
 = what a killed run left open is not resolved: sweep/discovery.py
--await recovery.resolve_rest()
+-await recovery.recover_rest()
 +assert recovery
 ? tests/unit/audit/test_history.py -k open
 = a deletion without an answer is forgotten: audit/fold.py

@@ -194,7 +194,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         duration_ms: None if this run sent no request.
         seen_before: The user's status before the DELETE; None if it was not read.
         recovers: The earlier run, killed or without an answer, whose request this outcome
-            resolves; None of an own one.
+            recovers; None of an own one.
         reason: Why it is not `deleted` or `restored`, in words; None where it is.
     """
 

@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
     SOUND = "sound"
     UNFINISHED = "unfinished"
-    """A run was killed; the next sweep or restore resolves what it left."""
+    """A run was killed; the next sweep or restore recovers what it left."""
     DAMAGED = "damaged"
 
 

@@ -278,7 +278,7 @@ class _ShownRuns:
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
         """Yield what is read of the file of each named run, one at a time.
 
-        The directory is read before, once: what a killed run left open, a later one resolved.
+        The directory is read before, once: what a killed run left open, a later one recovered.
 
         Args:
             read_named: Called with each file, which computes its SHA-256.
@@ -459,7 +459,7 @@ def verify_command(
     """Verify the files, their chain, and the outcome of each intent.
 
     Exit code 0: the log is sound. Exit code 3: it is damaged, and the first wrong line is named,
-    or unfinished: a run was killed, and the next sweep settles it.
+    or unfinished: a run was killed, and the next one recovers what it left.
 
     Example: invite-sweeper audit verify --expect-head HASH
     """

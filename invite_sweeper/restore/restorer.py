@@ -65,9 +65,9 @@ class Restorer:
         """
         result = self._result
         result.begin(self._log)
-        settled = self._record_opened(plan, opened)
+        recovered = self._record_opened(plan, opened)
         for present in plan.already_there:
-            line = settled.get(present.key)
+            line = recovered.get(present.key)
             if line is None:
                 self._record(OutcomeLine.of(present, Outcome.ALREADY_THERE))
             else:
@@ -97,7 +97,7 @@ class Restorer:
             The outcomes of the people who are there, by the key of their deletion.
         """
         there = {present.key: present for present in plan.already_there}
-        settled: dict[InvitationKey, OutcomeLine] = {}
+        recovered: dict[InvitationKey, OutcomeLine] = {}
         for request in opened:
             if request.start.mode != "restore":
                 continue
@@ -108,10 +108,10 @@ class Restorer:
                 outcome = Outcome.ACTIVE if is_active else Outcome.ALREADY_THERE
             line = OutcomeLine.of(request.intent, outcome, recovers=request.file.run_id)
             if present is not None:
-                settled[present.key] = line
+                recovered[present.key] = line
             self._log.write(line)
             self._report(line)
-        return settled
+        return recovered
 
     def _is_unfinished(self) -> bool:
         """Return whether a person was not invited, or may not have been."""

@@ -1,4 +1,4 @@
-"""Read organizations: projects, lists, members; decide invitations, and resolve open intents.
+"""Read organizations: projects, lists, members; decide invitations, and recover open intents.
 
 Organizations are read at the same time, a few at once. An error that concerns one list or
 one organization is a value; an error that concerns the run is raised.
@@ -367,10 +367,10 @@ class OrganizationReader:
         self._organizations = organizations
         self._write = log.write if log is not None else lambda _event: None
         self._filter = ProjectFilter(command.policy)
-        # What a killed run left open is for a sweep to resolve, by the reading that writes lines.
-        resolves_intents = log is not None and not command.dry_run
+        # What a killed run left open is for a sweep to recover, by the reading that writes lines.
+        recovers_intents = log is not None and not command.dry_run
         self._open_intents: Mapping[str, Sequence[OpenIntent]] = {}
-        if resolves_intents:
+        if recovers_intents:
             self._open_intents = command.history.open_intents(command.base_url)
         concurrency = command.policy.execution.concurrency
         most = min(_MAX_ORGANIZATIONS_AT_A_TIME, len(organizations), concurrency)
@@ -471,7 +471,7 @@ class OrganizationReader:
             await self._read_lists(builder, builder.scope)
 
     async def _read_lists(self, builder: ReadingBuilder, scope: RunScope) -> None:
-        """Read the lists of one organization, and resolve its open intents."""
+        """Read the lists of one organization, and recover its open intents."""
         organization = builder.organization
         sources = self._command.policy.sources
         for project in scope.unreadable:
@@ -490,7 +490,7 @@ class OrganizationReader:
         async def add_list(ref: ListRef, answer: ListOutcome) -> None:
             if isinstance(answer, tuple):
                 answer = await inviters.add_to(answer)
-                recovery.resolve_list(ref, answer)
+                recovery.recover_list(ref, answer)
                 await members.ask_for_inviters(answer)
             builder.add(ref, answer)  # decides, so all that it goes by is known
             self._result.view.done()
@@ -498,5 +498,5 @@ class OrganizationReader:
         warnings = await list_invitations(reader, scope, sources, add_list, workers=self._workers)
         self._result.warn_of(WarningCode.TEAMS, *warnings)
         members.report()
-        await recovery.resolve_rest()
+        await recovery.recover_rest()
         builder.finish(has_ended=self._result.has_ended)

@@ -1,4 +1,4 @@
-"""Resolves what earlier runs left open, when its list is read.
+"""Recovers what earlier runs left open, when its list is read.
 
 A killed run leaves intents without an outcome, a lost answer an outcome that is `unknown`. It is
 not known whether the DELETE was processed, so the outcome claims only what Atlas shows: an
@@ -21,7 +21,7 @@ from invite_sweeper.text import plural_form, pluralize
 
 
 class Recovery:
-    """Resolves the open intents of one organization and writes their outcomes.
+    """Recovers the open intents of one organization and writes their outcomes.
 
     An intent of a restore is `unknown`: it was a POST, and another administrator may have invited a
     user who is there.
@@ -51,10 +51,10 @@ class Recovery:
             else:
                 self._by_list[open_intent.intent.list_key].append(open_intent)
 
-    def resolve_list(
+    def recover_list(
         self, list_ref: ListRef, answer: Invitations | ListUnreadable | ProjectGone
     ) -> None:
-        """Resolve the intents of a list that was read.
+        """Recover the intents of a list that was read.
 
         Raises:
             AuditLogError: The log cannot be written.
@@ -88,11 +88,11 @@ class Recovery:
             f"{reason}",
         )
 
-    async def resolve_rest(self) -> None:
-        """Read the lists that the run does not read, and resolve their intents.
+    async def recover_rest(self) -> None:
+        """Read the lists that the run does not read, and recover their intents.
 
         Raises:
-            RunError: As `resolve_list`, or a response concerned the run.
+            RunError: As `recover_list`, or a response concerned the run.
         """
         for open_intents in tuple(self._by_list.values()):
             intent = open_intents[0].intent
@@ -101,7 +101,7 @@ class Recovery:
             # A 404 is not believed of a project that Atlas listed in this run.
             if isinstance(answer, ProjectGone) and intent.scope_id in self._listed_projects:
                 answer = contradicted_404(list_ref)
-            self.resolve_list(list_ref, answer)
+            self.recover_list(list_ref, answer)
 
     def _record(self, open_intent: OpenIntent, outcome: Outcome) -> None:
         """Write the outcome of an intent, and count it."""

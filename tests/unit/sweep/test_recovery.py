@@ -49,7 +49,7 @@ class Recovered:
 async def recover(atlas, *intents, scope=None):
     """Resolve intents in lists that the run does not read; return their lines and the messages."""
     found = Recovered(atlas, *intents, scope=scope)
-    await found.recovery.resolve_rest()
+    await found.recovery.recover_rest()
     gone = sum(each.outcome == "already_gone" for each in found.lines)
     assert found.builder.reading().counts.recovered == gone
     assert {each.recovers for each in found.lines} <= {"killed"}
@@ -131,9 +131,9 @@ async def test_list_that_the_run_reads_resolves_its_intents_and_is_not_read_agai
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    found.recovery.resolve_list(ref, (entry_of(Source.INVITES, 2),))
+    found.recovery.recover_list(ref, (entry_of(Source.INVITES, 2),))
     assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
-    await found.recovery.resolve_rest()
+    await found.recovery.recover_rest()
     assert (atlas.requested, len(found.lines)) == ([], 2)
 
 
@@ -145,7 +145,7 @@ async def test_other_list_of_the_run_resolves_nothing():
         (PROJECT, object_id(9), Source.INVITES),
     ):
         ref = ListRef(Project(project_id, "p", org_id), source)
-        found.recovery.resolve_list(ref, ())
+        found.recovery.recover_list(ref, ())
     assert found.lines == []
 
 
