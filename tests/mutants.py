@@ -1006,6 +1006,19 @@ MUTANTS = r"""
 = a message that failed is not in the result: cli/sweep.py
 -warnings=(*record.end.warnings, warning))
 +warnings=record.end.warnings)
+? tests/unit/report/test_nights.py
+= the night of now is missed before it is over: report/nights.py
+-return now.astimezone(UTC).date() - NIGHT
++return now.astimezone(UTC).date()
+= a job that has stopped is sound: report/nights.py
+-return ends == {Status.DONE} and not missed_nights(nights)
++return ends == {Status.DONE}
+= who runs it each week misses nights: report/nights.py
+-and 2 * len(with_run) > up_to_newest
++
+= the nights end with the newest run: report/nights.py
+-last = newest if last is None else max(last, newest)
++last = newest
 """
 
 
