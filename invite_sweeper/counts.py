@@ -18,7 +18,10 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         projects_gone: Deleted after Atlas had listed them; not a failure.
         invitations_seen: In scope; `stale` and `kept` together.
         invitations_by_source: Entries by list; only sources that Atlas serves.
+        stale: A rule matches and nothing keeps it: `due`, `trimmed` and `waiting` together.
+        due: Planned deletions; in a dry run, those that a sweep would plan.
         trimmed: Stale, but left for a later run by `over_limit: trim`.
+        waiting: Stale, but its notice is not over; those that this run announced included.
         kept_by_reason: Adds up to `kept`.
         announced: Found stale for the first time, where the policy has a `notice`.
         changed: Not what the plan had listed when the deletion was due; nothing was sent.
@@ -43,7 +46,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     invitations_seen: int = 0
     invitations_by_source: Mapping[str, int] = {}
     stale: int = 0
+    due: int = 0
     trimmed: int = 0
+    waiting: int = 0
     kept: int = 0
     kept_by_reason: Mapping[str, int] = {}
     announced: int = 0
@@ -63,11 +68,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
-
-    @property
-    def planned(self) -> int:
-        """The planned deletions; in a dry run, those that a sweep would plan."""
-        return self.stale - self.trimmed
 
     def __add__(self, other: "Counts") -> "Counts":
         # The fields of `Counts` alone: the other one may be a struct with more of its own.

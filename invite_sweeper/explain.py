@@ -195,13 +195,13 @@ def describe_decision(
     """
     since = f" since {stale_from:%Y-%m-%d}" if stale_from is not None else ""
     if decision.rule is not None:
-        return f"stale by rule {decision.rule}{since}"
-    announcement = decision.announcement
-    if announcement is not None and announcement.deletable_from is not None:
-        begun = "the next sweep announces it"
-        if announcement.announced_at is not None:
-            begun = f"announced {announcement.announced_at:%Y-%m-%d}"
-        return f"kept: {begun}; stale by rule {by_policy.rule}"
+        text = f"stale by rule {decision.rule}{since}"
+        announcement = decision.announcement
+        if announcement is None or not decision.waits:
+            return text
+        if announcement.announced_at is None:
+            return f"{text}, the next sweep announces it"
+        return f"{text}, announced {announcement.announced_at:%Y-%m-%d}"
     text = f"kept: {describe_keep_reason(decision.keep_reason or '', decision.unread)}"
     if by_policy.stale:
         text += f", although rule {by_policy.rule} matches{since}"

@@ -88,7 +88,7 @@ def announced_once(
         wait: Of the policy of that run.
     """
     announced_at = NOW - since
-    due_at = announced_at + wait
+    due_at = announced_at + wait - timedelta(hours=1)
     line = event_of(Announced, one, rule="forgotten", deletable_from=rfc3339(due_at))
     return {announcement_key(one): HeldAnnouncement(line, announced_at, due_at, "r1")}
 

@@ -247,8 +247,8 @@ MUTANTS = r"""
 -    if _evidence(invitation) != _evidence(listed):
 +    if _evidence(invitation) != _evidence(listed) and invitation.source != 'ANY_LIST':
 = notice does not wait in ANY_LIST: sweep/steps.py
--if due_at <= self.now:
-+if decision.invitation.source == 'ANY_LIST' or due_at <= self.now:
+-is_over = due_at <= self.now
++is_over = decision.invitation.source == 'ANY_LIST' or due_at <= self.now
 = a kept entry does not keep the person in ANY_OF_PEOPLE: sweep/invitations.py
 -is_all_stale = all(entry.stale for entry in entries)
 +is_all_stale = all(e.stale or e.invitation.source == 'ANY_OF_PEOPLE' for e in entries)
@@ -968,11 +968,22 @@ MUTANTS = r"""
 +            key=lambda entry: entry.invitation_id or object(),
 ? tests/unit/sweep/test_notice.py
 = a wait that was shortened ends before the day that was announced: audit/history.py
--return max(self.announced_at + wait, self.deletable_from)
-+return self.announced_at + wait
+-return max(end_of_wait(self.announced_at, wait), self.deletable_from)
++return end_of_wait(self.announced_at, wait)
 = a wait that was lengthened does not count: audit/history.py
--return max(self.announced_at + wait, self.deletable_from)
+-return max(end_of_wait(self.announced_at, wait), self.deletable_from)
 +return self.deletable_from
+= a notice is over two hours early: audit/history.py
+-timedelta(hours=1)
++timedelta(hours=2)
+= a short notice is over at once: audit/history.py
+-max(wait - _NIGHT_MAY_BE_EARLY, wait / 2)
++max(wait - _NIGHT_MAY_BE_EARLY, timedelta())
+= what a notice lets wait is planned: sweep/reading.py
+-        if decision.waits:
+-            self._waiting += 1
+-            return
++        self._waiting += decision.waits
 = an announcement that a dry run would end is sent as waiting: report/announcements.py
 -        if key in self._announced and not has_ended:
 +        if key in self._announced:

@@ -2,7 +2,7 @@
 
 from invite_sweeper.audit.chain import is_recordable
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent
+from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent, end_of_wait
 from invite_sweeper.audit.log import AuditLog, check_written_plan
 from invite_sweeper.audit.plans import SavedPlan, read_plan
 from invite_sweeper.audit.reader import LogReader
@@ -25,6 +25,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "check_written_plan",
+    "end_of_wait",
     "is_recordable",
     "read_plan",
     "verify",

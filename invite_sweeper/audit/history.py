@@ -32,6 +32,15 @@ from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome
 
+_NIGHT_MAY_BE_EARLY: Final = timedelta(hours=1)
+"""A wait of three days is over in the third night, although a night never begins on the second."""
+
+
+def end_of_wait(announced_at: datetime, wait: timedelta) -> datetime:
+    """Return when the wait of an announcement is over, an hour early; of a short one half."""
+    return announced_at + max(wait - _NIGHT_MAY_BE_EARLY, wait / 2)
+
+
 ANNOUNCED_WITHIN: Final = timedelta(days=100)
 """How far back announcements hold: a `wait` is at most 90 days, and a sweep may be days late."""
 _UNKNOWN_INSTANT: Final = datetime(9000, 1, 1, tzinfo=UTC)
@@ -75,7 +84,7 @@ class HeldAnnouncement(NamedTuple):
         Args:
             wait: Of the policy in force; it counts from the announcement.
         """
-        return max(self.announced_at + wait, self.deletable_from)
+        return max(end_of_wait(self.announced_at, wait), self.deletable_from)
 
 
 _Announcements: TypeAlias = dict[AnnouncementKey, HeldAnnouncement]

@@ -61,7 +61,26 @@ class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unread: tuple[str, ...] = ()
 
 
-class OrganizationResult(Counts, frozen=True, kw_only=True):
+class _RecordedCounts(Counts, frozen=True, kw_only=True):
+    """Counts as a line has them; `due` and `waiting` of one by a run before 0.3 are worked out.
+
+    Such a run counted what waits for its notice among what it kept.
+    """
+
+    def __post_init__(self) -> None:
+        """Set the counts that an earlier line does not have."""
+        kept_by_reason = dict(self.kept_by_reason)
+        waiting = kept_by_reason.pop("notice_pending", 0)
+        if not waiting and self.stale == self.due + self.trimmed + self.waiting:
+            return
+        structs.force_setattr(self, "due", self.stale - self.trimmed)
+        structs.force_setattr(self, "waiting", waiting)
+        structs.force_setattr(self, "stale", self.stale + waiting)
+        structs.force_setattr(self, "kept", self.kept - waiting)
+        structs.force_setattr(self, "kept_by_reason", kept_by_reason)
+
+
+class OrganizationResult(_RecordedCounts, frozen=True, kw_only=True):
     """What a run saw and did in one organization; as `RunFinished`, for it alone.
 
     Attributes:
@@ -97,7 +116,7 @@ class OrganizationResult(Counts, frozen=True, kw_only=True):
         return organization_label(self.id, self.name)
 
 
-class RunFinished(Counts, frozen=True, kw_only=True):
+class RunFinished(_RecordedCounts, frozen=True, kw_only=True):
     """The last line of a file: the totals of the run, of a sweep as of a restore.
 
     All fields are written, so that `--output json` is this struct and that of the first line.

@@ -401,5 +401,5 @@ async def _count_stale(policy: Policy, path: Path, base_url: str) -> Counter[str
     with session.working():
         survey = await read_survey(session)
     return Counter(
-        deletion.rule for reading in survey.result.readings for deletion in reading.stale
+        deletion.rule for reading in survey.result.readings for deletion in reading.deletable
     )

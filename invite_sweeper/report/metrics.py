@@ -42,6 +42,8 @@ _COUNTS: Final = {
     "projects_unreadable": "Lists in scope that could not be read; nothing is deleted there.",
     "invitations_seen": "Pending invitations in scope.",
     "stale": "Invitations that a rule matches and no keep entry protects.",
+    "due": "Stale invitations that the last run planned to delete.",
+    "waiting": "Stale invitations that wait until their notice is over.",
     "trimmed": "Stale invitations left for a later run, to stay within the limits.",
     "announced": "Invitations that the last run announced, where the policy has a notice.",
     "still_invited": "People deleted from projects who stay invited to the organization.",

@@ -455,7 +455,8 @@ def explained(result: Search, *, verbose: bool = False) -> Iterator[BlockLine]:
 
 def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[BlockLine]:
     """Yield the decision about an invitation, its entries and with `-v` the policy."""
-    style: Style = "bad" if explanation.kept is None else "good"
+    is_due = explanation.kept is None and explanation.deletable_from is None
+    style: Style = "bad" if is_due else "good"
     decision = upper_first(explanation.description)
     yield BlockLine(f"{decision}{_from_which_day(explanation)}.", 2, style)
     yield from map(_detail, _entries(explanation))
@@ -517,8 +518,8 @@ def _entries(explanation: Explanation) -> Iterator[str]:
 
 
 def _from_which_day(explanation: Explanation) -> str:
-    """Return from which day on a kept invitation is stale, and a sweep may delete it."""
-    if explanation.kept is None:
+    """Return from which day on an invitation is stale that is not, and a sweep may delete it."""
+    if explanation.kept is None and explanation.deletable_from is None:
         return ""
     text = ""
     stale_from = explanation.stale_from

@@ -202,9 +202,9 @@ def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
         is_refused: A guard would refuse the sweep.
     """
     parts = []
-    if end.planned:
+    if end.due:
         verb = "are stale" if is_refused else "would be deleted"
-        parts.append(f"{pluralize(end.planned, 'invitation')} {verb}")
+        parts.append(f"{pluralize(end.due, 'invitation')} {verb}")
     elif end.trimmed:
         parts.append("nothing would be deleted now")
     elif not end.plan_made:
@@ -214,7 +214,7 @@ def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
     parts += _waits_for_limit(end)
     if end.announced:
         parts.append(f"{end.announced:,} would be announced")
-    if end.planned:
+    if end.due:
         parts.append("none was deleted" if is_refused else "none was")
     return ", ".join(parts)
 
@@ -226,7 +226,7 @@ def _waits_for_limit(end: RunFinished) -> Iterator[str]:
 
 def _nothing_to_delete(end: RunFinished) -> str:
     """Return what a whole plan without deletions means: what is announced is stale, and waits."""
-    return "nothing due" if "notice_pending" in end.kept_by_reason else "nothing stale"
+    return "nothing due" if end.waiting else "nothing stale"
 
 
 # Organizations, and what needs attention ---------------------------------------------------------
@@ -441,17 +441,27 @@ NO_PLAN: Final = "the lists were not all read"
 
 
 def describe_stale(end: RunFinished) -> str:
-    """Return how many are stale, and where limits leave some for later, how many go when.
+    """Return how many are stale, and where some wait, how many go when.
 
-    Both numbers have a name, and so has the limit that binds: "186: 10 now, 176 later
-    (max_deletions: about 2 nights; earlier runs used 90 of 100)".
+    Each number has a name, and so has the limit that binds: "186: 10 now, 176 later
+    (max_deletions: about 2 nights; earlier runs used 90 of 100)", or with a notice
+    "145: 12 due, 93 wait for their notice, 40 later (…)".
     """
     if not end.stale:
         return "none" if end.plan_made else f"unknown: {NO_PLAN}"
     if not end.plan_made:
         return f"{end.stale:,}; {NO_PLAN}"
-    if not end.trimmed:
-        return f"{end.stale:,}"
+    parts = [f"{end.due:,} {'due' if end.waiting else 'now'}"]
+    if end.waiting:
+        waits = plural_form(end.waiting, "waits for its", "wait for their")
+        parts.append(f"{end.waiting:,} {waits} notice")
+    if end.trimmed:
+        parts.append(f"{end.trimmed:,} later ({_why_later(end)})")
+    return f"{end.stale:,}: {', '.join(parts)}" if len(parts) > 1 else f"{end.stale:,}"
+
+
+def _why_later(end: RunFinished) -> str:
+    """Return the limit that leaves some for later, for how long, and what is used of it."""
     why = "a limit never lets all of them go"
     if end.nights_left is not None:
         why = f"about {pluralize(end.nights_left, 'night')}"
@@ -459,7 +469,7 @@ def describe_stale(end: RunFinished) -> str:
         why = f"{escape_unprintable(end.limited_by)}: {why}"
     if end.limit_used:
         why += f"; earlier runs used {end.limit_used:,} of {end.limit_most:,}"
-    return f"{end.stale:,}: {end.planned:,} now, {end.trimmed:,} later ({why})"
+    return why
 
 
 def _forecast(forecast: Forecast) -> str:

@@ -141,7 +141,7 @@ class Dates:
                 notice = notice.after(decisions)
                 instants.update(_ends_of_waits(decisions))
             for decision in decisions:
-                if decision.stale:
+                if decision.deletable:
                     yield instant, decision
                     left = [entry for entry in left if entry not in decision.all_entries]
 

@@ -30,7 +30,7 @@ from invite_sweeper.sweep.limits import Exceeded, describe_place
 from invite_sweeper.sweep.organization import (
     OrganizationPlan,
     all_deletions,
-    count_stale,
+    count_deletable,
     organization_labels,
 )
 from invite_sweeper.text import (
@@ -105,7 +105,7 @@ def _violations(plans: Sequence[OrganizationPlan], command: Command) -> Iterator
     yield from _too_many_unreadable(plans, command)
     seen = total(plan.counts for plan in plans).invitations_seen
     deletions = all_deletions(plans)
-    for exceeded in command.limits.exceeded(deletions, seen, count_stale(plans)):
+    for exceeded in command.limits.exceeded(deletions, seen, count_deletable(plans)):
         message = _describe_exceeded(exceeded, seen, organization_labels(plans), command)
         yield _Violation(exceeded.limit.reason, message, needed=exceeded.needed)
 

@@ -21,7 +21,7 @@ from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import escape_unprintable
 
 MIN_COUNT_FOR_SHARE: Final = 10
-"""Up to this number of stale invitations, `max_share` is ignored: in a small organization one
+"""Up to this number of deletions, `max_share` is ignored: in a small organization one
 or two invitations are half of all. Shards divide it like a limit."""
 
 
@@ -118,24 +118,24 @@ class RunLimits:
         most = self.policy.max_deletions_per_project
         return Limit(Reason.MAX_DELETIONS_PER_PROJECT, most, self.sent[place.id], place)
 
-    def max_share(self, seen: int, stale: int) -> Limit | None:
-        """Return the limit by the share of the invitations; None where few are stale.
+    def max_share(self, seen: int, deletable: int) -> Limit | None:
+        """Return the limit by the share of the invitations; None where few are deletable.
 
         Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
 
         Args:
             seen: Invitations that were read.
-            stale: Those of them that would be deleted without limits.
+            deletable: Those of them that would be deleted without limits.
         """
         used = self.sent.total()
-        if stale + used <= self._part(MIN_COUNT_FOR_SHARE):
+        if deletable + used <= self._part(MIN_COUNT_FOR_SHARE):
             return None
         # Atlas no longer shows what was deleted within the period: it counts among the seen.
         share = Fraction(str(self.policy.max_share))
         return Limit(Reason.MAX_SHARE, int(share * (seen + used)), used)
 
     def trim(
-        self, stale: Sequence[Planned], seen: int, now: datetime
+        self, deletable: Sequence[Planned], seen: int, now: datetime
     ) -> Mapping[InvitationKey, Limit]:
         """Return the invitations that do not fit, each with the limit that it waits for.
 
@@ -145,10 +145,10 @@ class RunLimits:
             seen: Invitations that were read.
             now: The instant of the run.
         """
-        in_all = min(self._in_all(seen, len(stale)), key=lambda limit: limit.left)
+        in_all = min(self._in_all(seen, len(deletable)), key=lambda limit: limit.left)
         fitting = Counter[str]()
         left: dict[InvitationKey, Limit] = {}
-        for invitation in sorted(stale, key=lambda each: _age(each, now)):
+        for invitation in sorted(deletable, key=lambda each: _age(each, now)):
             place = invitation.place
             in_place = self.in_place(place)
             if fitting[place.id] >= in_place.left:
@@ -159,11 +159,13 @@ class RunLimits:
                 fitting[place.id] += 1
         return left
 
-    def exceeded(self, deletions: Sequence[Planned], seen: int, stale: int) -> Iterator[Exceeded]:
+    def exceeded(
+        self, deletions: Sequence[Planned], seen: int, deletable: int
+    ) -> Iterator[Exceeded]:
         """Yield each limit that some deletions exceed; of the places the one that does so most.
 
         Args:
-            seen: As in `max_share`, like `stale`.
+            seen: As in `max_share`, like `deletable`.
         """
         count = len(deletions)
         if not count:  # however much earlier runs deleted, this one exceeds nothing
@@ -172,7 +174,7 @@ class RunLimits:
         if count > limit.left:
             yield Exceeded(limit, count, count + limit.used)
         yield from self._exceeded_in_a_place(deletions)
-        share = self.max_share(seen, stale)
+        share = self.max_share(seen, deletable)
         if share is not None and count > share.left:
             # In whole percents, rounded up: the policy is to be set to it.
             percent = ceil(Fraction(100 * (count + share.used), seen + share.used))
@@ -191,12 +193,14 @@ class RunLimits:
             worst = max(over, key=lambda exceeded: exceeded.needed)
             yield worst._replace(other_places=len(over) - 1)
 
-    def backlog(self, left: Mapping[InvitationKey, Limit], seen: int, stale: int) -> Backlog | None:
+    def backlog(
+        self, left: Mapping[InvitationKey, Limit], seen: int, deletable: int
+    ) -> Backlog | None:
         """Return what binds, and how long the limits take; None where nothing is left.
 
         Args:
             left: As `trim` returns it.
-            seen: As in `max_share`, like `stale`.
+            seen: As in `max_share`, like `deletable`.
         """
         if not left:
             return None
@@ -208,12 +212,12 @@ class RunLimits:
 
         binding = max(left.values(), key=nights)
         # A limit that holds nothing back now may do so in the nights to come.
-        slowest = max(map(nights, (binding, *self._in_all(seen, stale))))
+        slowest = max(map(nights, (binding, *self._in_all(seen, deletable))))
         return Backlog(binding, None if slowest == inf else int(slowest))
 
-    def _in_all(self, seen: int, stale: int) -> list[Limit]:
+    def _in_all(self, seen: int, deletable: int) -> list[Limit]:
         """Return the limits of all places together."""
-        limits = (self.max_deletions, self.max_share(seen, stale))
+        limits = (self.max_deletions, self.max_share(seen, deletable))
         return [limit for limit in limits if limit is not None]
 
     def _part(self, count: int) -> int:

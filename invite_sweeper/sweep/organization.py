@@ -126,7 +126,7 @@ class Reading:
         returned_name: The name that Atlas returned in this run; None where it returned none.
         scope: Its projects; None if they could not be listed.
         error: What ended the run for this organization; nothing is deleted there then.
-        stale: The invitations that the policy would delete; none after an error.
+        deletable: The invitations that a sweep would delete without limits; none after an error.
         counts: Of projects, entries and invitations, as far as they were read.
     """
 
@@ -134,7 +134,7 @@ class Reading:
     returned_name: str | None = None
     scope: RunScope | None = None
     error: RunError | None = None
-    stale: tuple[Planned, ...] = ()
+    deletable: tuple[Planned, ...] = ()
     counts: Counts = field(default_factory=Counts)
     lists: ReadLists = field(default_factory=ReadLists)
     people: ReadPeople = field(default_factory=ReadPeople)
@@ -151,9 +151,8 @@ class OrganizationPlan:
     """What is to be deleted in an organization that was read without an error.
 
     Attributes:
-        deletions: The stale invitations within the limits, in the order of the reading.
-        left: Stale invitations that the limits leave for a later run, each with the limit that it
-            waits for.
+        deletions: What is deletable within the limits, in the order of the reading.
+        left: What the limits leave of it for a later run, each with the limit that it waits for.
     """
 
     reading: Reading
@@ -167,8 +166,8 @@ class OrganizationPlan:
 
     @property
     def counts(self) -> Counts:
-        """Those of the reading, with what is trimmed."""
-        return self.reading.counts.plus(trimmed=len(self.left))
+        """Those of the reading; what is left is not due, but trimmed."""
+        return self.reading.counts.plus(due=-len(self.left), trimmed=len(self.left))
 
 
 def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
@@ -176,9 +175,9 @@ def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
     return list(chain.from_iterable(plan.deletions for plan in plans))
 
 
-def count_stale(plans: Iterable[OrganizationPlan]) -> int:
+def count_deletable(plans: Iterable[OrganizationPlan]) -> int:
     """Return how many invitations would be deleted without limits."""
-    return sum(len(plan.reading.stale) for plan in plans)
+    return sum(len(plan.reading.deletable) for plan in plans)
 
 
 def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The plan: what is deleted of what was read, within the limits.
 
-A plan has what is stale in an organization that was read without an error. With `over_limit: trim`
-the oldest invitations over all organizations stay in it, as far as each limit allows.
+A plan has what is deletable in an organization that was read without an error. With `over_limit:
+trim` the oldest invitations over all organizations stay in it, as far as each limit allows.
 
 Each function returns plans and changes none. The order in which lists were read decides nothing.
 """
@@ -17,7 +17,7 @@ from invite_sweeper.sweep.organization import (
     OrganizationPlan,
     Reading,
     all_deletions,
-    count_stale,
+    count_deletable,
 )
 
 
@@ -28,14 +28,16 @@ def make_plans(readings: Iterable[Reading], command: Command) -> tuple[Organizat
 
 
 def plan_all(readings: Iterable[Reading]) -> tuple[OrganizationPlan, ...]:
-    """Return a plan of all that is stale for each organization that was read without an error."""
+    """Return a plan of all that is deletable, of each organization without an error."""
     return tuple(
-        OrganizationPlan(reading, reading.stale) for reading in readings if reading.error is None
+        OrganizationPlan(reading, reading.deletable)
+        for reading in readings
+        if reading.error is None
     )
 
 
 def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[OrganizationPlan, ...]:
-    """Return plans of the oldest stale invitations over all organizations, within the limits."""
+    """Return plans of the oldest deletable invitations, within the limits."""
     seen = total(plan.counts for plan in plans).invitations_seen
     left = command.limits.trim(all_deletions(plans), seen, command.now)
     trimmed_plans: list[OrganizationPlan] = []
@@ -49,13 +51,13 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
 def awaited_limits(
     plans: Sequence[OrganizationPlan], command: Command
 ) -> Mapping[InvitationKey, Limit]:
-    """Return the limit that each stale invitation waits for which no run may delete now.
+    """Return the limit that each deletable invitation waits for which no run may delete now.
 
     With `over_limit: refuse`, all of them wait for the limits that they exceed.
     """
     seen = total(plan.counts for plan in plans).invitations_seen
     deletions = all_deletions(plans)
-    for exceeded in command.limits.exceeded(deletions, seen, count_stale(plans)):
+    for exceeded in command.limits.exceeded(deletions, seen, count_deletable(plans)):
         return {deletion.key: exceeded.limit for deletion in deletions}
     return {key: limit for plan in plans for key, limit in plan.left.items()}
 
@@ -64,4 +66,4 @@ def backlog(plans: Sequence[OrganizationPlan], command: Command) -> Backlog | No
     """Return how long the limits take for what they leave; None where nothing is left."""
     left = {key: limit for plan in plans for key, limit in plan.left.items()}
     seen = total(plan.counts for plan in plans).invitations_seen
-    return command.limits.backlog(left, seen, count_stale(plans))
+    return command.limits.backlog(left, seen, count_deletable(plans))

@@ -53,7 +53,7 @@ ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 class ReadingBuilder:
     """Decides the invitations of one organization, list by list; `reading` is what they add up to.
 
-    Memory holds the people of the organization until `finish`, and what is stale. An entry of a
+    Memory holds the people of the organization until `finish`, and what is deletable. An entry of a
     project out of scope only keeps: it is counted nowhere, but in the invitation that it keeps.
 
     Args:
@@ -83,7 +83,8 @@ class ReadingBuilder:
         self._counts = Counts()
         self._kept_by_reason = Counter[str]()
         self._announced = 0
-        self._stale: list[events.Planned] = []
+        self._waiting = 0
+        self._deletable: list[events.Planned] = []
         self._lists = ReadLists()
         self._in_7d = command.now + timedelta(days=7)
         self._in_30d = command.now + timedelta(days=30)
@@ -94,13 +95,13 @@ class ReadingBuilder:
         self._know(None, None)
 
     def reading(self) -> Reading:
-        """Return what was read so far; after an error nothing is stale."""
+        """Return what was read so far; after an error nothing is deletable."""
         return Reading(
             organization=self.organization,
             returned_name=self.returned_name,
             scope=self.scope,
             error=self.error,
-            stale=() if self.error is not None else tuple(self._stale),
+            deletable=() if self.error is not None else tuple(self._deletable),
             counts=self._counts.plus(**self._counts_of_decided()),
             lists=self._lists,
             people=self.people,
@@ -112,12 +113,15 @@ class ReadingBuilder:
         entries = Counter[str]()
         for ref, count in self._lists.entries.items():
             entries[ref.source.value] += count
-        stale = len(self._stale)
+        due = len(self._deletable)  # before the limits
+        stale = due + self._waiting
         kept = self._kept_by_reason.total()
         return {
             "invitations_by_source": entries,
             "invitations_seen": stale + kept,
             "stale": stale,
+            "due": due,
+            "waiting": self._waiting,
             "kept": kept,
             "kept_by_reason": self._kept_by_reason,
             "announced": self._announced,
@@ -175,7 +179,7 @@ class ReadingBuilder:
             if is_in_scope:
                 self._add_invitation(invitation)
         if any(ref.source.is_organization_level for ref in self._lists.entries):
-            of_projects = (each for each in self._stale if each.source is Source.USERS)
+            of_projects = (each for each in self._deletable if each.source is Source.USERS)
             absent = frozenset(
                 each.key for each in of_projects if shown.isdisjoint(identities(each))
             )
@@ -270,13 +274,16 @@ class ReadingBuilder:
                 kept = decision.invitation.recorded(now, decision.entries)
                 self._write(events.Kept.of(kept, reason, decision.unread))
             return
-        stale = decision.invitation.recorded(now, decision.entries)
-        planned = stale.as_event(
+        if decision.waits:
+            self._waiting += 1
+            return
+        deletable = decision.invitation.recorded(now, decision.entries)
+        planned = deletable.as_event(
             events.Planned,
             rule=decision.rule,
             inviter_gone=decision.inviter_gone,
         )
-        self._stale.append(planned)
+        self._deletable.append(planned)
 
     def _add_announcement(self, decision: Decision) -> None:
         """Record which announcements a decision ends, or that the invitation is announced."""

@@ -43,7 +43,6 @@ KEEP_REASONS: Final = {
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
-    "notice_pending": "waiting until the policy's notice is over",
     "list_unread": "another list that may show the person could not be read",
     "inviter_unknown": "not known whether the inviter is still a member",
     "not_in_plan": "not in the saved plan",
@@ -78,7 +77,7 @@ class Announcement(NamedTuple):
     Attributes:
         announced_at: The instant of the sweep that announced it, while it waits and when it is due;
             None if this run does.
-        deletable_from: When a sweep may delete it, while it waits.
+        deletable_from: When a sweep may delete it, while it waits; else None.
         rule: The rule for which it is announced by this run; None if it was announced before.
         ended_entries: Entries that were announced, and whose invitation is kept now.
     """
@@ -98,7 +97,7 @@ class Decision(NamedTuple):
         invitation: The entry; of an invitation the one that its DELETE names, or that keeps it.
         rule: The name of the first rule that makes it stale; None when it is kept.
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
-            when it is stale.
+            when it is stale, also while it waits for its notice.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         unread: Of what is kept as `list_unread`, the lists that were not read.
         inviter_gone: Whether the rule judges by the active members.
@@ -129,6 +128,18 @@ class Decision(NamedTuple):
     def stale(self) -> bool:
         """Whether at least one rule matched and nothing keeps it."""
         return self.rule is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is stale, and its notice is not over."""
+        announcement = self.announcement
+        is_announced = announcement is not None and announcement.deletable_from is not None
+        return self.stale and is_announced
+
+    @property
+    def deletable(self) -> bool:
+        """Whether a sweep may delete it now, as far as the limits allow."""
+        return self.stale and not self.waits
 
 
 class Explained(NamedTuple):

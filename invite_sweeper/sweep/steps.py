@@ -1,8 +1,8 @@
-"""The steps that follow the policy's decision about an invitation: each can only keep more.
+"""The steps that follow the policy's decision about an invitation: each can only delete less.
 
 - `keep_unrecordable`: what the audit log cannot record is kept. It follows the decision about each
   entry, the others that about an invitation.
-- `Notice`: what is stale is kept until it was announced for `notice.wait`.
+- `Notice`: what is stale waits until it was announced for `notice.wait`.
 - `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import HeldAnnouncement, is_recordable
+from invite_sweeper.audit import HeldAnnouncement, end_of_wait, is_recordable
 from invite_sweeper.audit.events import Announced, AnnouncementKey, Planned, announcement_key
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
@@ -47,7 +47,7 @@ not known, and its announcement holds."""
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Keeps what is stale until its notice is over. Exactly `wait` is enough.
+    """Lets what is stale wait until its notice is over: exactly then it is due.
 
     What is announced is the invitation: its list, its id and its date, so that a person who is
     invited anew is announced anew.
@@ -67,13 +67,12 @@ class Notice:
             return self._with_ended_announcements(decision)
         held = self._find(decision.invitation)
         if held is None:  # this run announces it, and its wait begins now
-            announcement = Announcement(None, self.now + self.wait, decision.rule)
+            announcement = Announcement(None, end_of_wait(self.now, self.wait), decision.rule)
         else:
             due_at = held.due_at(self.wait)
-            if due_at <= self.now:
-                return decision._replace(announcement=Announcement(held.announced_at))
-            announcement = Announcement(held.announced_at, due_at)
-        return decision.keep("notice_pending")._replace(announcement=announcement)
+            is_over = due_at <= self.now
+            announcement = Announcement(held.announced_at, None if is_over else due_at)
+        return decision._replace(announcement=announcement)
 
     def _with_ended_announcements(self, kept: Decision) -> Decision:
         """Return the decision to keep an invitation, with the announcements that it ends."""
@@ -125,12 +124,12 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
         next_due: When the first of those that are announced or wait may be deleted.
     """
     new = pluralize(counts.announced, "invitation")
-    text = f"{new} announced, {counts.planned:,} due"
+    text = f"{new} announced, {counts.due:,} due"
     if dry_run:
-        text = f"{new} would be announced, {counts.planned:,} would be deleted"
+        text = f"{new} would be announced, {counts.due:,} would be deleted"
     first_due = f"{next_due:%Y-%m-%d %H:%M} UTC"
-    # The new ones are pending, too; "wait" counts those that were announced before.
-    waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
+    # The new ones wait, too; "wait" counts those that were announced before.
+    waiting = counts.waiting - counts.announced
     if not waiting:
         return f"{text}; the first may be deleted from {first_due}."
     if waiting == 1:
@@ -144,12 +143,13 @@ class KeepOutsidePlan:
     def __init__(self, planned: Iterable[Planned]) -> None:
         self._not_seen_yet = {invitation.key: invitation for invitation in planned}
         self._changed = 0
+        self._waiting = 0
         self._kept = Counter[str]()  # by why the policy or a step before keeps it now
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation unless the plan lists it as it is now; record what the plan lists."""
-        if decision.keep_reason is not None:
-            self._record_kept(decision, decision.keep_reason)
+        if not decision.deletable:
+            self._record_left(decision)
             return decision
         listed = self._take_listed(decision)
         if listed is None:
@@ -159,11 +159,15 @@ class KeepOutsidePlan:
             return decision.keep("changed_since_plan")
         return decision
 
-    def _record_kept(self, decision: Decision, reason: str) -> None:
-        """Record why an invitation is kept, if the plan lists one of its entries."""
+    def _record_left(self, decision: Decision) -> None:
+        """Record why an invitation is not deleted, if the plan lists one of its entries."""
         for entry in decision.all_entries:
-            if self._not_seen_yet.pop(entry.key, None) is not None:
-                self._kept[reason] += 1
+            if self._not_seen_yet.pop(entry.key, None) is None:
+                continue
+            if decision.keep_reason is None:
+                self._waiting += 1
+            else:
+                self._kept[decision.keep_reason] += 1
 
     def _take_listed(self, decision: Decision) -> Planned | None:
         """Return the line of the plan about a stale invitation, and record that it is seen.
@@ -189,6 +193,9 @@ class KeepOutsidePlan:
         for reason, count in sorted(self._kept.items()):
             are = plural_form(count, "is", "are")
             yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
+        if self._waiting:
+            wait = plural_form(self._waiting, "waits for its", "wait for their")
+            yield f"{self._waiting:,} of the plan's invitations {wait} notice now."
         if self._changed:
             are = plural_form(self._changed, "is", "are")
             yield (

@@ -303,3 +303,28 @@ def test_a_restore_lists_the_runs_that_it_undoes_and_one_of_0_2_named_a_single_o
     line = msgspec.json.encode(started(mode="restore", restores=restores))
     runs = msgspec.json.decode(line, type=type(started())).restored_runs
     assert runs == (("r1",) if restores == "r1" else restores or ())
+
+
+@pytest.mark.parametrize(
+    ("kept_by_reason", "expected"),
+    [
+        ({"notice_pending": 3, "too_young": 2}, {"stale": 10, "waiting": 3, "kept": 2}),
+        ({"too_young": 5}, {"stale": 7, "waiting": 0, "kept": 5}),
+    ],
+)
+def test_last_line_before_waiting_was_stale_has_the_same_counts_as_one_of_today(
+    kept_by_reason, expected
+):
+    counts = {"stale": 7, "trimmed": 4, "kept": 5, "kept_by_reason": kept_by_reason}
+    line = msgspec.to_builtins(finished(**counts))
+    line |= counts  # as an earlier version wrote it
+    del line["due"], line["waiting"]
+    organization = msgspec.to_builtins(OrganizationResult(id=ORG)) | counts
+    del organization["due"], organization["waiting"]
+    line["organizations"] = [organization]
+    end = msgspec.convert(line, type(finished()))
+    for found in (end, *end.organizations):
+        assert (found.due, found.trimmed) == (3, 4)
+        assert {name: getattr(found, name) for name in expected} == expected
+        assert "notice_pending" not in found.kept_by_reason
+    assert msgspec.convert(msgspec.to_builtins(end), type(end)) == end

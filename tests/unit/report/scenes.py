@@ -137,7 +137,7 @@ REFUSED_DELETION: Final = (
 )
 SKIPPED: Final = (planned(2), outcome(planned(2), "skipped", attempts=0, http_status=None))
 STOPPED: Final = "Stopped by SIGTERM."
-PENDING: Final = {"kept_by_reason": {"too_young": 19, "notice_pending": 1}}
+PENDING: Final = {"stale": 1, "waiting": 1}
 DUE: Final = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
 RESTORE: Final = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
 UNREADABLE: Final = ListUnreadable(

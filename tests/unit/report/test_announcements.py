@@ -77,14 +77,14 @@ def test_what_the_run_announced_and_what_it_saw_again_waits_from_its_announcemen
     )
     assert (first.deletable_from, second.deletable_from) == (
         "2026-12-02T01:00:00Z",
-        "2026-12-03T01:00:00Z",
+        "2026-12-03T00:00:00Z",
     )
     assert [first.unread, second.unread] == [False, False]
 
 
 def test_the_wait_of_the_policy_in_force_counts(write):
     (one,) = waiting_after(write(announced()), wait=30 * DAY)
-    assert one.deletable_from == "2026-12-25T01:00:00Z"
+    assert one.deletable_from == "2026-12-25T00:00:00Z"
 
 
 @pytest.mark.parametrize(

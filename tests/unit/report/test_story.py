@@ -348,10 +348,17 @@ def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(
             {"trimmed": 2, "nights_left": 2, "limited_by": "max_deletions", "limit_used": 9},
             "2: 0 now, 2 later (max_deletions: about 2 nights; earlier runs used 9 of 10)",
         ),
+        ({"waiting": 1}, "2: 1 due, 1 waits for its notice"),
+        ({"waiting": 2}, "2: 0 due, 2 wait for their notice"),
+        (
+            {"waiting": 1, "trimmed": 1, "nights_left": 1},
+            "2: 0 due, 1 waits for its notice, 1 later (about 1 night)",
+        ),
     ],
 )
 def test_what_the_limits_leave_for_later_has_the_limit_its_nights_and_what_earlier_runs_used(
     known, text
 ):
-    end = RunFinished(exit_code=0, plan_made=True, stale=2, limit_most=10, **known)
+    due = 2 - known.get("trimmed", 0) - known.get("waiting", 0)
+    end = RunFinished(exit_code=0, plan_made=True, stale=2, due=due, limit_most=10, **known)
     assert describe_stale(end) == text

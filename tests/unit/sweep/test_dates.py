@@ -159,7 +159,7 @@ def goes_at(entry, **keys):
     [
         ("9999-12-30", {}, "9999-12-31 00:00"),
         ("9999-12-30", {"notice": {"wait": "1d"}}, None),
-        ("9999-12-29", {"notice": {"wait": "1d"}}, "9999-12-31 00:00"),
+        ("9999-12-29", {"notice": {"wait": "1d"}}, "9999-12-30 23:00"),
         ("9999-12-31", {}, None),
     ],
 )
@@ -172,7 +172,7 @@ def test_what_is_kept_until_the_last_days_of_the_calendar_has_no_day_after_them(
 def test_the_day_is_that_of_the_instant_at_whichever_hour_it_is_asked(source):
     entry = entry_of(source, age=10 * DAY - 22 * HOUR, **ENDLESS)
     assert goes_at(entry) == "2026-11-29 23:00"
-    assert goes_at(entry, notice={"wait": "2d"}) == "2026-12-01 23:00"
+    assert goes_at(entry, notice={"wait": "2d"}) == "2026-12-01 22:00"
     assert goes_at(entry_of(source, age=40 * DAY, **ENDLESS)) == "2026-11-25 01:00"
 
 
@@ -266,7 +266,7 @@ LAST_NIGHT = 20
 @example((0, None, None, 4), 5, BY_AGE[1:2], FOR_NOW[3:], None, 0).via("a role that is gone keeps")
 @example((1, None, None, None), 5, BY_AGE[:2], [], 4, 0).via("what is kept meanwhile waits anew")
 @example((1, None, None, None), 5, BY_AGE[:2], [], 4, 2).via("the same, announced before")
-async def test_each_day_is_that_of_the_delete_of_nightly_sweeps(
+async def test_each_instant_is_the_first_from_which_on_a_nightly_sweep_deletes(
     tmp_path_factory, ages, lasts_days, rules, keep, wait_days, asked_in
 ):
     """Also where entries of a person join the invitation or leave it during a notice."""
@@ -286,12 +286,13 @@ async def test_each_day_is_that_of_the_delete_of_nightly_sweeps(
         left = {entry for found in night.atlases[0].lists.values() for entry in found}
         for entry in foretold:
             if entry.key not in {each.key for each in left}:
-                gone.setdefault(entry, at.date())
+                gone.setdefault(entry, at)
         if not left:
             break
     for entry, instant in foretold.items():
-        is_foretold = instant is not None and instant <= MIDNIGHT + LAST_NIGHT * DAY
-        assert gone.get(entry) == (instant.date() if is_foretold else None)
+        nights = (MIDNIGHT + number * DAY for number in range(asked_in, LAST_NIGHT + 1))
+        first = next((at for at in nights if instant is not None and at >= instant), None)
+        assert gone.get(entry) == first
 
 
 SHIFTS = (-HOUR, timedelta(), timedelta.resolution)

@@ -30,6 +30,7 @@ from invite_sweeper.sweep.steps import KeepOutsidePlan, Notice, keep_unrecordabl
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
+WAIT = 7 * DAY - timedelta(hours=1)
 OF_PERSON = (Source.ORG_USERS, Source.ORG_INVITES, Source.USERS)
 SECRET = "s3cret-0123"
 LONG = "x" * 1025
@@ -90,13 +91,14 @@ def _secret():
 def test_entry_is_deleted_that_no_step_keeps(source):
     one = entry_of(source, age=14 * DAY)
     announced = announced_once(one, 7 * DAY)
-    assert decide(one, planned=decide_all(one), announced=announced).stale
+    assert decide(one, planned=decide_all(one), announced=announced).deletable
 
 
 @pytest.mark.parametrize("source", Source)
 def test_each_step_keeps_in_each_list(source):
     one = entry_of(source)
-    assert decide(one, announced={}).keep_reason == "notice_pending"
+    waiting = decide(one, announced={})
+    assert (waiting.stale, waiting.waits, waiting.deletable) == (True, True, False)
     assert decide(one, planned=()).keep_reason == "not_in_plan"
 
 
@@ -119,16 +121,16 @@ def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
 
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
-    ("ago", "stale"), [(7 * DAY, True), (7 * DAY - SECOND, False), (-SECOND, False)]
+    ("ago", "is_over"), [(WAIT, True), (WAIT - SECOND, False), (-SECOND, False)]
 )
-def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, stale, source):
+def test_notice_is_over_exactly_an_hour_before_the_wait_is_in_each_list(ago, is_over, source):
     one = entry_of(source)
     found = decide(one, announced=announced_once(one, ago))
-    assert found.stale is stale
+    assert (found.stale, found.deletable) == (True, is_over)
     if ago < timedelta():  # it counts for nothing: this run announces the invitation
         assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
     again = changed(one, created_at=one.sent_at + SECOND)
-    assert decide(again, announced=announced_once(one, ago)).stale is False
+    assert decide(again, announced=announced_once(one, ago)).waits
 
 
 @pytest.mark.parametrize("source", Source)

@@ -54,11 +54,14 @@ def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None, unrea
         ListUnreadable(object_id(500 + n), f"P{n}", "503", org_id=org_id) for n in range(unreadable)
     ]
     counts = Counts(
-        invitations_seen=max(seen, len(stale)), stale=len(stale), projects_unreadable=len(unread)
+        invitations_seen=max(seen, len(stale)),
+        stale=len(stale),
+        due=len(stale),
+        projects_unreadable=len(unread),
     )
     who = AtlasOrganization(org_id, None, name=name)
-    reading = Reading(who, counts=counts, stale=tuple(stale), lists=ReadLists(unread=unread))
-    return OrganizationPlan(reading, reading.stale)
+    reading = Reading(who, counts=counts, deletable=tuple(stale), lists=ReadLists(unread=unread))
+    return OrganizationPlan(reading, reading.deletable)
 
 
 def trim(plans, command):

@@ -40,6 +40,8 @@ from invite_sweeper.sweep.steps import Notice, describe_notice
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 LEFT = {"inviter_gone": True}
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
@@ -61,9 +63,32 @@ def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait
     one = invitation(source=Source.INVITES)
     step = Notice(announced_once(one, days * DAY, announced_wait), wait, NOW)
     decision = step(Selector(policy(), NOW).decide(one))
-    assert decision.stale is is_due
+    assert (decision.stale, decision.deletable) == (True, is_due)
     if not is_due:
-        assert decision.announcement.deletable_from == NOW + (7 - days) * DAY
+        assert decision.announcement.deletable_from == NOW + (7 - days) * DAY - HOUR
+
+
+@pytest.mark.parametrize(
+    ("wait", "over_after"),
+    [
+        (3 * DAY, 3 * DAY - HOUR),  # a night that starts early is the third one
+        (2 * HOUR, HOUR),
+        (SECOND, SECOND / 2),  # of a short wait at most half
+    ],
+)
+def test_wait_is_over_an_hour_early_for_a_night_that_starts_before_the_second(wait, over_after):
+    one = invitation(source=Source.INVITES)
+    announced = Notice({}, wait, NOW)(Selector(policy(), NOW).decide(one))
+    assert announced.announcement.deletable_from == NOW + over_after
+    for early, is_over in ((timedelta(microseconds=1), False), (timedelta(), True)):
+        held = Notice(announced_once(one, over_after - early, HOUR), wait, NOW)
+        assert held(Selector(policy(), NOW).decide(one)).deletable is is_over
+
+
+def test_announcement_of_an_earlier_version_is_not_due_before_the_day_that_it_announced():
+    one = invitation(source=Source.INVITES)
+    told = announced_once(one, WEEK - SECOND, WEEK + HOUR)
+    assert Notice(told, WEEK, NOW)(Selector(policy(), NOW).decide(one)).waits
 
 
 @pytest.mark.parametrize(
@@ -98,14 +123,14 @@ def test_observer_sees_what_the_policy_and_what_notice_has_decided():
     seen = []
 
     def observe(by_policy, decision):
-        seen.append((by_policy.rule, decision.keep_reason))
+        seen.append((by_policy.rule, decision.rule, decision.waits))
 
     rules = policy(notice={"wait": "7d"})
     command = command_of(rules, observe=observe)
     builder = ReadingBuilder(AtlasOrganization(ORG, None), command, [].append, [command.notice])
     place = Project(PROJECT, "Sandbox Alpha", ORG)
     builder.add(ListRef(place, Source.INVITES), (invitation(source=Source.INVITES),))
-    assert seen == [("forgotten", "notice_pending")]
+    assert seen == [("forgotten", "forgotten", True)]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +164,7 @@ def test_invitation_whose_wait_is_over_has_its_rule_and_when_it_was_announced():
 )
 def test_notice_is_described_by_what_is_announced_due_and_waits(numbers, dry_run, text):
     announced, due, waiting = numbers
-    pending = {"notice_pending": announced + waiting}
-    counts = Counts(stale=due + 2, trimmed=2, announced=announced, kept_by_reason=pending)
+    counts = Counts(due=due, trimmed=2, announced=announced, waiting=announced + waiting)
     found = describe_notice(counts, NOW.replace(month=12, day=4), dry_run=dry_run)
     assert found == text.format("2026-12-04 01:00 UTC")
 
@@ -175,7 +199,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
             else tuple(found),
         )
     readings = [each.reading() for each in builders.values()]
-    stale = [each for reading in readings for each in reading.stale]
+    stale = [each for reading in readings for each in reading.deletable]
     for each in stale:
         log.write(each)
     for each in stale if deletes else ():
@@ -201,7 +225,7 @@ ENTRY = st.tuples(st.sampled_from(LISTS), st.integers(1, 4), st.integers(0, 1))
 """A list, an id in it, and which of two dates: the person was invited anew."""
 NIGHT = st.fixed_dictionaries(
     {
-        "step": st.sampled_from([DAY, DAY, 3 * DAY, WEEK, -2 * DAY]),
+        "step": st.sampled_from([DAY, DAY - HOUR, 3 * DAY, WEEK, WEEK - HOUR, -2 * DAY]),
         "wait": st.sampled_from([DAY, WEEK, WEEK, None]),
         "seen": st.sets(ENTRY, max_size=8),
         "unread": st.sets(st.sampled_from(LISTS), max_size=2),
@@ -241,14 +265,14 @@ class Model:
         return due, changes
 
     def _is_due(self, since, told, wait, now):
-        return wait is None or (since is not None and now - since >= wait and now >= told)
+        return wait is None or (since is not None and now - since >= wait - HOUR and now >= told)
 
     def apply(self, changes, now, wait=None):
         for key, announced in changes:
             self.announced.pop(key, None)
             if announced:
                 self.announced[key] = now
-                self.told[key] = now + wait
+                self.told[key] = now + wait - HOUR
 
 
 def shown_in(each):
@@ -305,7 +329,7 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
             found, lines = await night(
                 directory, now, shown, policy_of(each), deletes=deletes, **options
             )
-            assert sum(one.counts.stale for one in found) == len(due)
+            assert sum(one.counts.due for one in found) == len(due)
             announced = sum(is_announced for _, is_announced in changes)
             assert sum(one.counts.announced for one in found) == announced
             written = len(keys_of(lines, (Announced, AnnouncementEnded)))
@@ -334,11 +358,11 @@ async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_i
     notice = {"wait": "7d"}
     own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
     (one,), _ = await night(directory, NOW, {(ORG, PROJECT): own}, policy(notice=notice))
-    assert (one.counts.announced, one.dates.next_due) == (3, NOW + WEEK)
+    assert (one.counts.announced, one.dates.next_due) == (3, NOW + WEEK - HOUR)
     rules = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
     young = invitation(9, created_at=NOW, source=Source.INVITES)
     lists = {(ORG, PROJECT): [young, *own[1:]]}
     (one,), lines = await night(directory, NOW + DAY, lists, rules, dry_run=dry_run)
-    assert one.dates.next_due == NOW + WEEK
+    assert one.dates.next_due == NOW + WEEK - HOUR
     ended = [(listed_as(each), each.reason) for each in lines]
     assert ended == ([] if dry_run else [(own[1], "keep:k")])

@@ -28,6 +28,7 @@ from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 PEOPLE = ["org_users", "org_invites", "users"]
 
 
@@ -59,7 +60,7 @@ class Plan:
         """Return the source and number of each planned deletion, with those it ends."""
         return [
             (each.source, int(each.invitation_id, 16), [e.source for e in each.entries])
-            for each in self.reading.stale
+            for each in self.reading.deletable
         ]
 
 
@@ -97,6 +98,7 @@ def test_counts_of_several_lists_are_added_up():
         invitations_seen=7,
         invitations_by_source={"invites": 5, "users": 2},
         stale=4,
+        due=4,
         kept=3,
         kept_by_reason={"too_young": 2, "not_pending": 1},
     )
@@ -124,7 +126,7 @@ def test_nothing_is_stale_in_an_organization_whose_reading_ended_with_an_error()
     plan = Plan().add(listed(one(1)))
     assert plan.stale()
     plan.builder.error = AtlasUnavailable("No connection.")
-    assert plan.reading.stale == ()
+    assert plan.reading.deletable == ()
 
 
 def test_forecast_follows_the_active_members_that_are_known_last():
@@ -162,7 +164,7 @@ def test_planned_line_shows_whether_it_is_judged_by_members():
         return decision._replace(inviter_gone=is_first)
 
     plan = Plan(steps=[step]).add(listed(one(1), one(2)))
-    first, second = plan.reading.stale
+    first, second = plan.reading.deletable
     assert (first.inviter_gone, second.inviter_gone) == (True, False)
 
 
@@ -247,11 +249,11 @@ def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
     unread = [ListUnreadable(object_id(9), "p", "503", source=Source.USERS, org_id=ORG)]
     plan.add(*lists, *(unread if is_unread else ()))
     kept = [each for each in plan.lines if isinstance(each, Kept)]
-    found = [key for each in (*plan.reading.stale, *kept) for key in each.keys]
+    found = [key for each in (*plan.reading.deletable, *kept) for key in each.keys]
     assert sorted(found) == sorted(each.key for own in entries.values() for each in own)
     counts = plan.counts
     assert counts.invitations_seen == counts.stale + counts.kept
-    assert (counts.stale, counts.kept) == (len(plan.reading.stale), len(kept))
+    assert (counts.stale, counts.kept) == (len(plan.reading.deletable), len(kept))
     assert sum(counts.kept_by_reason.values()) == counts.kept
     assert sum(counts.invitations_by_source.values()) == len(rows)
 
@@ -290,11 +292,13 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     steps = [Notice({}, 7 * DAY, NOW)]
     plan = Plan(steps=steps, dry_run=not announces).add(listed(one(1), one(2, age=DAY)))
     assert plan.counts.announced == 1
-    assert plan.counts.kept_by_reason == {"notice_pending": 1, "too_young": 1}
-    assert plan.reading.dates.next_due == NOW + 7 * DAY
+    assert plan.counts.kept_by_reason == {"too_young": 1}
+    assert (plan.counts.stale, plan.counts.due, plan.counts.waiting) == (1, 0, 1)
+    assert plan.reading.deletable == ()
+    assert plan.reading.dates.next_due == NOW + 7 * DAY - HOUR
     lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
-    assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
+    assert lines == [(line, one(1), "forgotten", "2026-12-02T00:00:00Z")]
 
 
 def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age():
@@ -305,7 +309,7 @@ def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age(
     )
     plan.add(listed(one(1)))
     assert seen == [[False, True]]
-    assert [each.age_days for each in plan.reading.stale] == [20]
+    assert [each.age_days for each in plan.reading.deletable] == [20]
 
 
 # What the limits leave for later -----------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadabl
     parts = [command_of(whole, shard=each).limits for each in shards]
     assert sum(part.max_deletions.most for part in parts) == max_deletions
     assert sum(part.max_unreadable for part in parts) == unreadable
-    assert {part.policy.max_deletions_per_project for part in parts} == {25}
+    assert {part.in_place(project()).most for part in parts} == {25}
 
 
 @pytest.mark.parametrize(
