@@ -1,8 +1,6 @@
 """`python tests/benchmarks [NAME…]`: measure, and write the rows of `RESULTS.md`.
 
 The names are those of `figures.ALL`; without names all are measured, and rows of other names stay.
-The name `prose` prints how the package reads, and which functions and objects lead from argv to
-the executor.
 """
 
 import os
@@ -13,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import figures, prose
+from benchmarks import figures
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """\
@@ -29,9 +27,6 @@ to be quiet.
 
 def main(names: list[str]) -> int:
     """Measure and write; return 1 if a figure does not hold."""
-    if names == ["prose"]:
-        print("\n".join(prose.table()))  # noqa: T201 - it is the result
-        return 0
     if unknown := set(names) - set(figures.ALL):
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(figures.ALL)}")
     rows = recorded()

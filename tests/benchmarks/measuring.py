@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.load import Load
-from benchmarks.traced import REASON
 from builders import policy_bytes
 
 HERE = Path(__file__).parent
@@ -137,7 +136,7 @@ def entered(load: Load) -> dict[str, list[list[str]]]:
     with tempfile.TemporaryDirectory() as folder, fresh_atlas(load) as atlas:
         policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
         policy.write_bytes(policy_bytes(wide_policy(load)))
-        command = ["sweep", "--policy", policy, "--yes", "--reason", REASON]
+        command = ["sweep", "--policy", policy, "--yes"]
         subprocess.run(
             [sys.executable, HERE / "traced.py", result, *command],
             env={**quiet_environment(), **atlas.environment},
