@@ -10,7 +10,6 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from typing_extensions import override
 
 from invite_sweeper.endings import FactEnum
 from invite_sweeper.json_text import to_json
@@ -134,30 +133,6 @@ class MembershipStatus(StrEnum):
     INVITATION_REJECTED = "INVITATION_REJECTED"
     GONE = "gone"
     """Not a value of Atlas: recorded when Atlas responds that the user does not exist."""
-
-
-MAX_PEOPLE: Final = 500
-"""How many people an organization may have by default, pending ones included.
-
-Source: the Atlas documentation, "Atlas Service Limits" (read 2026-11).
-"""
-
-
-class Seats(NamedTuple):
-    """The people who count towards the limit of an organization.
-
-    Attributes:
-        people: Active members, and people whose invitation is pending.
-        pending: Those of them whose invitation is pending.
-    """
-
-    people: int
-    pending: int
-
-    @override
-    def __str__(self) -> str:
-        """Return it in words: `312 of 500 people, 74 pending`."""
-        return f"{self.people:,} of {MAX_PEOPLE:,} people, {self.pending:,} pending"
 
 
 INVITATION_LIFETIME: Final = timedelta(days=30)

@@ -14,7 +14,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     ProjectGone,
-    Seats,
     Source,
 )
 from invite_sweeper.outcomes import Outcome, Sending
@@ -34,7 +33,6 @@ class FakeAtlas:
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
-        people: The seats of every organization; None if they are not known.
         members: The active members of every organization, or why they are not known.
         answers: Whether a person is an active member, asked for by name; by default none is.
         asked: The names that were asked for, in order.
@@ -54,7 +52,6 @@ class FakeAtlas:
     results: dict[str, Sending] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
-    people: Seats | None = None
     answers: dict[str, bool | ListUnreadable] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)
@@ -85,9 +82,6 @@ class FakeAtlas:
 
     async def organizations(self) -> dict[str, str]:
         return {ORG: "Alpha"}
-
-    async def seats(self, org_id: str) -> Seats | ListUnreadable:
-        return self.people or ListUnreadable(org_id, "", "the role is missing.")
 
     async def secret_expiries(self, _org_id: str) -> tuple[datetime, ...]:
         return ()

@@ -134,7 +134,6 @@ _INVITED: Final = _statuses(*INVITED_STATUSES)
 """Without these statuses Atlas hides users whose invitation expired or was rejected."""
 _ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
 _EVERYONE: Final = _statuses(*INVITED_STATUSES, MembershipStatus.ACTIVE)
-_PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
 
 LIST_GROUPS: Final = _paged_list(f"{_API}/groups", V2023_01_01, PROJECTS_USER)
 LIST_ORGS: Final = _paged_list(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER)
@@ -163,7 +162,6 @@ ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 LIST_GROUP_PEOPLE: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _EVERYONE)
 """Users in any known status: read before a re-invitation, never for a deletion."""
 LIST_ORG_PEOPLE: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _EVERYONE)
-LIST_ORG_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
 LIST_ORG_ACTIVE_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
 FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0)
 """Whether a person is an active member. It is not documented whether the name must be exact."""

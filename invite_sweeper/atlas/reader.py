@@ -42,7 +42,6 @@ from invite_sweeper.models import (
     MembershipStatus,
     Project,
     ProjectGone,
-    Seats,
     Source,
 )
 from invite_sweeper.names import casefold_visible, is_atlas_id
@@ -223,14 +222,6 @@ class AtlasReader:
                 raise fatal_error
             return read_error(place, listing.failure)
         return listing.rows
-
-    async def seats(self, org_id: str) -> Seats | ListUnreadable:
-        """Return how many people count towards the limit of an organization."""
-        listing = await self._read_members(endpoints.LIST_ORG_MEMBERS, org_id)
-        if listing.failure is not None:
-            return read_error(Project.of_organization(org_id), listing.failure, _ORG_MEMBER)
-        statuses = [row.org_membership_status for row in listing.rows]
-        return Seats(len(statuses), statuses.count(MembershipStatus.PENDING))
 
     async def _read_members(
         self,

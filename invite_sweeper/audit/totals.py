@@ -12,7 +12,7 @@ from msgspec import structs
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Seats, Source
+from invite_sweeper.models import Source
 from invite_sweeper.text import organization_label
 
 
@@ -86,8 +86,6 @@ class OrganizationResult(_RecordedCounts, frozen=True, kw_only=True):
     Attributes:
         name: None where Atlas did not return it.
         exit_code: What the run would have ended with without the other organizations.
-        people: Active and pending people, who count towards Atlas's limit; None if not known.
-        people_pending: Those of them who are pending.
         credentials_expire: When the first secret of its service account ends, RFC 3339; None where
             Atlas did not return it.
     """
@@ -99,16 +97,7 @@ class OrganizationResult(_RecordedCounts, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     plan_made: bool = False
     plan_complete: bool = False
-    people: int | None = None
-    people_pending: int | None = None
     credentials_expire: str | None = None
-
-    @property
-    def seats(self) -> Seats | None:
-        """How many people it has; None where that is not known."""
-        if self.people is None or self.people_pending is None:
-            return None
-        return Seats(self.people, self.people_pending)
 
     @property
     def label(self) -> str:

@@ -308,8 +308,6 @@ class _Doctor(Checks):
 
     async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
         """Check the lists of a sweep with the roles that they need, and the secret."""
-        if reading.people.seats is not None:
-            self.add("people", f"{reading.people.seats}: Atlas's limit counts both.")
         self._check_scope(scope)
         owners = await self._find_owners(reading, scope)
         for source in self._session.policy.sources:

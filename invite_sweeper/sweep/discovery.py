@@ -30,7 +30,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     ProjectGone,
-    Seats,
     Source,
     SourceRetired,
     hint_without,
@@ -444,16 +443,13 @@ class OrganizationReader:
             )
 
     async def _add_optional_facts(self, builder: ReadingBuilder) -> None:
-        """Add the name of an organization, its seats, and when the secrets of its account end."""
+        """Add the name of an organization, and when the secrets of its account end."""
         organization = builder.organization
         reader = organization.client.reader
-        names, expiries, seats = await asyncio.gather(
+        names, expiries = await asyncio.gather(
             _optional(reader.organizations()),
             _optional(reader.secret_expiries(organization.id)),
-            _optional(reader.seats(organization.id)),
         )
-        if isinstance(seats, Seats):
-            builder.people = replace(builder.people, seats=seats)
         if isinstance(expiries, tuple):
             live = [expiry for expiry in expiries if expiry > self._command.now]
             first_end = min(live, default=None)

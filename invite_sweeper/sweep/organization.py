@@ -20,7 +20,6 @@ from invite_sweeper.models import (
     InvitationKey,
     ListRef,
     ListUnreadable,
-    Seats,
     Source,
     SourceRetired,
 )
@@ -87,13 +86,11 @@ class ReadPeople:
 
     Attributes:
         members: Its active members, where a rule or keep entry judges by them and they are known.
-        seats: How many people it has; None where that is not known.
         absent: What is stale in `users`, of people whom no list of the organization shows, where
             one was read: the project may lag behind, and the person be a member.
     """
 
     members: ActiveMembers | None = None
-    seats: Seats | None = None
     absent: frozenset[InvitationKey] = frozenset()
 
 

@@ -357,15 +357,12 @@ class Result:
         plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
         secret_ends = reading.dates.credentials_expire
-        seats = reading.people.seats
         return OrganizationResult(
             **self._ending(counts, error, reasons),
             id=organization.id,
             name=reading.organization.name,
             plan_made=plan_made,
             plan_complete=plan_made and not reading.lists.unread and not retired_early,
-            people=seats.people if seats is not None else None,
-            people_pending=seats.pending if seats is not None else None,
             credentials_expire=rfc3339(secret_ends) if secret_ends is not None else None,
         )
 

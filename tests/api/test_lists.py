@@ -19,7 +19,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Project,
     ProjectGone,
-    Seats,
     Source,
     SourceRetired,
 )
@@ -550,19 +549,6 @@ def facts(script):
             return await getattr(atlas.reader, method)(ORG, *arguments)
 
     return read
-
-
-async def test_active_and_pending_people_are_counted_and_no_others(sim, online):
-    for number, status in enumerate(("ACTIVE", "ACTIVE", "PENDING", "INVITATION_EXPIRED")):
-        sim.add_user(f"m{number}@example.com", status=status)
-    async with online() as atlas:
-        assert await atlas.reader.seats(ORG) == Seats(3, 1)
-
-
-async def test_people_are_not_counted_where_the_list_cannot_be_read(sim, online):
-    sim.faults.add(faults.role_missing(), path=f"*/orgs/{ORG}/users", times=None)
-    async with online() as atlas:
-        assert isinstance(await atlas.reader.seats(ORG), ListUnreadable)
 
 
 async def test_only_active_members_of_all_pages_are_returned_folded(sim, online):

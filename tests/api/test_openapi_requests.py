@@ -39,7 +39,6 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.project_teams(project)
         await atlas.reader.active_members(ORG)
         await atlas.reader.is_active_member(ORG, "ada@example.com")
-        await atlas.reader.seats(ORG)
         await atlas.reader.api_key_names(ORG)
         await atlas.reader.secret_expiries(ORG)
         listed = {

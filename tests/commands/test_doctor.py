@@ -68,16 +68,15 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
         *("sunset invites", "clock", "limits"),
-        *("people", "scope", "list invites", "list users", "list org_users"),
+        *("scope", "list invites", "list users", "list org_users"),
     ]
     assert "1 entry in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
     assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
     assert f"{cli.sim.sunsets['invites']}" in messages(checks, "sunset invites")
-    assert "0 of 500 people, 0 pending" in messages(checks, "people")
-    assert {check.organization for check in checks[-5:]} == {ORG_ID}
-    assert {check.organization for check in checks[:-5]} == {None}
+    assert {check.organization for check in checks[-4:]} == {ORG_ID}
+    assert {check.organization for check in checks[:-4]} == {None}
 
 
 async def test_doctor_sends_only_gets_and_creates_no_file(cli):

@@ -281,7 +281,6 @@ READINGS = {
         ACTIVE,
         lambda client: AtlasReader(client).is_active_member(ORG, "ada@example.com"),
     ),
-    "people": (ACTIVE, lambda client: AtlasReader(client).seats(ORG)),
     "keys": (
         {"publicKey": "wkzjqvtb", "desc": "ci"},
         lambda client: AtlasReader(client).api_key_names(ORG),

@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned,
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError
-from invite_sweeper.models import Seats, Source, rfc3339
+from invite_sweeper.models import Source, rfc3339
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 
@@ -312,16 +312,6 @@ async def test_name_that_no_organization_has_is_a_warning_if_all_names_are_known
 
 async def named(names):
     return names
-
-
-@pytest.mark.parametrize("people", [Seats(312, 74), None])
-async def test_people_of_an_organization_are_counted_where_they_can_be_read(directory, people):
-    night = Night(directory, 1)
-    night.atlases[0].people = people
-    result = await night.run(dry_run=True)
-    (only,) = result.organizations
-    assert only.seats == people
-    assert str(Seats(1312, 74)) == "1,312 of 500 people, 74 pending"
 
 
 async def test_notice_counts_what_is_due_after_the_trim(directory):
