@@ -76,12 +76,9 @@ class Fold:
                 event = chain.decode(line) if is_needed else None  # None of a later version, too
                 if name == _INTENT:
                     requests.send(line)
-                if not is_needed:
-                    continue
-                self._add(run, line, event)
-                if isinstance(event, OutcomeLine) and event.recovers is None:
-                    requests.answer(line, event)
-                yield line, event
+                if is_needed:
+                    self._add(run, requests, line, event)
+                    yield line, event
         finally:
             requests.end(chain)
             run.sha256 = chain.sha256
@@ -90,24 +87,24 @@ class Fold:
             if run.left or run.end is None:
                 self.runs[run.file.run_id] = run
 
-    def _add(self, run: RunRecord, line: ChainLine, event: Event | None) -> None:
-        """Add an event of a run that is no outcome of its own."""
-        match event:
-            case RunStarted():
-                run.start = event
-            case PolicyText():
-                run.policy = event.text
-            case Planned():
-                run.planned += 1
-            case OutcomeLine(recovers=str(earlier_id)):
-                earlier = self.runs.get(earlier_id)
-                if earlier is not None:
-                    earlier.recover(event, run.file.number)
-            case RunFinished():
-                run.end = event
-                run.finished_at = line.header.ts
-            case _:
-                pass
+    def _add(
+        self, run: RunRecord, requests: "_Requests", line: ChainLine, event: Event | None
+    ) -> None:
+        """Add an event of a run; those that a run has many of are first."""
+        if isinstance(event, Planned):
+            run.planned += 1
+        elif isinstance(event, OutcomeLine):
+            if event.recovers is None:
+                requests.answer(line, event)
+            elif event.recovers in self.runs:
+                self.runs[event.recovers].recover(event, run.file.number)
+        elif isinstance(event, RunStarted):
+            run.start = event
+        elif isinstance(event, PolicyText):
+            run.policy = event.text
+        elif isinstance(event, RunFinished):
+            run.end = event
+            run.finished_at = line.header.ts
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Return the runs that left something open, in the order of their files."""
