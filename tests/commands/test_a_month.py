@@ -295,6 +295,11 @@ QUESTIONS = (
         ),
     ),
     Question(
+        "Who is stale, those included who wait?",
+        f"list --stale {POLICY}",
+        ("2026-12-01  night26@example.com", "2026-12-03  night28@example.com"),
+    ),
+    Question(
         "And one person of it, in a script?",
         f"list --username night27@example.com -o json {POLICY}",
         ('"goes_at":"2026-12-02',),
@@ -323,7 +328,7 @@ QUESTIONS = (
     Question(
         "Which limit held things up on the 5th?",
         f"audit show 2026-11-05 {LOG}",
-        ("4 now, .* later .max_deletions",),
+        (r"4 due, \d+ waits? for .* notice, \d+ later \(max_deletions",),
     ),
     Question("Who asked for the restore?", f"audit show 26 {LOG}", ("OPS-7",)),
     Question(
