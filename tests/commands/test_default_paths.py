@@ -2,6 +2,7 @@
 
 import shutil
 
+import faults
 from forked import Fork
 from running import end
 
@@ -41,10 +42,9 @@ def test_a_forgotten_audit_dir_after_a_move_is_told_also_quietly(cli):
 
 
 def test_what_is_to_be_done_about_a_run_names_the_audit_dir_that_was_given(cli):
-    cli.stock(stale=2)
-    cli.keys["limits"] = {"max_deletions": 1}
-    assert cli.run("plan", "--policy", "policy.yaml", "--audit-dir", "log").code == 3
-    shown = cli.run("audit", "show", "1", "--audit-dir", "log").out
-    commands = [line for line in shown.splitlines() if "invite-sweeper " in line]
-    assert commands
-    assert all("--audit-dir log" in line for line in commands), shown
+    cli.stock()
+    cli.keys["execution"] = {"attempts": 1}
+    cli.sim.faults.add(faults.fail_with(400, "CANNOT_REMOVE"), method="DELETE", times=None)
+    assert cli.run("sweep", "--policy", "policy.yaml", "--audit-dir", "log").code == 4
+    out = " ".join(cli.run("audit", "show", "1", "--audit-dir", "log").out.split())
+    assert "audit show 1 --outcome failed --audit-dir log" in out
