@@ -176,7 +176,7 @@ class _Doctor(Checks):
     def _check_files(self) -> None:
         directory = self._session.directory
         with self.step("outputs"):
-            check_outputs(self._session)
+            check_outputs(self._session.options, directory, self._session.metrics_file)
         path = self._session.metrics_file
         if path is not None:
             with self.step("metrics file", warns=True):

@@ -10,8 +10,17 @@ from typing import Any, NamedTuple
 
 import click
 from msgspec import structs
+from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.audit import History, LogReader, RunFile, RunRecord, SavedPlan, read_plan
+from invite_sweeper.audit import (
+    AuditDirectory,
+    History,
+    LogReader,
+    RunFile,
+    RunRecord,
+    SavedPlan,
+    read_plan,
+)
 from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
@@ -31,6 +40,7 @@ from invite_sweeper.files import (
     is_file,
     replace_file,
 )
+from invite_sweeper.last_resort import LastResort
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import (
     SeenAnnouncements,
@@ -76,7 +86,7 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
             except RunError as error:
                 await _report_to_others(session, _without_run(session, error))
                 raise
-            plan = _plan_to_apply(session, _copy_plan(session, swept.run.record))
+            plan = _plan_to_apply(session, _copy_plan(options.out, swept.run.record, session.log))
             code = swept.run.record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
             await _report_to_others(session, swept.run, swept.seen)
@@ -98,7 +108,7 @@ def _open_checked_session(options: RunOptions, environment: Mapping[str, str]) -
         raise UsageError("--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256.")
     session = Session.of(options, environment)
     session.credentials()  # all that are missing are named before anything is opened
-    check_outputs(session)
+    check_outputs(options, session.directory, session.metrics_file)
     return session
 
 
@@ -163,7 +173,7 @@ def _print(session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None
         print_result(session, swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
 
 
-def _copy_plan(session: Session, record: RunRecord) -> Path:
+def _copy_plan(out: Path | None, record: RunRecord, log: FilteringBoundLogger) -> Path:
     """Copy the file of the run for `--out`, if it has a plan that no guard refused.
 
     A copy that fails is an error of the command: the run is over, and its file stays.
@@ -171,13 +181,12 @@ def _copy_plan(session: Session, record: RunRecord) -> Path:
     Returns:
         The copy; the file of the run where there is none.
     """
-    out = session.options.out
     end = record.end
     if out is None or end is None:
         return record.file.path
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
         reason = f"The plan was not copied to {out}: no sweep can apply it."
-        session.log.warning(reason)
+        log.warning(reason)
         return record.file.path
     try:
         replace_file(out, record.file.path.read_bytes())
@@ -215,25 +224,23 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
         return None
 
 
-def check_outputs(session: Session) -> None:
+def check_outputs(
+    options: RunOptions, directory: AuditDirectory, metrics_file: Path | None
+) -> None:
     """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
-    options = session.options
-    directory = session.directory
     inputs = [("the policy", options.policy)]
     if options.plan is not None and is_file(options.plan):  # else it is the number of a run
         inputs.append(("the plan", Path(options.plan)))
-    outputs = {"--out": options.out, "--metrics-file": session.metrics_file}
+    outputs = {"--out": options.out, "--metrics-file": metrics_file}
     check_distinct_files(outputs, inputs)
     if options.out is not None:
         known_runs = {file.run_id for file in directory.files()}
         is_ours = partial(may_replace_plan, known_runs=known_runs)
         check_outside("--out", options.out, directory.path)
         check_replaceable("--out", options.out, "a plan", is_ours)
-    if session.metrics_file is not None:
-        check_outside("--metrics-file", session.metrics_file, directory.path)
-        check_replaceable(
-            "--metrics-file", session.metrics_file, "a metrics file", metrics.is_textfile
-        )
+    if metrics_file is not None:
+        check_outside("--metrics-file", metrics_file, directory.path)
+        check_replaceable("--metrics-file", metrics_file, "a metrics file", metrics.is_textfile)
     if options.out is not None:
         check_writable(options.out, "The plan")
 
@@ -302,7 +309,7 @@ async def _report_to_others(
     if session.metrics_file is not None:
         messages += metered.write(session.metrics_file)
     if options.pushgateway is not None:
-        limit_s = _time_for_others_s(session)
+        limit_s = _time_for_others_s(session.last_resort)
         messages += await metered.push(options.pushgateway, limit_s=limit_s)
     for message in messages:
         session.log.warning(message)
@@ -323,25 +330,25 @@ async def _notify(
     if history is not None:
         waiting = _find_waiting(session, history, run, seen)
     message = _message(session, run, finished_at, waiting)
-    limit_s = _time_for_others_s(session)
+    limit_s = _time_for_others_s(session.last_resort)
     notified = await notify(settings, session.environment, message, limit_s=limit_s)
     for receiver in notified:
         if receiver.error:
-            _add_warning(session, run.record, receiver.error)
+            _add_warning(session.log, run.record, receiver.error)
     return notified
 
 
-def _add_warning(session: Session, record: RunRecord, message: str) -> None:
+def _add_warning(log: FilteringBoundLogger, record: RunRecord, message: str) -> None:
     """Add to a run, whose file is over, and to the log that a receiver was not notified."""
     warning = RunWarning(WarningCode.RECEIVER_FAILED, message, WarningLevel.URGENT)
-    session.log.warning(warning.message, code=str(warning.code))
+    log.warning(warning.message, code=str(warning.code))
     if record.end is not None:
         record.end = structs.replace(record.end, warnings=(*record.end.warnings, warning))
 
 
-def _time_for_others_s(session: Session) -> float:
+def _time_for_others_s(last_resort: LastResort) -> float:
     """Return how long one of the others may take to answer: no longer than the process lives."""
-    return min(LIMIT_S, session.last_resort.left_s)
+    return min(LIMIT_S, last_resort.left_s)
 
 
 def _find_waiting(
