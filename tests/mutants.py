@@ -499,6 +499,22 @@ MUTANTS = r"""
 -    check_limits(plans, command)
 +    for plan in plans:
 +        check_limits([plan], command)
+? tests/commands/test_narrowed_runs.py
+= a run is not narrowed to the project that it names: sweep/scope.py
+-return in_policy and (not self.only or self._is_wanted(project))
++return in_policy
+= a narrowed run leaves the policy's scope: sweep/scope.py
+-return in_policy and (not self.only or self._is_wanted(project))
++return self._is_wanted(project) if self.only else in_policy
+= a narrowed run deletes people without a project: sweep/scope.py
+-invitation.links_out_of_scope or self.is_narrowed
++invitation.links_out_of_scope
+= a narrowed run ends the announcements of what it does not read: sweep/command.py
+-{"reaches_out_of_scope"} if self.projects else ()
++()
+= a plan of one project is applied to all: sweep/command.py
+-self.saved.start.projects if self.saved is not None else self.only_projects
++self.only_projects
 ? tests/unit/sweep/test_scope.py
 = each shard has all of the limits: sweep/scope.py
 -return (total + self.count - self.index) // self.count
@@ -507,8 +523,8 @@ MUTANTS = r"""
 -organizations = policy.organizations[self.index - 1 :: self.count]
 +organizations = policy.organizations[self.index - 1 :: max(1, self.count - 1)]
 = projects that the policy excludes are in scope: sweep/scope.py
--return included and not excluded and has_tags
-+return included and has_tags
+-in_policy = included and not excluded and has_tags
++in_policy = included and has_tags
 ? tests/unit/sweep/test_members.py
 = an inviter is gone who was not asked for: sweep/conditions.py
 -        # Only the list does not
@@ -580,8 +596,8 @@ MUTANTS = r"""
 +        if False:
 ? tests/commands/test_protected_invitations.py
 = the oracle meets projects that the policy excludes: sweep/scope.py
--return included and not excluded and has_tags
-+return included and has_tags
+-in_policy = included and not excluded and has_tags
++in_policy = included and has_tags
 ? tests/unit/sweep/test_discovery.py
 = a list is linked by the teams of some projects: sweep/discovery.py
 -by_project: dict[str, frozenset[str] | ListUnreadable] = {}

@@ -35,6 +35,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         now: The instant of the run, RFC 3339.
         shard: `I/N`; None where the run is not one of several.
         shards_used: How many shards have an organization, where this one has none.
+        projects: Names or ids to which the operator narrowed the policy's scope; none without.
         scope_sha256: The hash of what the run reads; runs with the same can be compared.
         plan_sha256: Of the plan that is applied; None without one.
         restores: The ids of the runs whose deletions a restore undoes, of one before 0.3 the id
@@ -57,6 +58,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     now: str
     shard: str | None
     shards_used: int | None = None
+    projects: tuple[str, ...] = ()
     scope_sha256: str | None = None
     plan_sha256: str | None = None
     restores: tuple[str, ...] | str | None = None

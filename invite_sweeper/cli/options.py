@@ -127,6 +127,7 @@ class RunOptions(NamedTuple):
     policy: Path = DEFAULT_POLICY
     base_url: str = DEFAULT_BASE_URL
     shard: str = "1/1"
+    project: tuple[str, ...] = ()
     dry_run: bool = False
     plan: str | None = None
     plan_sha256: str | None = None
@@ -160,6 +161,10 @@ _OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
         option, "Target", metavar="I/N",
         help="Process part I of N of the policy's organizations; auto/N reads "
         "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
+    ),
+    "project": partial(
+        option, "Target", metavar="NAME|ID", multiple=True,
+        help="Only this project of the policy's scope; may be repeated.",
     ),
     "dry_run": partial(option, "Safety", help="Write the plan and delete nothing."),
     "plan": partial(

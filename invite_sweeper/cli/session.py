@@ -396,6 +396,7 @@ class Session:
             started_s=self.started_s,
             shard=self.shard,
             shards_used=self.shards_used,
+            only_projects=self.options.project,
             reason=self.reason,
             advisor=self.advisor,
             **more,

@@ -106,6 +106,11 @@ def _open_checked_session(options: RunOptions, environment: Mapping[str, str]) -
     """
     if options.plan_sha256 is not None and options.plan is None:
         raise UsageError("--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256.")
+    if options.project and options.plan is not None:
+        raise UsageError(
+            "--project cannot be used with --plan.",
+            hint="A plan that was made with --project is applied to the same projects.",
+        )
     session = Session.of(options, environment)
     session.credentials()  # all that are missing are named before anything is opened
     check_outputs(options, session.directory, session.metrics_file)

@@ -386,6 +386,9 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[Fact]:
 def which_run(run: RunRecord) -> Iterator[Fact]:
     """Yield which run it was, and why or for whom the operator started it."""
     yield run_line(run)
+    if run.start.projects:
+        only = ", ".join(map(escape_unprintable, run.start.projects))
+        yield Fact("Projects", f"only {only}")
     if run.start.reason is not None:
         yield Fact("Reason", escape_unprintable(run.start.reason))
 

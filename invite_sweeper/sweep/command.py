@@ -18,7 +18,7 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.limits import RunLimits
 from invite_sweeper.sweep.organization import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.steps import Notice, Observer
+from invite_sweeper.sweep.steps import UNKNOWN_REASONS, Notice, Observer
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Command:
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
+        only_projects: Names or ids to which the operator narrows the policy's scope; none without.
         restores: The runs whose deletions a restore undoes; None of any other run.
         observe: Sees each invitation; None where nothing but the run does.
         reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
@@ -55,6 +56,7 @@ class Command:
     shard: Shard | None = None
     shards_used: int | None = None
     detailed_exit_code: bool = False
+    only_projects: tuple[str, ...] = ()
     restores: tuple[RunFile, ...] | None = None
     observe: Observer | None = None
     reason: str | None = None
@@ -65,9 +67,19 @@ class Command:
         """What the command may delete; with shards, this shard's part of it."""
         return RunLimits(self.policy.limits, self.shard, self.history.sent)
 
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects to which the run is narrowed; a saved plan has its own."""
+        return self.saved.start.projects if self.saved is not None else self.only_projects
+
+    @property
+    def scope_sha256(self) -> str:
+        """The hash of what the run reads."""
+        return scope_sha256(self.policy, self.projects)
+
     def projects_seen_before(self, org_id: str) -> int:
         """Return how many projects of an organization the last run that read the same saw, or 0."""
-        return self.history.projects_seen(self.base_url, scope_sha256(self.policy), org_id)
+        return self.history.projects_seen(self.base_url, self.scope_sha256, org_id)
 
     @cached_property
     def notice(self) -> Notice | None:
@@ -75,7 +87,9 @@ class Command:
         if self.policy.notice is None:
             return None
         announced = self.history.announcements(self.base_url)
-        return Notice(announced, self.policy.notice.wait, self.now)
+        # What a narrowed run does not read is not known: it ends no announcement.
+        unknown = {"reaches_out_of_scope"} if self.projects else ()
+        return Notice(announced, self.policy.notice.wait, self.now, UNKNOWN_REASONS.union(unknown))
 
     def run_started(
         self, organizations: Iterable[AtlasOrganization] = (), number: int = 0
@@ -99,7 +113,8 @@ class Command:
             now=rfc3339(self.now),
             shard=str(self.shard) if self.shard is not None else None,
             shards_used=self.shards_used,
-            scope_sha256=None if is_restore else scope_sha256(self.policy),
+            projects=tuple(map(SECRETS.redact, self.projects)),
+            scope_sha256=None if is_restore else self.scope_sha256,
             plan_sha256=self.saved.sha256 if self.saved is not None else None,
             restores=tuple(run.run_id for run in restored) if is_restore else None,
             restores_numbers=tuple(run.number for run in restored),

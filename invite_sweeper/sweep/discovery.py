@@ -81,7 +81,7 @@ async def discover_projects(
         GuardRefused: No project of the organization is visible: the credentials belong to
             another organization, or the list is incomplete.
     """
-    scope = RunScope(org_id)
+    scope = RunScope(org_id, is_narrowed=bool(project_filter.only))
     for project in await reader.projects():
         if isinstance(project, ListUnreadable):
             source = project_filter.unplaced_source
@@ -365,7 +365,7 @@ class OrganizationReader:
         self._command = command
         self._organizations = organizations
         self._write = log.write if log is not None else lambda _event: None
-        self._filter = ProjectFilter(command.policy)
+        self._filter = ProjectFilter(command.policy, command.projects)
         # What a killed run left open is for a sweep to recover, by the reading that writes lines.
         recovers_intents = log is not None and not command.dry_run
         self._open_intents: Mapping[str, Sequence[OpenIntent]] = {}
@@ -389,6 +389,8 @@ class OrganizationReader:
         try:
             at_a_time = self._organizations_at_a_time
             await for_each(builders, self._list_projects, workers=at_a_time)
+            if all(builder.scope is not None for builder in builders):
+                self._filter.check_found()
             leave_out_moving(builders, self._command.policy.sources)
             await for_each(builders, self._read, workers=at_a_time)
         finally:  # what Atlas announced until an error is reported, too

@@ -16,9 +16,10 @@ from typing import Final
 from msgspec import structs
 from typing_extensions import override
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.names import IdsAndGlobs, casefold_visible
+from invite_sweeper.names import IdsAndGlobs, casefold_visible, exact_glob, is_atlas_id
 from invite_sweeper.policy import Keep, Policy
 
 
@@ -30,13 +31,16 @@ class ProjectFilter:
 
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
+        only: What selects each project to which the operator narrows the scope; none without.
         unplaced_source: The source under which a project counts as unreadable whose organization
             is not known. `users`, where the policy reads it: the project may show any person, so
             the invitations of an organization are kept.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, only: Iterable[str] = ()) -> None:
         projects = policy.projects
+        self.only = {name: _named(name) for name in only}
+        self._only_left = set(self.only)
         self._include = IdsAndGlobs(projects.include)
         self._exclude = IdsAndGlobs(projects.exclude, protects=True)
         self.names_projects_in_entries = any(
@@ -60,11 +64,33 @@ class ProjectFilter:
         included = self._include.matches(project.id, project.name)
         excluded = self._exclude.matches(project.id, project.name)
         has_tags = not self._tags or self._tags <= _fold_tags(project.tags)
-        return included and not excluded and has_tags
+        in_policy = included and not excluded and has_tags
+        return in_policy and (not self.only or self._is_wanted(project))
+
+    def _is_wanted(self, project: Project) -> bool:
+        """Return whether the operator narrowed the scope to a project, which is found then."""
+        found = {name for name, one in self.only.items() if one.matches(project.id, project.name)}
+        self._only_left -= found
+        return bool(found)
+
+    def check_found(self) -> None:
+        """Raise GuardRefused if the operator named a project that no organization has in scope."""
+        if self._only_left:
+            names = ", ".join(map(repr, sorted(self._only_left)))
+            raise GuardRefused(
+                f"No project in the policy's scope is named {names}.",
+                hint="Give --project the name or the id of a project that the policy includes.",
+                reasons=(Reason.NO_VISIBLE_PROJECT,),
+            )
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""
         return tuple(f"{where} {pattern!r} matched no project." for where, pattern in self._unused)
+
+
+def _named(name: str) -> IdsAndGlobs:
+    """Return what selects a project by its id, or by exactly its name."""
+    return IdsAndGlobs([name if is_atlas_id(name.strip().lower()) else exact_glob(name)])
 
 
 def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
@@ -84,6 +110,7 @@ class RunScope:
             `excluded`, and all of them if rules or keep entries name projects.
         unreadable: Projects that Atlas listed with an invalid id, and the list of projects if it
             changed while it was read: they may be of any organization.
+        is_narrowed: The operator narrowed the run to some projects.
         project_names: Of every project that the credentials see, by id.
     """
 
@@ -93,6 +120,7 @@ class RunScope:
     team_projects: list[Project] = field(default_factory=list)
     unreadable: list[ListUnreadable] = field(default_factory=list)
     project_names: dict[str, str] = field(default_factory=dict)
+    is_narrowed: bool = False
 
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
         """Return the lists to read: first those of the organization, then project by project.
@@ -137,7 +165,9 @@ class RunScope:
         linked = dict(invitation.linked_projects)
         own_teams = frozenset(invitation.team_ids)
         if not linked and not own_teams:
-            return invitation
+            # A run that is narrowed to some projects is not about people without a project.
+            is_outside = invitation.links_out_of_scope or self.is_narrowed
+            return structs.replace(invitation, links_out_of_scope=is_outside)
         may_reach_outside = invitation.links_out_of_scope
         if own_teams:
             # A team may have access to a project that cannot be read, or whose teams cannot.
@@ -177,8 +207,8 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
             )
 
 
-def scope_sha256(policy: Policy) -> str:
-    """Return a hash of what a policy reads in each of its organizations: projects and sources.
+def scope_sha256(policy: Policy, only: Iterable[str] = ()) -> str:
+    """Return a hash of what a run reads in each of its organizations: projects and sources.
 
     Two runs with the same scope see the same invitations, also with other rules.
     """
@@ -187,7 +217,11 @@ def scope_sha256(policy: Policy) -> str:
     include = sorted(set(map(casefold_visible, projects.include)))
     exclude = sorted(set(map(casefold_visible, projects.exclude)))
     tags = sorted(_fold_tags(dict(projects.tags or {}).items()))
-    text = json.dumps((include, exclude, tags, sorted(policy.sources)))
+    parts = [include, exclude, tags, sorted(policy.sources)]
+    narrowed = sorted(set(map(casefold_visible, only)))
+    if narrowed:
+        parts.append(narrowed)
+    text = json.dumps(parts)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -55,11 +55,13 @@ class Notice:
     Attributes:
         announced: The announcements that hold.
         now: The instant of the run; an announcement later than that counts for nothing.
+        unknown_reasons: What is kept for one of them may be stale still: its announcement holds.
     """
 
     announced: Mapping[AnnouncementKey, HeldAnnouncement]
     wait: timedelta
     now: datetime
+    unknown_reasons: Collection[str] = UNKNOWN_REASONS
 
     def __call__(self, decision: Decision) -> Decision:
         """Return the decision with what it means for the announcement."""
@@ -76,7 +78,7 @@ class Notice:
 
     def _with_ended_announcements(self, kept: Decision) -> Decision:
         """Return the decision to keep an invitation, with the announcements that it ends."""
-        if kept.keep_reason in UNKNOWN_REASONS:
+        if kept.keep_reason in self.unknown_reasons:
             return kept
         announced = tuple(entry for entry in kept.all_entries if self._find(entry))
         if not announced:

@@ -1,0 +1,68 @@
+"""`--project` narrows a run to some projects of the policy's scope, and never widens it."""
+
+from datetime import timedelta
+
+import pytest
+
+OLD = timedelta(days=20)
+ALL = ["invites", "users", "org_users", "org_invites"]
+
+
+@pytest.fixture
+def cli(cli):
+    """Stale people in two projects, one in both, one in none, and one in an excluded project."""
+    cli.keys |= {"sources": ALL, "projects": {"exclude": ["prod-*"]}}
+    one, two, prod = (cli.sim.add_project(name) for name in ("One", "Two", "prod-1"))
+    cli.projects = [one, two, prod]
+    owner = ["GROUP_OWNER"]
+    for name, projects in {"one": [one], "two": [two], "both": [one, two], "none": []}.items():
+        roles = dict.fromkeys(projects, owner)
+        cli.sim.add_user(f"{name}@example.com", age=OLD, group_roles=roles)
+    for project in (one, two, prod):
+        cli.sim.invite(project, "invited@example.com", age=OLD)
+    return cli
+
+
+def deleted(cli):
+    fields = ("username", "source", "project_name")
+    return {tuple(line[field] for field in fields) for line in cli.lines("intent")}
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_only_what_is_wholly_in_that_project_goes_and_the_run_has_its_name(cli, by):
+    named = "oNe" if by == "name" else cli.projects[0]
+    done = cli.sweep("--project", named)
+    assert done.code == 0, done.err
+    # Of who is in both, the role in that project; the organization's invitation stays.
+    assert deleted(cli) == {
+        ("invited@example.com", "invites", "One"),
+        ("one@example.com", "org_users", None),
+        ("both@example.com", "users", "One"),
+    }
+    (start,) = cli.lines("run_started")
+    assert start["projects"] == [named]
+    assert done.summary["projects"] == [named]
+
+
+@pytest.mark.parametrize("name", ["prod-1", "On*", "Nowhere", "0" * 24])
+def test_project_that_the_policy_does_not_have_is_refused_and_nothing_is_deleted(cli, name):
+    done = cli.sweep("--project", "One", "--project", name)
+    assert (done.code, cli.deletes()) == (3, 0)
+    assert f"No project in the policy's scope is named {name!r}." in done.err
+
+
+def test_plan_of_a_project_is_applied_to_it_and_not_with_another_one(cli):
+    assert cli.plan("--project", "One", "--out", "plan.jsonl").code == 0
+    both = cli.sweep("--plan", "plan.jsonl", "--project", "Two")
+    assert (both.code, cli.deletes()) == (2, 0)
+    done = cli.sweep("--plan", "plan.jsonl")
+    assert (done.code, len(deleted(cli))) == (0, 3), done.err
+    assert done.summary["projects"] == ["One"]
+
+
+def test_announcements_of_what_a_narrowed_run_does_not_read_hold(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    assert cli.sweep().summary["announced"] == 6
+    done = cli.sweep("--project", "One")
+    assert (done.code, cli.lines("announcement_ended")) == (0, [])
+    assert cli.sweep().summary["waiting"] == 6
