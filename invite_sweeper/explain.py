@@ -26,6 +26,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
         rule: The first rule that matches; None where none does.
         kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
         unread: Of what is kept as `list_unread`, the lists that were not read.
+        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects.
         description: The decision, in a few words.
         condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
@@ -41,6 +42,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
     rule: str | None
     kept: str | None
     unread: tuple[str, ...]
+    outside: tuple[str, ...]
     description: str
     condition: str
     stale_from: datetime | None
@@ -123,6 +125,7 @@ class Explainer:
             rule=by_policy.rule,
             kept=decision.keep_reason,
             unread=decision.unread,
+            outside=decision.outside,
             description=description,
             condition=_condition(by_policy, results, stale_by),
             stale_from=stale_from,
@@ -202,7 +205,8 @@ def describe_decision(
         if announcement.announced_at is None:
             return f"{text}, the next sweep announces it"
         return f"{text}, announced {announcement.announced_at:%Y-%m-%d}"
-    text = f"kept: {describe_keep_reason(decision.keep_reason or '', decision.unread)}"
+    named = decision.unread or decision.outside
+    text = f"kept: {describe_keep_reason(decision.keep_reason or '', named)}"
     if by_policy.stale:
         text += f", although rule {by_policy.rule} matches{since}"
     return text

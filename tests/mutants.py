@@ -515,6 +515,10 @@ MUTANTS = r"""
 = a plan of one project is applied to all: sweep/command.py
 -self.saved.start.projects if self.saved is not None else self.only_projects
 +self.only_projects
+? tests/unit/sweep/test_excluded_projects.py
+= projects out of scope are kept without their names: sweep/scope.py
+-                if id_ not in in_scope:
++                if id_ in in_scope:
 ? tests/unit/sweep/test_scope.py
 = each shard has all of the limits: sweep/scope.py
 -return (total + self.count - self.index) // self.count

@@ -96,6 +96,7 @@ class Kept(Invitation, frozen=True, kw_only=True):
         status: As the list shows it; None where the list has none.
         reason: A key of `kept_by_reason`.
         unread: With the reason `list_unread`, the lists that were not read.
+        outside: With the reason `reaches_out_of_scope`, the names of these projects.
     """
 
     event: ClassVar[str] = "kept"
@@ -103,14 +104,21 @@ class Kept(Invitation, frozen=True, kw_only=True):
     status: str | None = None
     reason: str
     unread: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, invitation: Invitation, reason: str, unread: tuple[str, ...] = ()) -> Self:
+    def of(
+        cls,
+        invitation: Invitation,
+        reason: str,
+        unread: tuple[str, ...] = (),
+        outside: tuple[str, ...] = (),
+    ) -> Self:
         """Return the line of an invitation, with the status of a list of users."""
         fields = {name: getattr(invitation, name) for name in Invitation.__struct_fields__}
         if invitation.source not in SOURCES_OF_USERS:
             fields["status"] = None
-        return cls(**fields, reason=reason, unread=unread)
+        return cls(**fields, reason=reason, unread=unread, outside=outside)
 
 
 class PolicyText(msgspec.Struct, frozen=True):

@@ -133,6 +133,7 @@ def _rows(survey: Survey) -> Iterator[ListedInvitation]:
             rule=decision.rule,
             reason=decision.keep_reason,
             unread=decision.unread,
+            outside=decision.outside,
             announced_at=_announced_at(decision),
             goes_at=instant.date().isoformat() if instant is not None else None,
         )

@@ -79,8 +79,8 @@ def what_happened(line: HistoryLine) -> str:
             text = f"would be announced, and may be deleted from {_day(due)}"
         case AnnouncementEnded(reason=reason):
             text = f"announcement ended: {describe_keep_reason(reason)}"
-        case Kept(reason=reason, unread=unread):
-            text = f"kept: {describe_keep_reason(reason, unread)}"
+        case Kept(reason=reason, unread=unread, outside=outside):
+            text = f"kept: {describe_keep_reason(reason, unread or outside)}"
         case ListUnreadable(reason=reason):
             text = f"{text}: {reason}"
         case _:
@@ -143,6 +143,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
         rule: The rule that makes it stale; None of a kept one.
         reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
         unread: With the reason `list_unread`, the lists that were not read.
+        outside: With the reason `reaches_out_of_scope`, the names of these projects.
         announced_at: When a sweep announced it, RFC 3339; None if none did.
         goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
             2026-12-24; None where no date does. The limits may make it later.
@@ -152,6 +153,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
     rule: str | None
     reason: str | None
     unread: tuple[str, ...]
+    outside: tuple[str, ...]
     announced_at: str | None
     goes_at: str | None
 
@@ -168,7 +170,8 @@ class _ListedRow(Row):
         """Return the row of an invitation."""
         decision = f"stale: {listed.rule}"
         if listed.rule is None:
-            decision = f"kept: {describe_keep_reason(listed.reason or '', listed.unread)}"
+            named = listed.unread or listed.outside
+            decision = f"kept: {describe_keep_reason(listed.reason or '', named)}"
         return cls(listed, names, goes=listed.goes_at or "-", decision=decision)
 
 

@@ -68,8 +68,9 @@ class Row:
                 return cls(event, labels, rule=rule, due=due)
             case WouldBeAnnounced(rule=rule, deletable_from=due):
                 return cls(event, labels, rule=rule, due=due)
-            case Kept(reason=reason, unread=unread):
-                return cls(event, labels, detail=describe_keep_reason(reason, unread))
+            case Kept(reason=reason, unread=unread, outside=outside):
+                detail = describe_keep_reason(reason, unread or outside)
+                return cls(event, labels, detail=detail)
             case _:
                 return cls(event, labels)
 

@@ -258,6 +258,9 @@ class ReadingBuilder:
 
     def _add_invitation(self, by_policy: Decision) -> None:
         """Take the steps after the policy's decision, and count and record what comes of it."""
+        if by_policy.keep_reason == "reaches_out_of_scope" and self.scope is not None:
+            outside = self.scope.outside_names(by_policy.all_entries)
+            by_policy = by_policy._replace(outside=outside)
         decision = by_policy
         for step in self._steps:
             decision = step(decision)
@@ -272,7 +275,7 @@ class ReadingBuilder:
             self._kept_by_reason[reason] += 1
             if self._command.policy.audit.record == "all":  # else no line names what is kept
                 kept = decision.invitation.recorded(now, decision.entries)
-                self._write(events.Kept.of(kept, reason, decision.unread))
+                self._write(events.Kept.of(kept, reason, decision.unread, decision.outside))
             return
         if decision.waits:
             self._waiting += 1

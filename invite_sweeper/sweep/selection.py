@@ -53,22 +53,22 @@ KEEP_REASONS: Final = {
 value that Atlas did not send, `no_` and the name of the value."""
 
 
-def describe_keep_reason(key: str, unread: Sequence[str] = ()) -> str:
+def describe_keep_reason(key: str, named: Sequence[str] = ()) -> str:
     """Return the text for a key of `kept_by_reason`.
 
     Args:
-        unread: As in `Decision`.
+        named: The lists or projects that keep it: `unread` or `outside` of a decision.
     """
     kind, _, entry = key.partition(":")
     if kind == "keep":
         return f"keep entry {escape_unprintable(entry)}"
     text = KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
-    if unread:
-        text += f" ({escape_unprintable(shorten_list(unread, _MAX_UNREAD))})"
+    if named:
+        text += f" ({escape_unprintable(shorten_list(named, _MAX_NAMED))})"
     return text
 
 
-_MAX_UNREAD: Final = 3
+_MAX_NAMED: Final = 3
 
 
 class Announcement(NamedTuple):
@@ -100,6 +100,8 @@ class Decision(NamedTuple):
             when it is stale, also while it waits for its notice.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         unread: Of what is kept as `list_unread`, the lists that were not read.
+        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects; none of a
+            project that is not known.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
         person: All entries of the person in the lists of people, where they are more than one
@@ -111,6 +113,7 @@ class Decision(NamedTuple):
     keep_reason: str | None
     announcement: Announcement | None = None
     unread: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
     person: tuple[Invitation, ...] = ()

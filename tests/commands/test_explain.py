@@ -361,3 +361,13 @@ async def test_excluded_projects_of_several_organizations_are_named_with_theirs(
         "vault-prod of Example Industries",
         "vault-prod of Elsewhere",
     ]
+
+
+async def test_who_reaches_out_of_scope_has_the_names_of_these_projects(cli):
+    cli.keys |= {"sources": ["users", "org_users"], "projects": {"exclude": ["prod-*"]}}
+    roles = {cli.sim.add_project(name): ["GROUP_OWNER"] for name in ("Search", "prod-1")}
+    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
+    result = await ask(cli, "ada@example.com")
+    kept = [each for each in result.found if each.kept == "reaches_out_of_scope"]
+    assert [each.outside for each in kept] == [("prod-1",)]
+    assert "or to an unknown one (prod-1)" in text_of(result)

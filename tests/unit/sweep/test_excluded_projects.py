@@ -64,6 +64,7 @@ async def test_role_in_an_excluded_project_keeps_the_invitation_of_the_organizat
     assert ended == [(Source.USERS, SANDBOX)]
     assert result.kept_by_reason == {"reaches_out_of_scope": 1}
     (kept,) = kept_lines(night)
+    assert kept["outside"] == [outside.project_name]
     assert (kept["project_name"], [e["source"] for e in kept["entries"]]) == ("prod-pay", [source])
 
 
