@@ -98,7 +98,7 @@ def test_a_line_that_cannot_be_decoded_is_named(cli, plan, output, new):
         done = cli.run("audit", "show", *words, "-o", output)
         assert done.code == 3, done
         assert "Traceback" not in done.err
-        assert re.search(r"odd\.jsonl line 2 (cannot be decoded|is not a line)", done.err)
+        assert re.search(r"odd\.jsonl line 3 (cannot be decoded|is not a line)", done.err)
 
 
 def test_a_log_of_version_0_1_is_not_called_damaged(cli):
