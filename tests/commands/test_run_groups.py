@@ -97,7 +97,7 @@ def test_run_that_cannot_read_the_names_of_organizations_in_3_s_deletes_as_usual
     assert done.summary["duration_s"] < 60
 
 
-def test_run_adds_two_requests_an_organization_and_none_a_project(cli):
+def test_run_adds_one_request_an_organization_and_none_a_project(cli):
     cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)), "service-account")
     invite(cli, 0, 0, 0)
     cli.stock(2, stale=0)
@@ -105,8 +105,8 @@ def test_run_adds_two_requests_an_organization_and_none_a_project(cli):
     paths = (each.path.partition("?")[0].partition("/v2/")[2] for each in cli.sim.requests)
     read = Counter(re.sub("[0-9a-f]{24}", "ID", each) for each in paths if "orgs/" in each)
     lists = Counter(each.path for each in cli.sim.requests if "/groups/" in each.path)
-    assert read.total() == 2 * len(ORGS)
-    assert {each.split("/")[2] for each in read} == {"serviceAccounts", "users"}
+    assert read.total() == len(ORGS)
+    assert {each.split("/")[2] for each in read} == {"serviceAccounts"}
     assert (len(lists), {*lists.values()}) == (5, {1})
     assert all("/invites" in each for each in lists)
 
