@@ -84,7 +84,9 @@ class Walk:
             ended, screen = found.end()
         assert ended == code, screen
         commands = re.findall(rf"(?<![\w/.-]){PROGRAM.name} (?=[a-z])[^\n`]*", screen)
-        for each in commands if words[1] != "help" else ():  # which is documentation
+        # Neither help, which is documentation, nor a policy, whose comments name commands.
+        is_text = words[1] == "help" or words[-1] == "--policy"
+        for each in () if is_text else commands:
             command = tuple(shlex.split(each.rstrip(".")))
             if command != words and command not in self.printed and not PLACEHOLDER.search(each):
                 self.printed.append(command)
@@ -230,6 +232,7 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
     walk.type_printed("audit", "show")
+    walk.type_printed("audit", "show")  # its policy
     walk.leave_plan()
     assert walk.run_by_cron(night) == ""
     walk.type("invite-sweeper audit verify audit")
