@@ -163,7 +163,7 @@ class Explainer:
         sent_at = invitation.sent_at
         inviter = invitation.inviter_label
         age = _days_text(self._now - sent_at) if sent_at is not None else ""
-        projects = [(invitation.scope_id, invitation.project_name or "")]
+        projects = [(invitation.place_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         organization_name = self._names.get(invitation.org_id)

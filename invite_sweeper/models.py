@@ -339,25 +339,25 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return f"API key '{self.inviter_name}' ({self.inviter})"
 
     @property
-    def scope_id(self) -> str:
+    def place_id(self) -> str:
         """The id of the project; for an organization's invitation, of the organization."""
         return self.org_id if self.source.is_organization_level else self.project_id or ""
 
     @property
     def place(self) -> Project:
         """The project; for an organization's invitation the organization, as in `ListRef`."""
-        return Project(self.scope_id, self.project_name or "", self.org_id)
+        return Project(self.place_id, self.project_name or "", self.org_id)
 
     @property
     def key(self) -> InvitationKey:
         """Identifies the invitation: a user has the same id in two organizations."""
         # A source equals its value, and `value` takes as long as all else here.
-        return self.source, self.org_id, self.scope_id, self.invitation_id
+        return self.source, self.org_id, self.place_id, self.invitation_id
 
     @property
     def list_key(self) -> ListKey:
         """Identifies the list that shows the invitation."""
-        return self.source, self.org_id, self.scope_id
+        return self.source, self.org_id, self.place_id
 
     @property
     def keys(self) -> tuple[InvitationKey, ...]:
@@ -489,14 +489,14 @@ class ListUnreadable(msgspec.Struct, frozen=True):
     org_id: str | None = None
 
     @property
-    def scope_id(self) -> str:
-        """As `Invitation.scope_id`; "" where neither project nor organization is known."""
+    def place_id(self) -> str:
+        """As `Invitation.place_id`; "" where neither project nor organization is known."""
         return self.project_id or self.org_id or ""
 
     @property
     def list_key(self) -> ListKey:
         """As `Invitation.list_key`."""
-        return self.source.value, self.org_id or "", self.scope_id
+        return self.source.value, self.org_id or "", self.place_id
 
     @property
     def list_name(self) -> str:

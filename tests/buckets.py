@@ -7,7 +7,7 @@ from invite_sweeper.simulator.throttling import INVITES, BucketSize, SimulatedBu
 def set_bucket(
     sim: SimulatedAtlas,
     bucket: str,
-    scope_id: str | None = None,
+    place_id: str | None = None,
     *,
     capacity: int,
     refill: int,
@@ -20,9 +20,9 @@ def set_bucket(
     """
     limit = BucketSize(capacity, refill, period_s)
     throttling = sim.throttling
-    if scope_id is not None:
+    if place_id is not None:
         start_s = sim.monotonic() if anchor_s is None else anchor_s
-        throttling.buckets[bucket, scope_id] = SimulatedBucket(limit, start_s)
+        throttling.buckets[bucket, place_id] = SimulatedBucket(limit, start_s)
         return
     throttling.limits[bucket] = limit
     for key in [key for key in throttling.buckets if key[0] == bucket]:

@@ -105,7 +105,7 @@ class FakeAtlas:
         return self.answers.get(username, False)
 
     def try_acquire(self, invitation: Invitation) -> float:
-        waits = self.waits_s.get(invitation.scope_id)
+        waits = self.waits_s.get(invitation.place_id)
         return waits.pop(0) if waits else 0.0
 
     async def delete(self, invitation: Invitation, progress: Sending) -> Sending:

@@ -440,10 +440,10 @@ MUTANTS = r"""
 +if not is_all_stale:
 ? tests/commands/test_cap_of_a_night.py
 = what earlier runs deleted does not count: audit/fold.py
--            run.sent[outcome.scope_id] += 1
+-            run.sent[outcome.place_id] += 1
 +            pass
 = an intent without an outcome does not count within the period: audit/fold.py
--                self._run.sent[intent.scope_id] += 1
+-                self._run.sent[intent.place_id] += 1
 +                pass
 = only what was deleted counts within the period: audit/fold.py
 -outcome.attempts > 0 and outcome.outcome not in _NOTHING_SENT
@@ -1016,7 +1016,7 @@ MUTANTS = r"""
 +
 ? tests/unit/report/test_announcements.py
 = an announcement ends with a run that did not read its list: report/announcements.py
--return invitation.scope_id in result.unread
+-return invitation.place_id in result.unread
 +return False
 = an organization that failed has nothing that waits: report/announcements.py
 -return invitation.source not in end.sources_retired

@@ -22,7 +22,7 @@ MISSING: Final = object()
 class RemovedUser(NamedTuple):
     """A user removed over HTTP, with its status at that time."""
 
-    scope_id: str
+    place_id: str
     user_id: str
     status: MembershipStatus
 
@@ -93,7 +93,7 @@ class ObservedAtlas(SimulatedAtlas):
 
     async def _executed(self, call: Call, send: Send) -> SimulatedResponse:
         before = [
-            RemovedUser(call.scope_id, user.id, user.status)
+            RemovedUser(call.place_id, user.id, user.status)
             for organization in self.organizations.values()
             if (user := organization.users.get(call.item_id)) is not None
         ]
@@ -152,11 +152,11 @@ class ObservedAtlas(SimulatedAtlas):
         invites[key] = invite
         return key
 
-    def limit_access(self, scope_id: str) -> None:
+    def limit_access(self, place_id: str) -> None:
         """Take the owner's role of a project or organization: the one to read remains."""
         for method, path in (("*", "invites*"), ("POST", "users"), ("DELETE", "users/*")):
             fault = faults.role_missing()
-            self.faults.add(fault, method=method, path=f"*/{scope_id}/{path}", times=None)
+            self.faults.add(fault, method=method, path=f"*/{place_id}/{path}", times=None)
 
     def set_status(self, user_id: str, status: str) -> None:
         """Set a user's status, as when an invitation is accepted, declined or expires.

@@ -187,9 +187,9 @@ class World:
         """Return the ids of the projects of an organization."""
         return [key for key, (owner, _, _) in self.projects.items() if owner == org_id]
 
-    def org_of(self, scope_id: str) -> str:
+    def org_of(self, place_id: str) -> str:
         """Return the organization of a project, or of its own lists."""
-        return self.projects[scope_id][0] if scope_id in self.projects else scope_id
+        return self.projects[place_id][0] if place_id in self.projects else place_id
 
     def add_person(self, org_id: str, *, age: timedelta | None = None) -> None:
         """Invite a person to the organization, to projects, or to both."""
@@ -259,8 +259,8 @@ class World:
         )
         self._note(org_id, id_, name)
 
-    def _note(self, scope_id: str, id_: str, name: str) -> None:
-        self.names[scope_id, id_] = name
+    def _note(self, place_id: str, id_: str, name: str) -> None:
+        self.names[place_id, id_] = name
         self.items = {row.key: row for row in self.rows()} | self.items
 
     def show_otherwise(self) -> None:

@@ -70,9 +70,9 @@ def _fail_some_lists(world: World) -> None:
 
 def fail_lists(world: World, lists: Collection[tuple[str, str]], fault: faults.Fault) -> None:
     """Answer reads of lists, as `(source, scope)`, by a fault."""
-    for source, scope_id in lists:
+    for source, place_id in lists:
         kind = "orgs" if source.startswith("org_") else "groups"
-        path = f"*/{kind}/{scope_id}/{'invites' if source.endswith('invites') else 'users'}"
+        path = f"*/{kind}/{place_id}/{'invites' if source.endswith('invites') else 'users'}"
         world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
 
 
@@ -95,12 +95,12 @@ def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) ->
 
 def _fail_one_list(world: World) -> None:
     """Make one list of a project or organization endless, or give its rows a wrong type."""
-    source, scope_id = world.dice.choice(sorted({key[:2] for key in world.items}))
+    source, place_id = world.dice.choice(sorted({key[:2] for key in world.items}))
     wrong_roles = faults.altered(lambda body: body.replace(b'"roles":', b'"roles":7,"were":'))
     wrong_id = faults.altered(lambda body: body.replace(b'"id":', b'"id":7,"was":'))
     of_users = (no_end(), no_end(repeats=True), wrong_id)
     fault = wrong_roles if source.endswith("invites") else world.dice.choice(of_users)
-    make_unreadable(world, {(source, scope_id)}, fault)
+    make_unreadable(world, {(source, place_id)}, fault)
 
 
 def add_changing_users(world: World, *, accepting: float) -> None:

@@ -99,9 +99,9 @@ def has_unread_list_of_people(world: World, org_id: str) -> bool:
     return any(
         source in OF_PERSON
         and source in world.policy["sources"]
-        and world.org_of(scope_id) == org_id
-        and (scope_id not in world.projects or in_scope(world, scope_id))
-        for source, scope_id in world.unread
+        and world.org_of(place_id) == org_id
+        and (place_id not in world.projects or in_scope(world, place_id))
+        for source, place_id in world.unread
     )
 
 

@@ -158,8 +158,8 @@ class Client:
             InvalidRequest: `build_path` refuses its arguments.
         """
         path, query = build_path(endpoint, *ids, page=page, username=username)
-        scope_id = ids[0] if ids else self.actor
-        bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
+        place_id = ids[0] if ids else self.actor
+        bucket = self.limiter.bucket(endpoint.endpoint_set, place_id)
         return Request(endpoint, path, query, bucket, parse, progress, body)
 
     async def call(

@@ -137,9 +137,9 @@ class AtlasDeleter:
         """
         api = self._apis[invitation.source]
         limiter = self._client.limiter
-        buckets = [limiter.bucket(api.delete.endpoint_set, invitation.scope_id)]
+        buckets = [limiter.bucket(api.delete.endpoint_set, invitation.place_id)]
         if api.read_user is not None:
-            buckets.append(limiter.bucket(api.read_user.endpoint_set, invitation.scope_id))
+            buckets.append(limiter.bucket(api.read_user.endpoint_set, invitation.place_id))
         if invitation.key in self._absent:
             buckets.append(limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id))
         return limiter.try_acquire(*buckets)
@@ -172,7 +172,7 @@ class AtlasDeleter:
     async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
         """Send a DELETE that cannot affect an accepted invitation."""
         request = self._client.request(
-            api.delete, listed.scope_id, listed.invitation_id, progress=sending
+            api.delete, listed.place_id, listed.invitation_id, progress=sending
         )
         result = await self._client.call(request, token_taken=True)
         if sending.cancelled and not isinstance(result, Response):
@@ -198,7 +198,7 @@ class AtlasDeleter:
             looks.append(Look(read, partial(judge_in_organization, listed=listed)))
         read = user_request(client, listed.source, listed.place, user_id)
         looks.append(Look(read, partial(judge_before, listed=listed)))
-        delete = client.request(api.delete, listed.scope_id, user_id, progress=sending)
+        delete = client.request(api.delete, listed.place_id, user_id, progress=sending)
         exchange = await client.call_after(looks, delete)
         sending.seen_before = status_in(exchange.seen, listed)
         answer = exchange.answer

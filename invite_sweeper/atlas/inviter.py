@@ -61,7 +61,7 @@ class AtlasInviter:
             body |= _of_organization(invitation)
         try:
             request = self._client.request(
-                endpoint, invitation.scope_id, progress=sending, body=to_json(body)
+                endpoint, invitation.place_id, progress=sending, body=to_json(body)
             )
             result = await self._client.call(request, decide=_decide_for_post)
         except InvalidRequest:

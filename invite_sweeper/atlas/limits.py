@@ -328,13 +328,13 @@ class RateLimiter:
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._next_place_s = clock()
 
-    def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> TokenBucket:
+    def bucket(self, endpoint_set: EndpointSet, place_id: str) -> TokenBucket:
         """Return a bucket; at first it is full and has the documented limit."""
         buckets = self._buckets[endpoint_set]
-        bucket = buckets.get(scope_id)
+        bucket = buckets.get(place_id)
         if bucket is None:
             bucket = TokenBucket(endpoint_set.limit, self._reserve_share, self.clock())
-            buckets[scope_id] = bucket
+            buckets[place_id] = bucket
         return bucket
 
     def try_acquire(self, *buckets: TokenBucket) -> float:

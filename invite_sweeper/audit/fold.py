@@ -144,7 +144,7 @@ class _Requests:
             self._answered.add(outcome.key)
         run.outcomes[outcome.outcome] += 1
         if outcome.attempts > 0 and outcome.outcome not in _NOTHING_SENT:
-            run.sent[outcome.scope_id] += 1
+            run.sent[outcome.place_id] += 1
         # Of an invitation of a restore nothing more can be found out.
         if outcome.outcome == Outcome.UNKNOWN and run.mode != "restore":
             run.left[outcome.key] = outcome
@@ -155,7 +155,7 @@ class _Requests:
             intent = chain.decode(line)
             if isinstance(intent, Intent) and intent.key not in self._answered:
                 self._run.left[intent.key] = intent
-                self._run.sent[intent.scope_id] += 1
+                self._run.sent[intent.place_id] += 1
 
 
 def _invitation_bytes(raw: bytes) -> bytes:

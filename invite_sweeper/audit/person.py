@@ -135,7 +135,7 @@ def last_deletions(
         if is_confirmed is None or not (is_confirmed or unconfirmed):
             continue
         for lost in _lost_in_each_place(event):
-            place = (*lost.person, lost.source.stands_for_itself, lost.scope_id)
+            place = (*lost.person, lost.source.stands_for_itself, lost.place_id)
             earlier = deletions.pop(place, None)
             if earlier is not None and earlier.line.run == line.run:
                 lost = _united(earlier.lost, lost)  # noqa: PLW2901

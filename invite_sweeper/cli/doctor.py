@@ -411,7 +411,7 @@ def _older(source: Source) -> Source:
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    return _shorten(list_.project_name or list_.scope_id for list_ in unread)
+    return _shorten(list_.project_name or list_.place_id for list_ in unread)
 
 
 def _shorten(names: Iterable[str]) -> str:

@@ -169,7 +169,7 @@ def _may_be_there(invitation: Invitation, record: RunRecord) -> bool:
     end = record.end or RunFinished(exit_code=0)
     for result in end.lists:  # one for each organization that was read and each of its sources
         if result.org_id == invitation.org_id and result.source == invitation.source:
-            return invitation.scope_id in result.unread
+            return invitation.place_id in result.unread
     return invitation.source not in end.sources_retired
 
 

@@ -169,9 +169,9 @@ class _OrganizationPlanner:
             return "The roles of the invitation are not known."
         if lost.source.is_organization_level:
             return ""
-        project = self._projects.get(lost.scope_id)
+        project = self._projects.get(lost.place_id)
         if project is None:
-            return f"Project {lost.scope_id} is gone, or the credentials do not see it."
+            return f"Project {lost.place_id} is gone, or the credentials do not see it."
         if project.org_id != lost.org_id:
             return f"Project {project.id} belongs to organization {project.org_id} now."
         return ""
@@ -214,7 +214,7 @@ class _OrganizationPlanner:
         """Return the roles and teams of an invitation that has ended which were not lost."""
         invited = {(ended.org_id, _DEFAULT_ROLE)}
         for each in lost:
-            invited.update((each.scope_id, name) for name in (*each.roles, *each.team_ids))
+            invited.update((each.place_id, name) for name in (*each.roles, *each.team_ids))
         in_organization = [(ended.org_id, name) for name in (*ended.roles, *ended.team_ids)]
         others: list[str] = []
         for place, name in (*in_organization, *ended.project_roles):
@@ -281,10 +281,10 @@ def _with_projects(decisions: Sequence[Planned]) -> list[Planned]:
             whole = structs.replace(
                 decision,
                 project_roles=tuple(
-                    (each.scope_id, role) for each in in_projects for role in each.roles
+                    (each.place_id, role) for each in in_projects for role in each.roles
                 ),
                 linked_projects=tuple(
-                    (each.scope_id, each.project_name or "") for each in in_projects
+                    (each.place_id, each.project_name or "") for each in in_projects
                 ),
             )
             return [whole, *(each for each in decisions if each not in alike)]

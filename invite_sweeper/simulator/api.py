@@ -112,7 +112,7 @@ def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResp
     operation = Operation(sim, call, account, family.version)
     _check_version(operation, family)
     _find_scope(operation, family)
-    bucket = sim.throttling.bucket(family, call.scope_id or account.name)
+    bucket = sim.throttling.bucket(family, call.place_id or account.name)
     now_s = sim.monotonic()
     if not bucket.take(now_s) and sim.throttling.enforced:
         response = bucket.rate_limited_response(now_s, call.path)
@@ -157,14 +157,14 @@ def _find_scope(operation: Operation, family: Family) -> None:
         Rejected: There is none, or the account has no access to it.
     """
     sim = operation.sim
-    scope_id = operation.call.scope_id
+    place_id = operation.call.place_id
     if family.scope == "USER":
         return
-    org_id = scope_id
+    org_id = place_id
     if family.scope == "GROUP":
-        operation.group = sim.groups.get(scope_id)
+        operation.group = sim.groups.get(place_id)
         if operation.group is None:
-            raise Rejected(_group_not_found(scope_id))
+            raise Rejected(_group_not_found(place_id))
         org_id = operation.group.org_id
     elif org_id not in sim.organizations:
         detail = f"No organization with ID {org_id} exists."

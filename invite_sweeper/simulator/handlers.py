@@ -94,7 +94,7 @@ def list_api_keys(operation: Operation) -> SimulatedResponse:
 def get_service_account(operation: Operation) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
     account = operation.sim.find_account("service account", operation.call.item_id)
-    if account is None or operation.call.scope_id not in account.org_ids:
+    if account is None or operation.call.place_id not in account.org_ids:
         return resource_not_found(operation.call.path)
     secrets: list[Json] = [
         {"expiresAt": format_atlas_time(end)} for end in account.secrets_expire_at
@@ -204,7 +204,7 @@ def create_invite(operation: Operation) -> SimulatedResponse:
         detail = f"User {invited.username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, invited.username)
     key = operation.sim.invite(
-        operation.call.scope_id,
+        operation.call.place_id,
         invited.username,
         roles=invited.roles,
         inviter=operation.account.name,

@@ -85,7 +85,7 @@ class Call:
         path: The target without its query.
         query: The values of each parameter.
         template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
-        scope_id: The project or organization in the path; empty if it has none.
+        place_id: The project or organization in the path; empty if it has none.
         item_id: The invitation or user in the path; empty if it has none.
     """
 
@@ -97,7 +97,7 @@ class Call:
     path: str = field(init=False)
     query: dict[str, list[str]] = field(init=False)
     template: str = field(init=False, default="")
-    scope_id: str = field(init=False, default="")
+    place_id: str = field(init=False, default="")
     item_id: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class Call:
             ids = [unquote(part) for part in parts[1::2]]
             parts[1::2] = ["{}"] * len(ids)
             self.template = "/" + "/".join(parts)
-            self.scope_id = ids[0] if ids else ""
+            self.place_id = ids[0] if ids else ""
             self.item_id = ids[1] if len(ids) > 1 else ""
 
 

@@ -116,11 +116,11 @@ class Throttling:
         self.buckets: dict[tuple[str, str], SimulatedBucket] = {}
         self._monotonic = monotonic
 
-    def bucket(self, family: Family, scope_id: str) -> SimulatedBucket:
+    def bucket(self, family: Family, place_id: str) -> SimulatedBucket:
         """Return the bucket of a scope; its first period starts with the first call."""
-        bucket = self.buckets.get((family.bucket, scope_id))
+        bucket = self.buckets.get((family.bucket, place_id))
         if bucket is None:
             limit = self.limits.get(family.bucket, family.limit)
             bucket = SimulatedBucket(limit, self._monotonic())
-            self.buckets[family.bucket, scope_id] = bucket
+            self.buckets[family.bucket, place_id] = bucket
         return bucket

@@ -226,7 +226,7 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         if not invitation.source.is_organization_level:
-            return patterns.matches(invitation.scope_id, invitation.project_name or "")
+            return patterns.matches(invitation.place_id, invitation.project_name or "")
         results = [patterns.matches(id_, name) for id_, name in invitation.linked_projects]
         if must_match_all:
             return bool(results) and all(results)

@@ -162,7 +162,7 @@ def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
 def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
     """Return a list that could not be read, with its reason."""
     name = unreadable.project_name or ""
-    place = Project(unreadable.scope_id, name, unreadable.org_id or "")
+    place = Project(unreadable.place_id, name, unreadable.org_id or "")
     where = describe_place(place, labels)
     if _was_not_believed(unreadable):
         # The reason of a row of a wrong type names a person, and the messages of `notify` do not.

@@ -182,4 +182,4 @@ def _order(entry: Decision) -> tuple[int, str, str]:
     """Sort the list through which the DELETE goes first: lists are read in any order."""
     invitation = entry.invitation
     lists = [*_DELETE_THROUGH, Source.USERS]
-    return lists.index(invitation.source), invitation.scope_id, invitation.invitation_id
+    return lists.index(invitation.source), invitation.place_id, invitation.invitation_id

@@ -182,8 +182,8 @@ class RunLimits:
 
     def _exceeded_in_a_place(self, deletions: Iterable[Planned]) -> Iterator[Exceeded]:
         """Yield the place that exceeds its limit most, if one does."""
-        counts = Counter(deletion.scope_id for deletion in deletions)
-        places = {deletion.scope_id: deletion.place for deletion in deletions}
+        counts = Counter(deletion.place_id for deletion in deletions)
+        places = {deletion.place_id: deletion.place for deletion in deletions}
         over: list[Exceeded] = []
         for place_id, count in counts.items():
             limit = self.in_place(places[place_id])

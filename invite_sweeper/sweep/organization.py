@@ -76,7 +76,7 @@ class ReadLists:
                 source=source,
                 complete=not unread,
                 entries=sum(entries),
-                unread=tuple(unreadable.scope_id for unreadable in unread),
+                unread=tuple(unreadable.place_id for unreadable in unread),
             )
 
 

@@ -99,7 +99,7 @@ class Recovery:
             list_ref = ListRef(intent.place, intent.source)
             answer = await self._reader.invitations(intent.place, intent.source)
             # A 404 is not believed of a project that Atlas listed in this run.
-            if isinstance(answer, ProjectGone) and intent.scope_id in self._listed_projects:
+            if isinstance(answer, ProjectGone) and intent.place_id in self._listed_projects:
                 answer = contradicted_404(list_ref)
             self.recover_list(list_ref, answer)
 

@@ -37,7 +37,7 @@ def test_intent_of_exactly_this_invitation_is_on_disk_when_its_delete_arrives(cl
             for line in cli.lines("intent")
         }
         arrived.append(request.item_id)
-        if (source.value, request.scope_id, request.item_id) not in intents:
+        if (source.value, request.place_id, request.item_id) not in intents:
             early.append(request)
 
     cli.sim.faults.add(faults.effect(before=look), method="DELETE", times=None)

@@ -43,7 +43,7 @@ def sent_deletes(cli):
     """Return a list that records each DELETE that arrives."""
     sent = []
     cli.sim.faults.add(
-        faults.effect(before=lambda request: sent.append((request.scope_id, request.item_id))),
+        faults.effect(before=lambda request: sent.append((request.place_id, request.item_id))),
         method="DELETE",
         times=None,
     )

@@ -40,7 +40,7 @@ def removed(world: World) -> set[tuple[str, str]]:
     """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
     scopes = {id_: scope for _, scope, id_ in world.items}
     log = world.cli.sim.request_log
-    users = {(each.scope_id, each.user_id) for each in log.removed}
+    users = {(each.place_id, each.user_id) for each in log.removed}
     ids = {each[1] for each in users}
     return users | {(scopes[each], each) for each in log.deleted if each not in ids}
 

@@ -117,7 +117,7 @@ def test_a_place_has_the_roles_of_all_entries_of_a_person_whom_a_list_shows_twic
     second = planned(2, **of_organization, username="A@b.c", roles=("ORG_OWNER",))
     write_run(directory, "r0", *(e for one in (first, second) for e in (intent(one), outcome(one))))
     lost = found_in(directory, Wanted("1"))
-    assert {(each.source, each.scope_id): each.roles for each in lost} == {
+    assert {(each.source, each.place_id): each.roles for each in lost} == {
         (Source.USERS, OTHER_PROJECT): ("GROUP_OWNER",),
         (Source.USERS, PROJECT): ("GROUP_X",),
         (Source.USERS, object_id(70)): (),  # Atlas named the project alone
@@ -144,7 +144,7 @@ def test_the_last_deletion_in_a_place_counts_through_whichever_list(directory, f
         write_run(directory, f"r{one.source.value.replace('_', '')}", intent(one), outcome(one))
     lost = found_in(directory, Wanted(username="*"))
     roles = ("GROUP_READ_ONLY",) if first else ("GROUP_OWNER",)
-    assert {each.scope_id: each.roles for each in lost} == {ORG: ("ORG_MEMBER",), PROJECT: roles}
+    assert {each.place_id: each.roles for each in lost} == {ORG: ("ORG_MEMBER",), PROJECT: roles}
     assert {each.project_name for each in lost} == {None, "Sandbox Alpha"}
 
 
@@ -222,7 +222,7 @@ class FakeClient:
         self.looks.append(source.value)
         if isinstance(self._rows, ListUnreadable):
             return self._rows
-        return tuple(row for row in self._rows if (row.source, row.scope_id) == (source, place.id))
+        return tuple(row for row in self._rows if (row.source, row.place_id) == (source, place.id))
 
     async def invite(self, invitation, sending):
         self.before_post()
@@ -329,7 +329,7 @@ async def test_a_project_that_is_gone_is_named_and_the_rest_is_invited():
     assert [each.project_roles for each in plan.to_invite] == [
         ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
     ]
-    assert ([each.scope_id for each in plan.barred], plan.exit_code) == ([object_id(99)], 4)
+    assert ([each.place_id for each in plan.barred], plan.exit_code) == ([object_id(99)], 4)
 
 
 @pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
@@ -400,7 +400,7 @@ ENDED = ("INVITATION_EXPIRED", "INVITATION_REJECTED")
 @pytest.mark.parametrize("status", ENDED)
 @pytest.mark.parametrize("lost", [WHOLE, WHOLE[:1], WHOLE[1:2]])
 async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost, status):
-    roles = [(each.scope_id, each.roles[0]) for each in lost if each.source is Source.USERS]
+    roles = [(each.place_id, each.roles[0]) for each in lost if each.source is Source.USERS]
     ended = row_of(
         Source.ORG_USERS,
         *("ORG_OWNER" for each in lost if each.source is Source.ORG_USERS),

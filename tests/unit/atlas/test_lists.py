@@ -234,7 +234,7 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
         rows = invitations_in(source, found) if isinstance(found, bytes) else parse(source, found)
     except InvalidResponse:
         return
-    assert all(each.scope_id == place_of(source, PROJECT).id for each in rows)
+    assert all(each.place_id == place_of(source, PROJECT).id for each in rows)
 
 
 class Answering:

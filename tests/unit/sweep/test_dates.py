@@ -213,7 +213,7 @@ def night_over_person(directory, entries, **keys):
     atlas.listed = [project(number, name=f"p{number}") for number in (3, 4)]
     atlas.lists = {}
     for entry in entries:
-        key = entry.source, entry.scope_id
+        key = entry.source, entry.place_id
         atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
     return night
 

@@ -34,7 +34,7 @@ def night_of(directory, *entries, sources=ALL, users=None, **keys):
     atlas.listed = [project(1, name="sandbox"), project(id=PAYMENTS, name="prod-pay")]
     atlas.lists = {}
     for entry in entries:
-        key = entry.scope_id if entry.source is Source.INVITES else (entry.source, entry.scope_id)
+        key = entry.place_id if entry.source is Source.INVITES else (entry.source, entry.place_id)
         atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
     if users is not None:
         atlas.list_results[Source.USERS, PAYMENTS] = users

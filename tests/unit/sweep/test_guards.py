@@ -432,7 +432,7 @@ def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
     left = {each.key for one in both for each in one.deletions}
     for each in lines:
         if each.key not in left:
-            older = [o for o in lines if o.key in left and o.scope_id == each.scope_id]
+            older = [o for o in lines if o.key in left and o.place_id == each.place_id]
             assert all(o.created_at <= each.created_at for o in older)
 
 

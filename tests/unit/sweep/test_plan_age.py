@@ -23,7 +23,7 @@ class SlowAtlas(FakeAtlas):
     def __init__(self, source, *, read_s=0.0, delete_s=0.0):
         entries = entries_of(source, AGES)
         place = project(1, name="p0")
-        key = place.id if source is Source.INVITES else (source, entries[0].scope_id)
+        key = place.id if source is Source.INVITES else (source, entries[0].place_id)
         super().__init__(listed=[place], lists={key: entries})
         self.read_s = read_s
         self.delete_s = delete_s

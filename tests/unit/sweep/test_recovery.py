@@ -72,7 +72,7 @@ async def test_invitation_that_is_not_listed_is_gone_and_nothing_more_is_asked(s
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
     one = entry_of(source)
-    key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
+    key = one.place_id if source is Source.INVITES else (source, one.place_id)
     listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
     assert line.outcome == outcome
@@ -80,7 +80,7 @@ async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, move
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, entry_of(source).scope_id)
+    key = PROJECT if source is Source.INVITES else (source, entry_of(source).place_id)
     gone = {key: ProjectGone(PROJECT)}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert line.outcome == "already_gone"
