@@ -125,7 +125,7 @@ def cli(tmp_path_factory):
 
 def test_every_command_of_the_readme_and_of_the_help_pages_works(cli):
     results = {}
-    assert (len(COMMANDS), len(INLINE)) == (20, 14)
+    assert (len(COMMANDS), len(INLINE)) == (20, 13)
     for command in (*COMMANDS, *INLINE):
         if command == ACTIVATE:  # the PATH has it
             continue
