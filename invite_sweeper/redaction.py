@@ -62,8 +62,8 @@ _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RARE: Final = re.compile("[\U00010000-\U0010ffff]")
 """Characters that `_fold` replaces, so that these are free to mark others."""
 _MARKS: Final = 0xF0000
-"""Added to the code of each character of a secret that is shown, which then is no escape and no
-white space."""
+"""Added to the code of each character of a secret that is shown, so that it can be taken neither
+for an escape nor for white space."""
 _MARKED: Final = re.compile("[\U000f0000-\U000fffff]+")
 
 

@@ -936,10 +936,10 @@ MUTANTS = r"""
 -        self._directory.lock.check_held()  # else
 +        # else
 ? tests/unit/audit/test_missing_files.py
-= a missing file is no damage: audit/reader.py
+= a missing file is not damage: audit/reader.py
 -        if self.missing and damage is not None and not self._accepts_missing:
 +        if self._accepts_missing:
-= a missing last file is no damage: audit/reader.py
+= a missing last file is not damage: audit/reader.py
 -        self.missing.update((*gone, head.number))
 +        self.missing.update(gone)
 = what a run accepted is damage for ever: audit/reader.py
@@ -1028,7 +1028,7 @@ MUTANTS = r"""
 -deletable_from=rfc3339(held.due_at(wait)),
 +deletable_from=held.line.deletable_from,
 ? tests/commands/test_told_announcements.py
-= what waits is no change: report/receivers/__init__.py
+= what waits is not a change: report/receivers/__init__.py
 -return would_delete or has_planned or bool(run.waiting)
 +return would_delete or has_planned
 = everything that waits is new: report/announcements.py

@@ -118,8 +118,8 @@ class Fold:
 class _Requests:
     """The requests of the run that is read.
 
-    Nearly all outcomes have the bytes of their intent: where nobody asks for more, neither is
-    decoded.
+    Nearly all outcomes have the bytes of their intent: where the caller wants no outcomes, neither
+    of the two is decoded.
     """
 
     def __init__(self, run: RunRecord) -> None:
@@ -132,7 +132,7 @@ class _Requests:
         self._open[_invitation_bytes(line.raw)] = line
 
     def close(self, line: ChainLine) -> bool:
-        """Add an outcome that nobody asks for; return whether it need not be decoded."""
+        """Add an outcome that the caller does not want; return whether it need not be decoded."""
         if _UNANSWERED in line.raw:
             return False
         return self._open.pop(_invitation_bytes(line.raw), None) is not None

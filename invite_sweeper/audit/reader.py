@@ -140,8 +140,8 @@ class LogReader:
             elif self.missing and not self._accepts_missing:
                 for chain in self._read(file):  # it may have accepted them
                     chain.read()
-        at_end = self._check_end()
-        damage = damage or at_end
+        damage_at_end = self._check_end()  # also adds what is missing there
+        damage = damage or damage_at_end
         if self.missing and damage is not None and not self._accepts_missing:
             raise damage
 
@@ -153,11 +153,12 @@ class LogReader:
 
     def _read(self, file: RunFile) -> Iterator[FileChain]:
         """Yield one file, and check it against `HEAD` once its caller has read it."""
-        chain = FileChain(file, self._continued, hashed=self._hashed)
+        continued = self._continued
+        chain = FileChain(file, continued, hashed=self._hashed)
         yield chain
         chain.read()
         if self.head is not None:
-            self.head.check(chain, self._continued.last_hash if self._continued is not None else "")
+            self.head.check(chain, continued.last_hash if continued is not None else "")
         if chain.last is not None:
             self.last_hash = chain.last.hash
             self._continued = Continued(self.last_hash, file.name)

@@ -1,8 +1,8 @@
 """What is announced and waits for its deletion, after a run.
 
-An announcement that holds waits if the run saw its invitation, could not read its list, or refused
-its organization because the lists had shrunk. What was deleted, accepted or kept meanwhile does not
-wait, nor does what the policy no longer reads.
+An announcement that holds waits if the run saw its invitation, or did not read its list: it could
+not, or was narrowed to other projects. What was deleted, accepted or kept meanwhile does not wait,
+nor does what the policy no longer reads.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -20,6 +20,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, rfc3339
+from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.sweep.selection import Decision
@@ -166,11 +167,26 @@ def _may_be_there(invitation: Invitation, record: RunRecord) -> bool:
     """
     if invitation.org_id not in record.start.organizations:
         return False
+    if _is_outside(invitation, record.start.projects):
+        return True
     end = record.end or RunFinished(exit_code=0)
     for result in end.lists:  # one for each organization that was read and each of its sources
         if result.org_id == invitation.org_id and result.source == invitation.source:
             return invitation.place_id in result.unread
     return invitation.source not in end.sources_retired
+
+
+def _is_outside(invitation: Invitation, projects: Collection[str]) -> bool:
+    """Return whether an invitation is in a project to which a run was not narrowed.
+
+    Args:
+        projects: Names or ids to which it was narrowed; none where it was not.
+    """
+    if not projects or invitation.source.is_organization_level:
+        return False
+    wanted = {casefold_visible(name.strip()) for name in projects}
+    names = {casefold_visible(invitation.project_name or ""), invitation.project_id}
+    return wanted.isdisjoint(names)
 
 
 def count_unread(waiting: Iterable[WaitingInvitation]) -> int:

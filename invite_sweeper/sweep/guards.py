@@ -252,6 +252,8 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             reasons=(Reason.PLAN,),
         )
     words = ["--shard", str(command.shard)] if command.shard is not None else []
+    for project in saved.start.projects:
+        words += ["--project", project]
     if command.history.missing:  # without it, the new plan is refused, too
         words.append("--accept-missing")
     new_plan = command.advisor.new_plan(*words)

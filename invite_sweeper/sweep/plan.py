@@ -9,6 +9,7 @@ Each function returns plans and changes none. The order in which lists were read
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.counts import total
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.sweep.command import Command
@@ -42,9 +43,14 @@ def _trimmed(plans: Sequence[OrganizationPlan], command: Command) -> tuple[Organ
     left = command.limits.trim(all_deletions(plans), seen, command.now)
     trimmed_plans: list[OrganizationPlan] = []
     for plan in plans:
-        deletions = tuple(planned for planned in plan.deletions if planned.key not in left)
-        left_there = {each.key: left[each.key] for each in plan.deletions if each.key in left}
-        trimmed_plans.append(replace(plan, deletions=deletions, left=left_there))
+        deletions: list[Planned] = []
+        left_there: dict[InvitationKey, Limit] = {}
+        for planned in plan.deletions:
+            if planned.key in left:
+                left_there[planned.key] = left[planned.key]
+            else:
+                deletions.append(planned)
+        trimmed_plans.append(replace(plan, deletions=tuple(deletions), left=left_there))
     return tuple(trimmed_plans)
 
 
@@ -57,7 +63,8 @@ def awaited_limits(
     """
     seen = total(plan.counts for plan in plans).invitations_seen
     deletions = all_deletions(plans)
-    for exceeded in command.limits.exceeded(deletions, seen, count_deletable(plans)):
+    exceeded = next(command.limits.exceeded(deletions, seen, count_deletable(plans)), None)
+    if exceeded is not None:
         return {deletion.key: exceeded.limit for deletion in deletions}
     return {key: limit for plan in plans for key, limit in plan.left.items()}
 

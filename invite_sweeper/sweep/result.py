@@ -37,6 +37,9 @@ from invite_sweeper.sweep.organization import (
     organization_labels,
 )
 from invite_sweeper.sweep.steps import KeepOutsidePlan, Step
+from invite_sweeper.text import shorten_list
+
+_MAX_LOST_NAMED = 10
 
 
 class View(Protocol):
@@ -192,6 +195,12 @@ class Result:
         missing = self.command.history.missing
         if missing:
             log.write(MissingAccepted(missing))
+            lost = "The file of a run is" if len(missing) == 1 else "The files of runs are"
+            numbers = shorten_list([str(number) for number in missing], _MAX_LOST_NAMED)
+            self.warn_of(
+                WarningCode.AUDIT_LOG,
+                f"{lost} lost ({numbers}): what was deleted and announced there does not count.",
+            )
 
     async def finish(self, log: AuditLog) -> RunRecord:
         """Write the last line of the run, and return the run as its file has it.

@@ -223,6 +223,8 @@ def test_after_accept_missing_was_given_once_every_night_goes_on(nights, gone):
     lines = [json.loads(line) for line in nights.run_files()[-1].read_text().splitlines()]
     numbers = [index + 1 for index in gone]
     assert [line["numbers"] for line in lines if line["event"] == "missing_accepted"] == [numbers]
+    (warning,) = (each for each in done.summary["warnings"] if each["code"] == "audit_log")
+    assert f"lost ({', '.join(map(str, numbers))}): what was deleted" in warning["message"]
     found = nights.run("audit", "verify", "audit")
     assert (found.code, found.out.startswith("Sound")) == (0, True), found.out
     assert f"{', '.join(map(str, numbers))}: " in found.out

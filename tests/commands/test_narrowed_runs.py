@@ -1,5 +1,7 @@
 """`--project` narrows a run to some projects of the policy's scope, and never widens it."""
 
+import re
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -66,3 +68,15 @@ def test_announcements_of_what_a_narrowed_run_does_not_read_hold(cli):
     done = cli.sweep("--project", "One")
     assert (done.code, cli.lines("announcement_ended")) == (0, [])
     assert cli.sweep().summary["waiting"] == 6
+
+
+def test_hint_of_a_refused_plan_makes_a_new_one_of_the_same_projects(cli):
+    assert cli.plan("--project", "One", "--out", "plan.jsonl").code == 0
+    cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
+    refused = cli.sweep("--plan", "plan.jsonl")
+    assert (refused.code, cli.deletes()) == (3, 0)
+    (command,) = re.findall(
+        "Create a new plan with: invite-sweeper (.*)", refused.summary["error"]["hint"]
+    )
+    again = cli.run(*shlex.split(command), "-o", "json")
+    assert (again.code, again.summary["projects"]) == (0, ["One"])

@@ -154,3 +154,14 @@ def test_dry_run_shows_what_a_sweep_would_announce_beside_what_waits(write):
     assert (old.announced_at is None, would.announced_at is None) == (False, True)
     assert would.deletable_from == "2026-12-02T01:00:00Z"
     assert [one.new for one in (old, would)] == [False, True]
+
+
+@pytest.mark.parametrize("narrowed_to", ["Other", "0" * 24])
+@pytest.mark.parametrize("named", [("sEaRch",), (PROJECT,), ()])
+def test_what_waits_in_a_project_that_a_narrowed_run_did_not_read_is_named_as_unread(
+    write, narrowed_to, named
+):
+    write(announced(1, project_id=PROJECT, project_name="Search"))
+    (found,) = waiting_after(write(start={"projects": (narrowed_to,)}, lists=lists()))
+    assert found.unread
+    assert waiting_after(write(start={"projects": named}, lists=lists())) == ()
