@@ -946,8 +946,8 @@ MUTANTS = r"""
 -        self.missing.difference_update(chain.accepted)
 +        # nothing
 = an old gap is not looked for: audit/reader.py
--            elif self.missing and not self._accepts_missing:
-+            elif self._accepts_missing:
+-            elif self.missing:
++            elif False:
 ? tests/commands/test_output_files.py
 = --out replaces the sweep of another directory: audit/plans.py
 -return mode == b"dry-run" or

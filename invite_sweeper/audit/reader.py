@@ -137,9 +137,11 @@ class LogReader:
                 self._continued = None  # the last line of a file that is gone
             if index >= self.first:
                 yield from self._read(file)
-            elif self.missing and not self._accepts_missing:
+            elif self.missing:
                 for chain in self._read(file):  # it may have accepted them
                     chain.read()
+            else:
+                self._continued = None  # the last line of a file that is not read
         damage_at_end = self._check_end()  # also adds what is missing there
         damage = damage or damage_at_end
         if self.missing and damage is not None and not self._accepts_missing:

@@ -16,8 +16,10 @@ def directory(tmp_path):
 
 
 def write(directory, *events, gone=False, killed=False):
-    """Write the next run; perhaps lose its file."""
-    path = write_run(directory, f"r{len(directory.files())}-x", *events, killed=killed)
+    """Write the next run, of a year ago by its id; perhaps lose its file."""
+    path = write_run(
+        directory, f"20251125T010000Z-{len(directory.files())}", *events, killed=killed
+    )
     if gone:
         path.unlink()
     return path
@@ -93,7 +95,11 @@ def test_a_gap_before_the_runs_that_are_read_is_seen_and_who_accepted_it_is_look
     write(directory, MissingAccepted((2,)))
     for _ in range(MIN_RUNS + 2):
         write(directory)
+    assert directory.recent(NOW).first > len(directory.files()) - MIN_RUNS - 1
     assert not is_damaged(directory)
+    again = History()  # by a run that accepts what is missing, where nothing else is
+    again.add_recent(directory, NOW, period=NOW - NOW, back=NOW - NOW, accepts_missing=True)
+    assert again.missing == ()
 
 
 def test_the_oldest_files_may_be_removed_after_what_was_accepted_and_with_it(directory):
