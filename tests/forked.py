@@ -27,6 +27,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 from environment import clean
+from tenacity import wait_random, wait_random_exponential
 
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
@@ -36,6 +37,14 @@ _READ_AT_RUN_TIME = (
     "PYTEST_CURRENT_TEST",
 )
 """How the names of variables begin that take effect in a fork."""
+SHORT_WAITS = {
+    "atlas.client._UNREACHABLE": wait_random(0, 0.05),
+    "atlas.client._BACKOFF": wait_random(0, 0.05),
+    "atlas.limits.MIN_RETRY_AFTER_S": 0.04,
+    "atlas.limits.BACKOFF_STEPS_S": (0.4, 0.8, 1.6),
+    "cli.streams.PATIENCE_S": 0.4,
+}
+"""Constants of the program and their values in a fork with `short_waits`."""
 _STARTING = threading.Lock()
 _MAX_REQUEST_BYTES = 150_000
 
@@ -224,16 +233,15 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    client = importlib.import_module("invite_sweeper.atlas.client")
     # As after responses: the real waits outlast a minute.
-    client._UNREACHABLE_S = tuple((0.0, 0.5 * 2**number) for number in range(7))
+    waits = {"atlas.client._UNREACHABLE": wait_random_exponential(multiplier=0.5)}
     if short_waits:
-        client._MAX_BACKOFF_S = 0.05
-        client._UNREACHABLE_S = ((0.0, 0.05),)
-        bucket = importlib.import_module("invite_sweeper.atlas.limits")
-        importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
-        bucket.MIN_RETRY_AFTER_S = 0.04
-        bucket.BACKOFF_STEPS_S = (0.4, 0.8, 1.6)
+        waits = SHORT_WAITS
+    for name, wait in waits.items():
+        module, _, constant = name.rpartition(".")
+        found = importlib.import_module(f"invite_sweeper.{module}")
+        assert hasattr(found, constant), name
+        setattr(found, constant, wait)
     if prepare is not None:
         runpy.run_path(prepare, run_name="__main__")
     sys.path[0] = folder
