@@ -1,20 +1,15 @@
 """Client of the MongoDB Atlas Administration API, over what `open_http` opens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Container, Iterable
 from functools import cached_property
-
-import aiohttp
-from yarl import URL
 
 from invite_sweeper import clock as run_clock
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.http import TIMEOUT, USER_AGENT, HttpSession
+from invite_sweeper.atlas.http import open_http as open_http
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.network import find_proxy, open_connector
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.models import InvitationKey, Source
 from invite_sweeper.policy import Execution
@@ -51,25 +46,3 @@ def open_limiter(execution: Execution) -> RateLimiter:
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,
     )
-
-
-@asynccontextmanager
-async def open_http(
-    base_url: URL, connector: aiohttp.BaseConnector | None = None
-) -> AsyncIterator[HttpSession]:
-    """Open what sends the requests of one client, through the proxy of the environment.
-
-    Args:
-        connector: Connections that several clients share, and that stay open. None for connections
-            of its own, which are closed at the end.
-    """
-    proxy = find_proxy(base_url)
-    async with aiohttp.ClientSession(
-        connector=connector or open_connector(),
-        connector_owner=connector is None,
-        headers={"User-Agent": USER_AGENT},
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=proxy.url,
-        timeout=TIMEOUT,
-    ) as session:
-        yield HttpSession(session, base_url, proxy.headers)

@@ -40,9 +40,6 @@ from invite_sweeper.atlas.http import (
     Body,
     HttpSession,
     Request,
-    ServerInfo,
-    parse_int_header,
-    retry_after_s,
 )
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
@@ -52,11 +49,14 @@ from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
     RetryDecision,
+    ServerInfo,
     classify,
     is_unauthenticated,
     is_unprocessed,
     parse_body,
+    parse_int_header,
     parse_rate_limit_error,
+    retry_after_s,
 )
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution

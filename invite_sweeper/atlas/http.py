@@ -1,29 +1,36 @@
-"""HTTP: a request, one send with its counters, the body of its response, what its headers show.
+"""HTTP: one request and the body of its response; connections, the proxy, and what can fail.
 
-An exception of the HTTP library is not raised further: `network` turns it into text.
+An exception of the HTTP library is not raised further: `describe_error` turns it into text.
 """
 
+import asyncio
+import ipaddress
+import os
 import platform
-from collections.abc import Callable, Mapping
+import socket
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from http.client import NO_CONTENT, UNAUTHORIZED
+from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.credentials import Secret
-from invite_sweeper.atlas.endpoints import SOURCES, Endpoint
+from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.limits import TokenBucket
-from invite_sweeper.atlas.network import LOST, NOT_SENT_ERRORS, AttemptFailed, describe_error
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
-from invite_sweeper.models import Source
+from invite_sweeper.errors import UsageError
 from invite_sweeper.outcomes import Sending
+from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -213,108 +220,239 @@ class HttpSession:
         return record
 
 
-_MAX_DIGITS: Final = 9
-"""The most digits of a number in a header; a longer one counts no seconds or requests."""
+@asynccontextmanager
+async def open_http(
+    base_url: URL, connector: aiohttp.BaseConnector | None = None
+) -> AsyncIterator[HttpSession]:
+    """Open what sends the requests of one client, through the proxy of the environment.
 
-
-@lru_cache(maxsize=64)
-def parse_date(raw: str) -> datetime | None:
-    """Return the date of a header in UTC; None if it is unreadable.
-
-    Cached: every response about invitations has the same `Sunset`.
-
-    Source:
-        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
-        00:00:00 GMT`).
+    Args:
+        connector: Connections that several clients share, and that stay open. None for connections
+            of its own, which are closed at the end.
     """
+    proxy = find_proxy(base_url)
+    async with aiohttp.ClientSession(
+        connector=connector or open_connector(),
+        connector_owner=connector is None,
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=proxy.url,
+        timeout=TIMEOUT,
+    ) as session:
+        yield HttpSession(session, base_url, proxy.headers)
+
+
+NOT_SENT_ERRORS: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+"""Exceptions raised before there was a connection: no byte of the request was sent."""
+
+
+class AttemptFailed(Exception):
+    """An attempt ended with a known failure.
+
+    Deliberately not an aiohttp exception: when a reused connection breaks with one of those,
+    aiohttp sends a DELETE a second time, which would be neither counted nor audited.
+    """
+
+    def __init__(self, failure: RequestFailed) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+LOST: Final = "connection lost before the response arrived"
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aiohttp.ClientHttpProxyError, "proxy responded with HTTP {error.status}"),
+    (aiohttp.ClientConnectorCertificateError, "certificate of {host} rejected: {certificate}"),
+    (aiohttp.ClientConnectorDNSError, "name not found: {error.host}"),
+    (aiohttp.ClientSSLError, "TLS handshake with {host} failed"),
+    (aiohttp.ClientProxyConnectionError, "could not connect to proxy {error.host}: {why}"),
+    (aiohttp.ClientConnectorError, "could not connect to {error.host}: {why}"),
+    (aiohttp.ConnectionTimeoutError, "could not connect to {host} within {timeout.connect:g} s"),
+    (aiohttp.ServerDisconnectedError, LOST),
+    (aiohttp.ClientConnectionResetError, LOST),
+    (aiohttp.ClientPayloadError, "incomplete response body"),
+    (aiohttp.ClientResponseError, "response is not HTTP"),
+    (TimeoutError, "timed out after {timeout.total:g} s"),
+    (OSError, "connection to {host} failed: {why}"),
+    # Only the digest middleware raises anything else: it cannot answer the challenge.
+    (Exception, "unsupported authentication challenge"),
+)
+"""What happened, by the type of an exception; the first row that matches holds."""
+_PERMANENT: Final = frozenset({aiohttp.ClientConnectorCertificateError, Exception})
+"""What a retry does not end: a rejected certificate, and the challenge of the last row."""
+
+
+def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
+    """Return an exception of one attempt as text without library class names."""
+    if isinstance(error, AttemptFailed):
+        return error.failure
+    error_type, reason = next(row for row in _REASONS if isinstance(error, row[0]))
+    os_error: object = getattr(error, "os_error", error)
+    why = getattr(os_error, "strerror", None) or "unknown reason"
+    if isinstance(os_error, ConnectionRefusedError):
+        why = "connection refused"  # asyncio has an address as its text
+    certificate_error = getattr(error, "certificate_error", None)
+    text = reason.format(
+        error=error,
+        host=host,
+        timeout=timeout,
+        why=why.lower(),
+        certificate=getattr(certificate_error, "verify_message", "not valid").rstrip("."),
+    )
+    needs_proxy_password = getattr(error, "status", 0) == PROXY_AUTHENTICATION_REQUIRED
+    is_permanent = error_type in _PERMANENT or needs_proxy_password
+    return RequestFailed(
+        text,
+        retryable=not is_permanent,
+        is_unsent=isinstance(error, NOT_SENT_ERRORS),
+    )
+
+
+class DaemonResolver(AbstractResolver):
+    """A resolver of the system's kind that can be abandoned.
+
+    A name server that does not answer blocks `getaddrinfo` for minutes, and neither asyncio nor
+    uvloop ends its loop before such a call returns. A daemon thread does not delay the end.
+    """
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host.
+
+        Raises:
+            OSError: The name cannot be resolved.
+        """
+        future: Future[list[ResolveResult]] = Future()
+        future.set_running_or_notify_cancel()  # the thread alone ends it
+
+        def run() -> None:
+            try:
+                future.set_result(_addresses(host, port, family))
+            except UnicodeError:
+                future.set_exception(OSError(None, "not a valid host name"))
+            except OSError as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="resolver", daemon=True).start()
+        return await asyncio.wrap_future(future)
+
+    @override
+    async def close(self) -> None:
+        """Do nothing: threads that are still waiting are abandoned."""
+
+
+def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Return the addresses of a host, as aiohttp's own resolver returns them."""
+    addresses = socket.getaddrinfo(
+        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return [
+        ResolveResult(
+            hostname=host,
+            host=str(address[0]),
+            port=port,
+            family=address_family,
+            proto=proto,
+            flags=numeric,
+        )
+        for address_family, _type, proto, _canonical_name, address in addresses
+    ]
+
+
+def open_connector() -> aiohttp.TCPConnector:
+    """Return connections to Atlas without a limit: the client limits the requests."""
+    return aiohttp.TCPConnector(limit=0, resolver=DaemonResolver())
+
+
+def _parse_http_url(text: str) -> URL:
+    """Return an HTTP URL; an empty one, without a host, if the text is not one."""
     try:
-        moment = parsedate_to_datetime(raw)
-        if moment.tzinfo is None:  # without a zone, or with `-0000`
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+        url = URL(text)
+        is_http = url.scheme in {"http", "https"} and url.port is not None
+    except ValueError:
+        return URL()
+    return url if is_http else URL()
 
 
-def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Return the number of a header that has a whole one from 0; None if missing or unreadable."""
-    raw = headers.get(name, "")
-    is_number = raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS
-    return int(raw) if is_number else None
+def parse_base_url(text: str) -> URL:
+    """Return the base URL of Atlas, without trailing slashes.
 
-
-def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Return the seconds from now to `Retry-After`; None if it is missing or unreadable.
-
-    Source: RFC 9110, 10.2.3: seconds or a date.
+    Raises:
+        UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
+            it contains a user name, query or fragment. The message never repeats those.
     """
-    wait_s = parse_int_header(headers, "Retry-After")
-    if wait_s is not None:
-        return wait_s
-    moment = parse_date(headers.get("Retry-After", ""))
-    return None if moment is None else (moment - clock()).total_seconds()
+    hint = "Write it as https://cloud.mongodb.com."
+    url = _parse_http_url(text.strip().rstrip("/"))
+    host = url.host
+    if not host or url.port == 0:
+        raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
+    if url.raw_user is not None or url.raw_password is not None:
+        raise UsageError("The base URL contains a user name or password.", hint=hint)
+    if "?" in text or "#" in text:
+        raise UsageError("The base URL contains a query or fragment.", hint=hint)
+    if url.scheme == "http" and not is_loopback(host):
+        raise UsageError(
+            f"The base URL would send credentials to {host} unencrypted.",
+            hint="Use https; http is allowed only for loopback addresses.",
+        )
+    return url
 
 
-_EARLY_TOLERANCE_S: Final = 5.0
-"""`Date` has no fraction, and the servers behind one address may differ."""
-_LATE_TOLERANCE_S: Final = 120.0
-"""The known skew contains the duration of the first response."""
-_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
-    api.delete: source for source, api in SOURCES.items()
-}
-"""The list that the `Sunset` header of an endpoint is about."""
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is loopback, without a DNS lookup."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
-class ServerInfo:
-    """What the responses of a run have shown of Atlas so far.
-
-    Its `Date` is compared with the run's clock. A clock that is wrong shows in the first one, and
-    an answer out of a cache in each: it is older than it seems, so nothing may be deleted by it.
+class Proxy(NamedTuple):
+    """The proxy for the requests to one host.
 
     Attributes:
-        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
-            to the second; None before that.
-        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, with any status.
-
-    Source:
-        Recorded responses (read 2026-08): responses about invitations have the header, also
-        errors and 204; the sunset has moved three times.
+        url: Without user information; None without a proxy.
+        headers: Its credentials; None without any.
     """
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.clock = clock
-        self.clock_skew_s: float | None = None
-        self.sunsets: dict[Source, date] = {}
-        self.has_answered = False
+    url: URL | None = None
+    headers: Mapping[str, str] | None = None
 
-    def age_s(self, headers: Mapping[str, str], took_s: float) -> float:
-        """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
-        Only a cache returns an older one. It has an `Age`, or a `Date` that Atlas's clock did not
-        show between request and answer.
+def find_proxy(base_url: URL) -> Proxy:
+    """Return the proxy of the environment; loopback never uses one.
 
-        Args:
-            headers: Of an answer that has just arrived.
-            took_s: The time since its request was sent.
-        """
-        age_s = float(parse_int_header(headers, "Age") or 0)
-        dated = parse_date(headers.get("Date", ""))
-        if dated is None or self.clock_skew_s is None:
-            return age_s
-        # `Date` is of Atlas's clock, and that of the run is later by the skew.
-        since_s = (self.clock() - dated).total_seconds() - self.clock_skew_s
-        early_s, late_s = since_s - took_s, -since_s
-        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
-        return max(age_s, early_s, late_s) if is_off else age_s
+    aiohttp's `trust_env` would read the environment for each request, in a thread, and would
+    also send credentials from `.netrc`.
 
-    def update(self, response: Response, endpoint: Endpoint) -> None:
-        """Record the headers of a response that was received now."""
-        if self.clock_skew_s is None and response.is_success:
-            dated = parse_date(response.headers.get("Date", ""))
-            if dated is not None:
-                self.clock_skew_s = (self.clock() - dated).total_seconds()
-        source = _SOURCE_OF.get(endpoint)
-        sunset = parse_date(response.headers.get("Sunset", ""))
-        if source is not None and sunset is not None:
-            self.sunsets[source] = sunset.date()
+    Raises:
+        UsageError: The variable does not contain an HTTP proxy URL.
+    """
+    host = base_url.host or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return Proxy()
+    address = urllib.request.getproxies().get(base_url.scheme)
+    if not address:
+        return Proxy()
+    url = _parse_http_url(address)
+    if not url.host:
+        # `getproxies` prefers the variable in lower case, too.
+        lower = f"{base_url.scheme}_proxy"
+        variable = lower if os.environ.get(lower) else lower.upper()
+        # The message does not repeat the value: it may contain a password.
+        raise UsageError(
+            f"The value of {variable} is not a valid proxy URL.",
+            hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
+        )
+    if url.user is None:
+        return Proxy(url)
+    SECRETS.add_user_info(address)
+    login = aiohttp.encode_basic_auth(url.user, url.password or "")
+    return Proxy(url.with_user(None), {"Proxy-Authorization": login})

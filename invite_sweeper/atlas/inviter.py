@@ -10,6 +10,7 @@ from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest
+from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     InvalidResponse,
@@ -21,7 +22,6 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_unauthenticated,
 )
-from invite_sweeper.atlas.rows import parse_object
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, MembershipStatus

@@ -9,7 +9,7 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
-from invite_sweeper.atlas.unreadable import is_role_missing
+from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.totals import RunWarning

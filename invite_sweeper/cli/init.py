@@ -21,7 +21,7 @@ from invite_sweeper.atlas.credentials import (
     credentials_variables,
     register_credentials,
 )
-from invite_sweeper.atlas.network import parse_base_url
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session, read_all_credentials

@@ -23,7 +23,7 @@ from invite_sweeper.atlas.credentials import (
     read_credentials,
     register_credentials,
 )
-from invite_sweeper.atlas.network import open_connector, parse_base_url
+from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.history import ANNOUNCED_WITHIN

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.network import DaemonResolver, describe_error, find_proxy
+from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.errors import UsageError
 

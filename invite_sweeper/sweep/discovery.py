@@ -13,8 +13,7 @@ from typing import Final, TypeVar
 
 from msgspec import structs
 
-from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.unreadable import contradicted_404
+from invite_sweeper.atlas.reader import AtlasReader, contradicted_404
 from invite_sweeper.audit import AuditLog, OpenIntent
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (

@@ -17,8 +17,7 @@ from itertools import chain
 from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
-from invite_sweeper.atlas.unreadable import is_role_missing
+from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR, is_role_missing
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.counts import total

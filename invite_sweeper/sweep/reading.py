@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.atlas.unreadable import is_role_missing
+from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import events
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError

@@ -9,7 +9,7 @@ invitation that is missing is `already_gone`, one that is still there with the s
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from invite_sweeper.atlas.unreadable import contradicted_404
+from invite_sweeper.atlas.reader import contradicted_404
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, OutcomeLine
 from invite_sweeper.endings import WarningCode

@@ -11,8 +11,8 @@ from virtual_time import FakeTime
 
 from invite_sweeper.atlas import AtlasClient, open_http
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.network import parse_base_url
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 

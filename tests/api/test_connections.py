@@ -14,7 +14,7 @@ import trustme
 from builders import invitation
 from deleting import delete
 
-from invite_sweeper.atlas.network import open_connector
+from invite_sweeper.atlas.http import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.models import Source
@@ -63,7 +63,7 @@ async def test_connection_attempt_ends_after_the_connect_timeout(connecting, mon
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(60) and [])
 
     timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
-    monkeypatch.setattr("invite_sweeper.atlas.TIMEOUT", timeout)
+    monkeypatch.setattr("invite_sweeper.atlas.http.TIMEOUT", timeout)
     message = await connection_error(connecting, f"https://{NAME}", attempts=2)
 
     released.set()

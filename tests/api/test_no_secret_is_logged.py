@@ -60,7 +60,7 @@ async def visible_output(connecting, base_url, credentials):
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", CREDENTIALS)
 async def test_no_secret_is_visible(sim, connecting, retry_log, caplog, monkeypatch, kind, fault):
-    monkeypatch.setattr("invite_sweeper.atlas.TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    monkeypatch.setattr("invite_sweeper.atlas.http.TIMEOUT", aiohttp.ClientTimeout(total=0.2))
     monkeypatch.setattr("invite_sweeper.simulator.auth.secrets.token_urlsafe", lambda _: TOKEN)
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
-from invite_sweeper.atlas.network import is_loopback
+from invite_sweeper.atlas.http import is_loopback
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS

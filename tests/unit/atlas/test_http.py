@@ -9,14 +9,14 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
-from invite_sweeper.atlas.http import (
+from invite_sweeper.atlas.http import DaemonResolver, describe_error, parse_base_url
+from invite_sweeper.atlas.responses import (
+    Response,
     ServerInfo,
     parse_date,
     parse_int_header,
     retry_after_s,
 )
-from invite_sweeper.atlas.network import DaemonResolver, describe_error, parse_base_url
-from invite_sweeper.atlas.responses import Response
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 

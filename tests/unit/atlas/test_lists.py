@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from invite_sweeper.atlas.endpoints import SOURCES
-from invite_sweeper.atlas.lists import ListPage
+from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
 from invite_sweeper.atlas.reader import AtlasReader, user_request
 from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
-from invite_sweeper.atlas.rows import InvitedRow, ProjectRow, parse_object
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
 

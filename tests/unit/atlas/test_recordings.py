@@ -6,7 +6,7 @@ import pytest
 from builders import project
 from recordings import recording
 
-from invite_sweeper.atlas.lists import ListPage
+from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
 from invite_sweeper.atlas.responses import (
     RetryDecision,
     classify,
@@ -16,7 +16,6 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
     is_unauthenticated,
 )
-from invite_sweeper.atlas.rows import InvitedRow, ProjectRow, parse_object
 from invite_sweeper.models import Project, Source, parse_timestamp
 
 pytestmark = pytest.mark.needs("recordings")

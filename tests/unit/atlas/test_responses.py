@@ -5,6 +5,7 @@ import json
 import pytest
 from multidict import CIMultiDict
 
+from invite_sweeper.atlas.reader import list_error, run_list_error
 from invite_sweeper.atlas.responses import (
     ListIncomplete,
     RequestFailed,
@@ -14,7 +15,6 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
 )
-from invite_sweeper.atlas.unreadable import list_error, run_list_error
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Project, Source
 from invite_sweeper.redaction import SECRETS
