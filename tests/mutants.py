@@ -2,9 +2,9 @@
 
     python tests/mutants.py [--jobs N] [WORD…]
 
-runs the tests of each mutant, or of those whose names contain every WORD, on a copy of the
-checkout, and ends with 1 if one survives or does not apply any more. It takes minutes, so it is
-not part of the gate. mutmut, which changes operators, makes none that excepts one list.
+runs the tests of each mutant, or of those whose name, file and tests contain every WORD, on a
+copy of the checkout, and ends with 1 if one survives or does not apply any more. It takes minutes,
+so it is not part of the gate. mutmut, which changes operators, makes none that excepts one list.
 """
 
 import argparse
@@ -147,7 +147,8 @@ def main() -> int:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    chosen = [m for m in mutants() if all(word in m.name for word in arguments.words)]
+    words = arguments.words
+    chosen = [m for m in mutants() if all(w in f"{m.name} {m.file} {m.tests}" for w in words)]
     free: SimpleQueue[Checkout] = SimpleQueue()
 
     def judge(mutant: Mutant) -> str:

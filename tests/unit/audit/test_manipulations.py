@@ -5,7 +5,6 @@ from the beginning, `HEAD` that is gone or the same, compression, and what a kil
 """
 
 import gzip
-import os
 import random
 import re
 from collections.abc import Callable
@@ -31,11 +30,6 @@ HEAD = "HEAD"
 class Expected(Enum):
     HARMLESS = "nothing is found"
     DAMAGED = "verify finds it, and each run refuses it"
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 
 @pytest.fixture(scope="module")

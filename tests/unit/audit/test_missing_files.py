@@ -4,15 +4,10 @@ import pytest
 from audit.runs import deletion, write_run
 from builders import NOW
 
-from invite_sweeper.audit import AuditDirectory, History, Verdict, verify_directory
+from invite_sweeper.audit import History, Verdict, verify_directory
 from invite_sweeper.audit.directory import MIN_RUNS
 from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.errors import DamagedLog
-
-
-@pytest.fixture
-def directory(tmp_path):
-    return AuditDirectory(tmp_path / "audit")
 
 
 def write(directory, *events, gone=False, killed=False):

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import os
 import re
 from collections.abc import Callable
 
@@ -30,11 +29,6 @@ Change = Callable[[Content], Content]
 FIRST = "000001-r1.jsonl"
 KILLED = "000002-r2.jsonl"
 LAST = "000003-r3.jsonl"
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 
 @pytest.fixture(scope="module")

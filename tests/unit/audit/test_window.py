@@ -1,6 +1,5 @@
 """What a run reads of earlier ones: as far back as it asks, and at least the last 30 runs."""
 
-import os
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,11 +12,6 @@ from invite_sweeper.audit.events import Announced, announcement_key
 from invite_sweeper.errors import DamagedLog
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _fd: None)
 
 
 def run_at(directory: AuditDirectory, at: datetime, *lines: object, **more: object) -> None:

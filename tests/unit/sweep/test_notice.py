@@ -304,15 +304,6 @@ def policy_of(each):
     )
 
 
-@pytest.fixture(scope="module")
-def no_disk():
-    """Wait for no disk: tested is what the files contain, not that they survive a crash."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _descriptor: None)
-        yield
-
-
-@pytest.mark.usefixtures("no_disk")
 @settings(max_examples=CASES, deadline=None)
 @given(st.lists(NIGHT, min_size=3, max_size=12))
 async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
