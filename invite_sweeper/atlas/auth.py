@@ -51,11 +51,6 @@ _ACCOUNT_HINT: Final = (
 )
 
 
-def bearer_header(token: Secret) -> Secret:
-    """Return the `Authorization` header of a bearer token."""
-    return Secret(f"Bearer {token.get_secret_value()}")
-
-
 class _TokenResponse(msgspec.Struct):
     access_token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
     expires_in: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
@@ -76,60 +71,94 @@ CallForTokens: TypeAlias = Callable[
 """Sends a form: the `Authorization` header, where to, the fields, and what is retried."""
 
 
-class AccessTokens:
-    """The access tokens of a service account. Concurrent requests share one, and one refresh.
+class RequestSigner:
+    """Authorizes requests with one set of credentials.
+
+    Concurrent requests share the access token of a service account, and each refresh of it. Each
+    request in flight has a digest middleware of its own: a middleware reuses a challenge with a
+    nonce count that must increase. Shared by concurrent requests, the counts would arrive out of
+    order, and a strict server rejects them.
 
     Args:
         call: Sends the requests about tokens, which need no token themselves.
         clock: Monotonic seconds.
-        changed_account: Returns the account that is mounted now, if it is not the one that was
-            refused.
+        log: A change of the credentials is logged.
+        read_again: Reads the credentials again after Atlas refused them; None if it cannot.
     """
 
     def __init__(
         self,
-        account: Credentials,
+        credentials: Credentials,
         call: CallForTokens,
+        *,
         clock: Callable[[], float],
-        changed_account: Callable[[], Credentials | None],
+        log: FilteringBoundLogger,
+        read_again: Callable[[], Credentials] | None = None,
     ) -> None:
-        self._basic_header = _basic_header(account)
-        self._changed_account = changed_account
         self._call = call
         self._clock = clock
+        self._log = log
+        self._read_again = read_again
+        self._uses_tokens = credentials.kind is CredentialsKind.SERVICE_ACCOUNT
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
         self._refreshed_after_401_s = -math.inf
+        self._use(credentials)
 
-    async def header(self) -> Secret:
-        """Return the `Authorization` header, after a refresh if it is needed.
+    def _use(self, credentials: Credentials) -> None:
+        """Use these credentials for what is sent from now on."""
+        self._credentials = credentials
+        self._idle_digests: list[aiohttp.DigestAuthMiddleware] = []
+        self._digests_in_use: set[aiohttp.DigestAuthMiddleware] = set()
+        self._bearer: Secret | None = None
+        if credentials.kind is CredentialsKind.ACCESS_TOKEN:
+            self._bearer = _bearer_header(credentials.secret)
+
+    async def authorization(self) -> Authorization:
+        """Return what authorizes the next request, until `release`.
 
         Raises:
             CredentialsRefused: Atlas rejected the client ID or secret.
             AtlasUnavailable: The token endpoint is not reachable or its response is invalid.
         """
-        token = self._token
-        if token is None or self._clock() >= token.refresh_at_s:
-            token = await self._refresh()
-        return token.header
+        if self._uses_tokens:
+            token = self._token
+            if token is None or self._clock() >= token.refresh_at_s:
+                token = await self._refresh()
+            return token.header
+        if self._bearer is not None:
+            return self._bearer
+        # The middleware that returned last is used first, so that few need a challenge.
+        digest = self._idle_digests.pop() if self._idle_digests else self._new_digest()
+        self._digests_in_use.add(digest)
+        return digest
 
-    async def refresh(self, rejected_header: object) -> None:
-        """Fetch a new token if the rejected one is still in use, once for all its requests.
+    def release(self, authorization: Authorization) -> None:
+        """Allow the next request to use what authorized one."""
+        # A middleware of earlier credentials is not in use any more.
+        if not isinstance(authorization, Secret) and authorization in self._digests_in_use:
+            self._digests_in_use.remove(authorization)
+            self._idle_digests.append(authorization)
 
-        At most once a minute: a project that answers every token with 401 must not use one per
+    async def renew(self, rejected: Authorization) -> None:
+        """Use another token, or the credentials that are mounted now: Atlas refused these.
+
+        A token is refreshed if the rejected one is still in use, once for all its requests, and
+        at most once a minute: a project that answers every token with 401 must not use one per
         request.
 
         Args:
-            rejected_header: What `header` returned for the request that Atlas rejected.
+            rejected: What authorized the request.
 
         Raises:
-            CredentialsRefused: As `header`.
-            AtlasUnavailable: As `header`.
+            RunError: As `authorization`.
         """
-        now_s = self._clock()
-        is_in_use = self._token is not None and self._token.header is rejected_header
-        if is_in_use:
+        if not self._uses_tokens:
+            self._use_changed_credentials()
+            return
+        if self._token is not None and self._token.header is rejected:
+            now_s = self._clock()
             if now_s - self._refreshed_after_401_s < _REFRESH_COOLDOWN_S:
                 return
             self._token = None
@@ -148,6 +177,29 @@ class AccessTokens:
         finally:
             revocation.cancel()
 
+    def _new_digest(self) -> aiohttp.DigestAuthMiddleware:
+        """Return a middleware that signs for the API key."""
+        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
+        return aiohttp.DigestAuthMiddleware(self._credentials.actor, self._credentials.secret.value)
+
+    def _use_changed_credentials(self) -> bool:
+        """Use the credentials that are mounted now; return whether they are others than before.
+
+        A secret may be rotated while a run is at work, and the earlier one revoked. Credentials of
+        another kind are not used.
+        """
+        if self._read_again is None:
+            return False
+        try:
+            mounted = self._read_again()
+        except UsageError:  # such as a file that is being replaced
+            return False
+        if mounted.kind is not self._credentials.kind or mounted == self._credentials:
+            return False
+        self._use(mounted)
+        self._log.info("credentials were refused and have changed: using the new ones")
+        return True
+
     async def _refresh(self) -> _Token:
         """Return a new token; callers at the same time share one request for it."""
         if self._refresh_task is None:
@@ -163,11 +215,8 @@ class AccessTokens:
         previous = self._token
         try:
             result = await self._request_token()
-            if result.status == UNAUTHORIZED:
-                account = self._changed_account()
-                if account is not None:
-                    self._basic_header = _basic_header(account)
-                    result = await self._request_token()
+            if result.status == UNAUTHORIZED and self._use_changed_credentials():
+                result = await self._request_token()
             token = _token_from(result, self._clock())
             self._issued.append(token)
         except AtlasUnavailable:
@@ -183,7 +232,9 @@ class AccessTokens:
 
     async def _request_token(self) -> ResponseOrFailure:
         body = {"grant_type": "client_credentials"}
-        return await self._call(self._basic_header, FETCH_TOKEN, body, _decide_for_token)
+        return await self._call(
+            _basic_header(self._credentials), FETCH_TOKEN, body, _decide_for_token
+        )
 
     async def _revoke(self) -> None:
         """Revoke all tokens of this run, also one that is being fetched."""
@@ -194,12 +245,12 @@ class AccessTokens:
         for token in self._issued:
             if self._clock() < token.expires_at_s:
                 # Best effort: a token that is not revoked expires within the hour.
-                body = {
-                    "token": token.token.get_secret_value(),
-                    "token_type_hint": "access_token",
-                }
+                body = {"token": token.token.value, "token_type_hint": "access_token"}
                 await self._call(
-                    self._basic_header, REVOKE_TOKEN, body, lambda _: RetryDecision.DONE
+                    _basic_header(self._credentials),
+                    REVOKE_TOKEN,
+                    body,
+                    lambda _: RetryDecision.DONE,
                 )
 
 
@@ -231,12 +282,17 @@ def _token_from(result: ResponseOrFailure, now_s: float) -> _Token:
     secret = Secret(answer.access_token)
     expires_at_s = now_s + answer.expires_in
     margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * answer.expires_in)
-    return _Token(secret, bearer_header(secret), expires_at_s - margin_s, expires_at_s)
+    return _Token(secret, _bearer_header(secret), expires_at_s - margin_s, expires_at_s)
+
+
+def _bearer_header(token: Secret) -> Secret:
+    """Return the `Authorization` header of a bearer token."""
+    return Secret(f"Bearer {token.value}")
 
 
 def _basic_header(account: Credentials) -> Secret:
     """Return the `Authorization` header of a service account: RFC 6749, section 2.3.1."""
-    pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
+    pair = f"{account.actor}:{account.secret.value}".encode()
     return Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
@@ -244,109 +300,3 @@ def _decide_for_token(result: ResponseOrFailure) -> RetryDecision:
     """Return what to do with a response of the token endpoint: a 401 is about the secret."""
     is_refused = isinstance(result, Response) and result.status == UNAUTHORIZED
     return RetryDecision.DONE if is_refused else classify(result)
-
-
-class RequestSigner:
-    """Authorizes requests with one set of credentials.
-
-    Each request in flight has a digest middleware of its own: a middleware reuses a challenge with
-    a nonce count that must increase. Shared by concurrent requests, the counts would arrive out of
-    order, and a strict server rejects them.
-
-    Args:
-        call_for_tokens: As in `AccessTokens`.
-        clock: Monotonic seconds.
-        log: A change of the credentials is logged.
-        read_again: Reads the credentials again after Atlas refused them; None if it cannot.
-    """
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        call_for_tokens: CallForTokens,
-        *,
-        clock: Callable[[], float],
-        log: FilteringBoundLogger,
-        read_again: Callable[[], Credentials] | None = None,
-    ) -> None:
-        self._log = log
-        self._read_again = read_again
-        self._use(credentials)
-        self._tokens: AccessTokens | None = None
-        if credentials.kind is CredentialsKind.SERVICE_ACCOUNT:
-            self._tokens = AccessTokens(
-                credentials, call_for_tokens, clock, self._changed_credentials
-            )
-
-    async def close(self) -> None:
-        """Revoke the access tokens that were fetched."""
-        if self._tokens is not None:
-            await self._tokens.close()
-
-    async def authorization(self) -> Authorization:
-        """Return what authorizes the next request, until `release`.
-
-        Raises:
-            RunError: An access token could not be fetched.
-        """
-        if self._tokens is not None:
-            return await self._tokens.header()
-        if self._bearer is not None:
-            return self._bearer
-        # The middleware that returned last is used first, so that few need a challenge.
-        digest = self._idle_digests.pop() if self._idle_digests else self._new_digest()
-        self._digests_in_use.add(digest)
-        return digest
-
-    def release(self, authorization: Authorization) -> None:
-        """Allow the next request to use what authorized one."""
-        # A middleware of earlier credentials is not in use any more.
-        if not isinstance(authorization, Secret) and authorization in self._digests_in_use:
-            self._digests_in_use.remove(authorization)
-            self._idle_digests.append(authorization)
-
-    async def renew(self, rejected: Authorization) -> None:
-        """Use another token, or the credentials that are mounted now: Atlas refused these.
-
-        Args:
-            rejected: What authorized the request.
-        """
-        if self._tokens is not None:
-            await self._tokens.refresh(rejected)
-            return
-        changed = self._changed_credentials()
-        if changed is not None:
-            self._use(changed)
-
-    def _new_digest(self) -> aiohttp.DigestAuthMiddleware:
-        """Return a middleware that signs for the API key."""
-        # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
-        private_key = self._credentials.secret.get_secret_value()
-        return aiohttp.DigestAuthMiddleware(self._credentials.actor, private_key)
-
-    def _use(self, credentials: Credentials) -> None:
-        """Use these credentials for what is sent from now on."""
-        self._credentials = credentials
-        self._idle_digests: list[aiohttp.DigestAuthMiddleware] = []
-        self._digests_in_use: set[aiohttp.DigestAuthMiddleware] = set()
-        self._bearer: Secret | None = None
-        if credentials.kind is CredentialsKind.ACCESS_TOKEN:
-            self._bearer = bearer_header(credentials.secret)
-
-    def _changed_credentials(self) -> Credentials | None:
-        """Return the credentials that are mounted now, once; None if they have not changed.
-
-        A secret may be rotated while a run is at work, and the earlier one revoked. Credentials of
-        another kind are not used: `AccessTokens` are there from the start, or never.
-        """
-        if self._read_again is None:
-            return None
-        try:
-            mounted = self._read_again()
-        except UsageError:  # such as a file that is being replaced
-            return None
-        if mounted.kind is not self._credentials.kind or mounted == self._credentials:
-            return None
-        self._credentials = mounted
-        self._log.info("credentials were refused and have changed: using the new ones")
-        return mounted

@@ -177,8 +177,8 @@ class Client:
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        attempt = partial(self._attempt, Exchange(request))
-        return await self._repeat_until_final(request, attempt, decide, [request.bucket])
+        exchange = Exchange(request)
+        return await self._repeat_until_final(exchange, partial(self._attempt, exchange), decide)
 
     async def call_after(self, looks: Sequence["Look"], removal: Request) -> "Exchange":
         """Look at a user, and directly afterwards send the removal, if no look is against it.
@@ -193,7 +193,7 @@ class Client:
         """
         exchange = Exchange(removal, looks)
         attempt = partial(self._attempt, exchange)
-        await self._repeat_until_final(removal, attempt, exchange.decide, exchange.buckets)
+        await self._repeat_until_final(exchange, attempt, exchange.decide)
         return exchange
 
     async def _call_for_tokens(
@@ -203,33 +203,33 @@ class Client:
         body: Mapping[str, str],
         decide: Decide,
     ) -> ResponseOrFailure:
-        """Send a request of `AccessTokens`.
+        """Send a request about access tokens.
 
         It takes no slot, because the requests that wait for the token hold the slots.
         """
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
         attempt = partial(self._send, request, header)
-        return await self._repeat_until_final(request, attempt, decide, [request.bucket])
+        return await self._repeat_until_final(Exchange(request), attempt, decide)
 
     async def _repeat_until_final(
         self,
-        request: Request,
+        exchange: "Exchange",
         attempt: Callable[[], Awaitable[ResponseOrFailure]],
         decide: Decide,
-        buckets: Sequence[TokenBucket],
     ) -> ResponseOrFailure:
         """Make attempts until the result is final, and return it; tenacity repeats them.
 
         Args:
-            request: Each attempt is logged under its path, and ends with it.
+            exchange: Of what an attempt sends. Its request ends the attempts when cancelled.
             attempt: Makes one, whose tokens were acquired.
             decide: Which results are final.
-            buckets: That of each request of an attempt.
         """
         result = await attempt()
         if decide(result) is RetryDecision.DONE:  # as for most requests
             return result
+        request = exchange.request
+        buckets = exchange.buckets
         may_send = True
         retries = Counter[RetryDecision]()
 

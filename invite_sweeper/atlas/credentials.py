@@ -21,25 +21,25 @@ from invite_sweeper.text import shell_command
 
 @final
 class Secret:
-    """A string that no output shows."""
+    """A string that no output shows.
 
-    __slots__ = ("_value",)
+    Attributes:
+        value: Read only to send it.
+    """
+
+    __slots__ = ("value",)
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self.value = value
         SECRETS.add(value)
-
-    def get_secret_value(self) -> str:
-        """Return the value; only for sending it."""
-        return self._value
 
     @override
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
+        return isinstance(other, Secret) and self.value == other.value
 
     @override
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash(self.value)
 
     @override
     def __repr__(self) -> str:

@@ -138,7 +138,7 @@ class HttpSession:
         recording = self._recording(request.progress or Sending(), bodies_of_401)
         middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
         if isinstance(authorization, Secret):
-            headers = {**headers, "Authorization": authorization.get_secret_value()}
+            headers = {**headers, "Authorization": authorization.value}
             middlewares = (recording,)
         else:  # the outer one first: the request that it repeats is recorded as well
             middlewares = (authorization, recording)

@@ -163,8 +163,8 @@ def renewal_is_due_after_each_read(scene):
     """It takes 5 s."""
 
     def make_due(_):
-        tokens = scene.atlas._signer._tokens
-        tokens._token = tokens._token._replace(refresh_at_s=0.0)
+        signer = scene.atlas._signer
+        signer._token = signer._token._replace(refresh_at_s=0.0)
 
     scene.fault(faults.after(make_due), times=None)
     scene.fault(faults.delay(5), method="POST", nth=2, times=None)

@@ -55,7 +55,7 @@ def test_credentials_of_one_kind_are_read_from_variables_or_a_mounted_file(
         read({PUBLIC: "of another", **suffixed}, content, suffix="SANDBOX"),
     ):
         assert (found.kind, found.actor) == (kind, actor)
-        assert found.secret.get_secret_value() == "s3cret"
+        assert found.secret.value == "s3cret"
 
 
 ERRORS = {
@@ -112,7 +112,7 @@ def test_file_of_16384_bytes_is_read_and_no_larger_one(tmp_path):
     mounted = tmp_path / "token"
     mounted.write_bytes(b"x" * 16384)
     found = read_credentials({f"{TOKEN}_FILE": str(mounted)})
-    assert len(found.secret.get_secret_value()) == 16384
+    assert len(found.secret.value) == 16384
 
     mounted.write_bytes(b"x" * 16385)
     with pytest.raises(UsageError, match="larger than 16 KiB"):
