@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import textwrap
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -52,6 +53,38 @@ def describe_duration(duration: timedelta) -> str:
         if seconds >= 2 * size_s:  # 90 minutes are not "1 hour"
             return pluralize(int(seconds // size_s), unit)
     return pluralize(int(seconds), "second")
+
+
+_CODE: Final = re.compile("`[^`]*`")
+_JOINED: Final = "\0"
+"""In place of a blank between words that stay together."""
+
+
+def fill_lines(
+    text: str, width: int, *, first: str = "", others: str = "", command: str = ""
+) -> str:
+    """Return a text in lines of a width; no word is broken, and no command in backticks.
+
+    Args:
+        text: With escaped control characters.
+        first: What precedes the text.
+        others: How the lines after the first one begin.
+        command: Follows the text whole, on a line of its own where it does not fit.
+    """
+    code_joined = _CODE.sub(lambda code: code[0].replace(" ", _JOINED), text)
+    filled = textwrap.fill(
+        code_joined,
+        max(width, 2 * len(others)),  # no line is narrower than its beginning
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace(_JOINED, " ")
+    if not command:
+        return filled
+    *_, last_line = filled.split("\n")
+    fits = len(f"{last_line} {command}") <= width
+    return f"{filled} {command}" if fits else f"{filled}\n{others}{command}"
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -57,7 +57,7 @@ from invite_sweeper.report.policies import describe_change, printable_lines
 from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
 from invite_sweeper.report.runs import list_of_runs
-from invite_sweeper.report.verification import story_of_verification
+from invite_sweeper.report.verification import document_of_verification
 from invite_sweeper.text import pluralize, shell_command
 
 _T = TypeVar("_T")
@@ -182,7 +182,7 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
         return
-    terminal.show_lines(console, [fact_of(line, history.names) for line in lines])
+    terminal.show_facts(console, [fact_of(line, history.names) for line in lines])
     terminal.show_copied(console, tuple(_lines_about_file(shown, record)))
 
 
@@ -191,7 +191,7 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
-        terminal.show_lines(console, [fact_of(line, history.names) for line in lines])
+        terminal.show_facts(console, [fact_of(line, history.names) for line in lines])
         is_any = is_any or bool(lines)
     if is_any:
         return
@@ -467,10 +467,5 @@ def verify_command(
     if output == "json":
         write_json(verification)
     else:
-        story = story_of_verification(verification)
-        click.echo(f"{story.headline.label}: {story.headline.text}")
-        for line in story.facts:
-            click.echo(f"{line.label}  {line.text}")
-        for item in story.attention:
-            click.echo(f"What to do: {item.hint.sentence}")
+        terminal.show_lines(stdout_console(), document_of_verification(verification))
     raise SystemExit(verification.exit_code)

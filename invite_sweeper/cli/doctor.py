@@ -13,7 +13,6 @@ from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.totals import RunWarning
-from invite_sweeper.cli.checks import Checks, DiagnosisResult, show_checks
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session
@@ -22,6 +21,7 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source
+from invite_sweeper.report.checks import Checks, DiagnosisResult, document_of_checks
 from invite_sweeper.report.document import describe_instant
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
@@ -37,6 +37,7 @@ from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
+from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.expiries import sunset_warnings
@@ -81,8 +82,9 @@ def doctor(notify: bool, **given: Any) -> None:
     result = run_async(diagnose(options, os.environ, notify=notify))
     if options.output == "json":
         write_json(result)
-    else:
-        show_checks(stdout_console(), result, quiet=options.quiet)
+    elif result.exit_code or not options.quiet:
+        document = document_of_checks(result, with_passed=not options.quiet)
+        show_lines(stdout_console(), document)
     raise SystemExit(result.exit_code)
 
 
@@ -171,7 +173,7 @@ class _Doctor(Checks):
                 names = [
                     OrganizationName(reading.id, reading.organization.name) for reading in readings
                 ]
-        return self.result(names)
+        return self.result(session.now, names)
 
     def _check_files(self) -> None:
         directory = self._session.directory

@@ -7,7 +7,6 @@ import os
 import re
 import select
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorParts, RunError, hint_of, with_organizations
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import Hint, escape_unprintable, shell_command
+from invite_sweeper.text import Hint, escape_unprintable, fill_lines, shell_command
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -199,20 +198,8 @@ def fit_terminal(
     command = escape_unprintable(command)
     if not stream.isatty():
         return f"{first}{escaped} {command}" if command else first + escaped
-    width = max(_columns(stream), 2 * len(others))  # no line is narrower than its beginning
-    filled = textwrap.fill(
-        SECRETS.redact(escaped),  # before a line ends within a secret
-        width,
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    if not command:
-        return filled
-    *_, last_line = filled.split("\n")
-    fits = len(f"{last_line} {command}") <= width
-    return f"{filled} {command}" if fits else f"{filled}\n{others}{command}"
+    shown = SECRETS.redact(escaped)  # before a line ends within a secret
+    return fill_lines(shown, _columns(stream), first=first, others=others, command=command)
 
 
 def _columns(terminal: TextIO) -> int:

@@ -239,7 +239,7 @@ class Policy(model.StrictModel):
                 ("sources",),
                 f"Atlas has announced the end of each list that the policy reads "
                 f"({' and '.join(self.sources)}), and its web interface does not fill them.",
-                "Under sources, add users and org_users: invite-sweeper help sources",
+                "Under sources, add users and org_users: `invite-sweeper help sources`",
             )
 
     def rules_without_effect(self) -> Iterator[Finding]:

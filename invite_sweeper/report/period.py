@@ -38,7 +38,7 @@ from invite_sweeper.report.tables import (
     period_tables,
     unread_table,
 )
-from invite_sweeper.report.verification import story_of_verification
+from invite_sweeper.report.verification import document_of_verification
 from invite_sweeper.text import Hint, pluralize, upper_first
 
 DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -148,7 +148,7 @@ def read_page(
             hint="Name another period with --since and --until; list the runs:",
             command=advisor.list_runs(),
         )
-    log = story_of_verification(verification, folder)
+    log = document_of_verification(verification, folder)
     story = story_of(newest.record, advisor)
     is_damaged = verification.verdict is Verdict.DAMAGED
     nights: tuple[Night, ...] = ()

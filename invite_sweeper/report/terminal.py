@@ -16,8 +16,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from invite_sweeper.endings import Style
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.document import Attention, Cell, Column, Document, Fact, Section, Table
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import escape_unprintable, fill_lines
 
 _LABEL_WIDTH: Final = 9
 """Of a document: the facts of a dry run begin where those of a sweep do."""
@@ -74,13 +75,46 @@ def show_section(console: Console, section: Section) -> None:
     print_parts(console, _section(section, console.width))
 
 
-def show_lines(console: Console, facts: Iterable[Fact]) -> None:
-    """Print facts; in a file each is on one line, as `grep` needs it."""
+def show_lines(console: Console, document: Document) -> None:
+    """Print a document that is read line by line, and searched with `grep`: a check, a fact each.
+
+    A terminal breaks no word; elsewhere no line is broken.
+    """
+    for section in document.sections:
+        if section.heading:
+            console.print(Text(section.heading, "bold"), soft_wrap=True)
+        show_facts(console, section.facts)
+    headline = document.headline
+    text = Text(_lines_beside(console, f"{headline.label}: {headline.text}"))
+    text.stylize(f"bold {STYLES[headline.style]}", 0, len(headline.label) + 1)
+    console.print(text, soft_wrap=True)
+    show_facts(console, document.facts)
+    for attention in document.attention:
+        print_parts(console, _attention(attention))
+
+
+def show_facts(console: Console, facts: Iterable[Fact]) -> None:
+    """Print facts, a line each: the text beside the label, or below a label of half a terminal."""
     for fact in facts:
-        if console.is_terminal:
-            print_parts(console, entries([(Text(fact.label), Text(fact.text))], console.width))
-        else:
-            console.print(Text(f"{fact.label}  {fact.text}"), soft_wrap=True)
+        label = Text(fact.label, STYLES[fact.style])
+        indent = len(label) + GAP
+        if console.is_terminal and indent > console.width // 2:
+            console.print(label, soft_wrap=True)
+            label = Text()
+            indent = INDENT
+        lines = _lines_beside(console, fact.text, indent)
+        console.print(Text.assemble(label, lines[len(label) :]), soft_wrap=True)
+
+
+def _lines_beside(console: Console, text: str, indent: int = 0) -> str:
+    """Return the lines of a text behind blanks; on a terminal as long as it is wide."""
+    beside = " " * indent
+    lines = SECRETS.redact(text).split("\n")
+    if console.is_terminal:
+        filled = (fill_lines(line, console.width, first=beside, others=beside) for line in lines)
+    else:
+        filled = (f"{beside}{line}" for line in lines)
+    return "\n".join(filled)
 
 
 def _show_facts(console: Console, facts: Sequence[Fact], label_width: int) -> None:

@@ -1,4 +1,4 @@
-"""The verification of an audit log as a story: sound, unfinished or damaged, and what to do."""
+"""The verification of an audit log: sound, unfinished or damaged, and what to do."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,14 @@ from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 _MAX_RUNS: Final = 10
 
 
-def story_of_verification(verification: Verification, folder: Path | None = None) -> Document:
-    """Return what a verification found, as a story: headline, lines, and what needs attention.
+def document_of_verification(verification: Verification, folder: Path | None = None) -> Document:
+    """Return the verdict, what a later run settled, and what needs attention.
 
     Args:
         folder: Files in it are named without it.
     """
     if verification.damage is not None:
-        return _story_of_damage(verification.damage, folder)
+        return _document_of_damage(verification.damage, folder)
     lines = (
         Fact("Last hash", verification.last_hash),
         *_recovered(verification),
@@ -32,14 +32,13 @@ def story_of_verification(verification: Verification, folder: Path | None = None
         lines = (Fact("Expected hash", expected), *lines)
     if verification.verdict is Verdict.SOUND:
         return Document(Fact("Sound", _intact(verification), "good"), lines)
-    left_open = tuple(_left_open(verification))
-    headline = Fact("Unfinished", " ".join(left_open), "warning")
-    attention = Attention("Runs left something open", left_open, Hint(UNFINISHED_ADVICE))
+    headline = Fact("Unfinished", " ".join(_left_open(verification)), "warning")
+    attention = Attention("Runs left something open", (), Hint(UNFINISHED_ADVICE))
     chain = Fact("Chain", _intact(verification))
     return Document(headline, (chain, *lines), attention=(attention,))
 
 
-def _story_of_damage(damage: str, folder: Path | None) -> Document:
+def _document_of_damage(damage: str, folder: Path | None) -> Document:
     text = damage if folder is None else damage.replace(f"{folder}/", "")
     headline = Fact("Damaged", escape_unprintable(text), "bad")
     attention = Attention("The audit log does not verify", (), Hint(DAMAGED_ADVICE))

@@ -35,7 +35,7 @@ class Moved(datetime):
     def now(cls, zone):
         return NOW.astimezone(zone)
 
-for name in ("session", "sweep", "audit", "checks", "validate", "report"):
+for name in ("session", "sweep", "audit", "validate", "report"):
     module = importlib.import_module(f"invite_sweeper.cli.{name}")
     if hasattr(module, "datetime"):
         module.datetime = Moved

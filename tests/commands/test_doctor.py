@@ -15,10 +15,11 @@ from rich.console import Console
 from running import add_account, wait_until
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.cli.checks import Checks, show_checks
 from invite_sweeper.cli.doctor import diagnose
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.report.checks import Checks, document_of_checks
+from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -381,7 +382,7 @@ def test_terminal_wraps_at_words_with_the_state_beside_them():
     with checks.step("clock"):
         raise GuardRefused("Off.", hint="Set it.")
     console = Console(file=file, force_terminal=True, color_system=None, width=40)
-    show_checks(console, checks.result([]))
+    show_lines(console, document_of_checks(checks.result(NOW, [])))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 40
     text = " ".join(" ".join(line.split()) for line in lines)

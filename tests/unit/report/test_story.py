@@ -40,7 +40,7 @@ from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import attention_lines, result_json, result_of
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document
-from invite_sweeper.report.verification import story_of_verification
+from invite_sweeper.report.verification import document_of_verification
 
 STORIES = Path(__file__).with_name("stories.txt")
 HOW_TO_READ_IT = """\
@@ -323,7 +323,7 @@ def test_killed_sweep_has_the_number_of_requests_without_an_outcome_that_verify_
     story = story_of(recorded(scene, directory), ADVISOR)
     text = f"3 planned deletions, {count} of them may have been sent."
     assert story.attention[0].messages[1] == f"Without an outcome: {text}"
-    verified = story_of_verification(verify_directory(directory)).headline.text
+    verified = document_of_verification(verify_directory(directory)).headline.text
     noun = "1 deletion" if sent == 1 else f"{sent} deletions"
     assert (f"{noun} that may have been sent ha" in verified) is (sent > 0)
 

@@ -1,21 +1,21 @@
-"""The checks of `doctor`, what they mean for the next sweep, and the output."""
+"""The checks of `doctor`: what they mean for the next sweep, and as a document."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
-from rich.console import Console
-from rich.text import Text
 
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import Interrupted, RunError
+from invite_sweeper.report.document import Document, Fact, Section
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.sending import NotSent
-from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
+
+State: TypeAlias = Literal["ok", "warning", "failed"]
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Check(msgspec.Struct, frozen=True):
     """
 
     check: str
-    state: Literal["ok", "warning", "failed"]
+    state: State
     message: str
     hint: str = ""
     organization: str | None = None
@@ -67,15 +67,14 @@ class Checks:
 
     def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
-        state: Literal["ok", "warning"] = "warning" if warns else "ok"
+        state: State = "warning" if warns else "ok"
         self.checks.append(Check(name, state, message, hint if warns else "", self.organization))
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
-        messages = {check.message for check in self.checks}
         parts = error.parts()
         message = parts["message"]
-        if message not in messages:
+        if all(check.message != message for check in self.checks):
             check = Check(name, "failed", message, parts["hint"], self.organization, exit_code)
             self.checks.append(check)
 
@@ -98,61 +97,55 @@ class Checks:
             else:
                 self.failed(name, error, int(error.exit_code))
 
-    def result(self, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
+    def result(self, now: datetime, organizations: Sequence[OrganizationName]) -> DiagnosisResult:
         """Return the checks with the verdict."""
-        failed = [check for check in self.checks if check.state == "failed"]
-        warnings = sum(check.state == "warning" for check in self.checks)
-        if failed:
-            code = ExitCode(failed[0].exit_code)  # where the sweep would stop
-            ending = f"end with exit code {code} ({code.label})"
-        elif warnings:
-            code = ExitCode.PARTIAL
-            ending = "run, but may not do everything that is expected"
-        else:
-            code = ExitCode.DONE
-            ending = "run"
-        counts = []
-        if warnings:
-            counts.append(pluralize(warnings, "warning"))
-        if failed:
-            counts.append(f"{len(failed)} failed")
-        verdict = f"{', '.join(counts) or 'All checks passed'}: a sweep would {ending}."
-        return DiagnosisResult(datetime.now(UTC), verdict, organizations, self.checks, code)
+        headline, code = _verdict(self.checks)
+        verdict = f"{headline.label}: {headline.text}"
+        return DiagnosisResult(now, verdict, organizations, self.checks, code)
 
 
-_STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+def _verdict(checks: Sequence[Check]) -> tuple[Fact, ExitCode]:
+    """Return what the checks mean for the next sweep, and the exit code of `doctor`."""
+    failed = [check for check in checks if check.state == "failed"]
+    warnings = sum(check.state == "warning" for check in checks)
+    counts = []
+    if warnings:
+        counts.append(pluralize(warnings, "warning"))
+    if failed:
+        code = ExitCode(failed[0].exit_code)  # where the sweep would stop
+        counts.append(f"{len(failed)} failed")
+        text = f"a sweep would end with exit code {code} ({code.label})."
+        return Fact(", ".join(counts), text, "bad"), code
+    if warnings:
+        text = "a sweep would run, but may not do everything that is expected."
+        return Fact(", ".join(counts), text, "warning"), ExitCode.PARTIAL
+    return Fact("All checks passed", "a sweep would run.", "good"), ExitCode.DONE
 
 
-def show_checks(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
-    """Write each check with its hint below, and the verdict; control characters are escaped.
+_STYLES: Final[Mapping[State, Style]] = {"ok": "good", "warning": "warning", "failed": "bad"}
+_WIDTH: Final = len("warning")
 
-    The checks of each organization have a heading. A terminal gets lines that are wrapped at
-    words; elsewhere no line is.
+
+def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> Document:
+    """Return each check with its hint below, those of an organization together, and the verdict.
 
     Args:
-        quiet: Leave out what is right, and the verdict if everything is.
+        with_passed: Not only what is not right.
     """
-    checks = result.checks
-    if quiet:
-        checks = [check for check in checks if check.state != "ok"]
-        if not checks:
-            return
-    if not console.is_terminal:
-        console.width = 1_000_000
     labels = {
         organization.id: organization_label(organization.id, organization.name)
         for organization in result.organizations
     }
-    for org_id, group in groupby(checks, key=lambda check: check.organization):
-        if org_id is not None:
-            console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        print_trimmed(console, two_columns(map(_row, group), width=len("warning")))
-    console.print(Text(escape_unprintable(result.verdict), "bold"))
+    shown = [check for check in result.checks if with_passed or check.state != "ok"]
+    sections = []
+    for org_id, checks in groupby(shown, key=lambda check: check.organization):
+        heading = "" if org_id is None else f"organization {labels[org_id]}"
+        sections.append(Section(heading, tuple(map(_fact_of, checks))))
+    headline, _ = _verdict(result.checks)
+    return Document(headline, (), tuple(sections))
 
 
-def _row(check: Check) -> tuple[Text, Text]:
-    lines = [*check.message.split("\n"), check.hint]
-    shown = [escape_unprintable(line) for line in lines if line]
-    state = Text(check.state, _STYLES[check.state])
-    message = Text.assemble((f"{check.check}: ", "bold"), "\n".join(shown))
-    return state, message
+def _fact_of(check: Check) -> Fact:
+    lines = [f"{check.check}: {check.message}", *filter(None, [check.hint])]
+    text = "\n".join(escape_unprintable(part) for line in lines for part in line.split("\n"))
+    return Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
