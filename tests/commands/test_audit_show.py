@@ -6,10 +6,9 @@ import re
 import shlex
 from datetime import timedelta
 
-import faults
 import pytest
 from builders import ORG
-from running import cli_in, wait_until
+from running import cli_in
 from terminals import terminal_of
 
 HOSTILE = "\x1b[2J\x85\u202e\U000e0041@example.com"
@@ -73,33 +72,6 @@ def test_csv_escapes_what_clears_or_reverses_a_screen(cli):
     kept = next(row for row in rows if row["username"] == f"a{ESCAPED}")
     assert (kept["event"], kept["reason"]) == ("kept", "too_young")
     assert next(row for row in rows if row["source"] == "users")["status"] == "PENDING"
-
-
-def test_what_the_next_night_finds_gone_after_a_kill_is_already_gone_in_each_number_row_and_filter(
-    cli,
-):
-    cli.keys["limits"] = {"canary": 3, "max_share": 1.0}
-    cli.stock(stale=6)
-    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: len(cli.sim.deleted) == 3)
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"], len(cli.sim.deleted)) == (0, 4, 7), done.err
-    show = ("audit", "show", "--audit-dir", "audit")
-    for outcome, ids in (("deleted", cli.sim.deleted[3:]), ("already_gone", cli.sim.deleted[:3])):
-        found = cli.run(*show, "--outcome", outcome, "-o", "json").out.splitlines()
-        assert sorted(json.loads(line)["invitation_id"] for line in found) == sorted(ids)
-    assert "3 already gone, recovered by run 2" in cli.run(*show).out
-    killed = cli.run(*show, "1").out
-    assert (killed.count("already gone\n"), "no outcome" in killed) == (3, False)
-    report = cli.run("report", "--policy", "policy.yaml", "--format", "md").out
-    assert "4 deleted" in report
-    assert report.count("already gone, recovered by run 2") == 3
-    verified = json.loads(cli.run("audit", "verify", "audit", "--output", "json").out)
-    assert [run["outcomes"] for run in verified["recovered"]] == [{"already_gone": 3}]
 
 
 # What became of people, in all runs --------------------------------------------------------------

@@ -9,7 +9,6 @@ from datetime import timedelta
 import faults
 import pytest
 from rich.console import Console
-from running import wait_until
 
 from invite_sweeper.cli.explain import search, show_explained
 from invite_sweeper.cli.options import RunOptions
@@ -56,45 +55,6 @@ async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli
     assert decision == f"  Stale by rule forgotten since {found.stale_from:%Y-%m-%d}."
     assert condition == "    older_than is 14 days, the invitation has 20 days"
     assert place.startswith("    invites, project Search, id ")
-
-
-@pytest.mark.parametrize(
-    ("name", "age", "notice", "days", "words"),
-    [
-        ("bo@mail.example.org", 2, {}, 3, "too young for every rule; stale from {} by rule outs"),
-        (
-            "ada@example.com",
-            20,
-            {"wait": "7d"},
-            27,
-            "the next sweep announces it, may be deleted from {}.",
-        ),
-    ],
-    ids=["young", "announced"],
-)
-async def test_kept_invitation_has_the_day_from_which_it_may_not_be(
-    cli, name, age, notice, days, words
-):
-    cli.keys |= {"notice": notice} if notice else {}
-    cli.sim.invite(cli.sim.add_project("Search"), name, age=age * DAYS)
-    result = await ask(cli, name)
-    early = timedelta(hours=1) if notice else timedelta()
-    day = result.found[0].sent_at + days * DAYS - early
-    assert words.format(f"{day:%Y-%m-%d}") in text_of(result)
-
-
-async def test_person_whom_a_limit_keeps_until_later_has_the_limit_with_its_project(cli):
-    cli.keys["limits"] |= {"over_limit": "trim", "max_deletions_per_project": 1}
-    search_id = cli.sim.add_project("Search")
-    cli.sim.invite(search_id, "old@example.com", age=30 * DAYS)
-    cli.sim.invite(search_id, "ada@example.com", age=20 * DAYS)
-    limit = f"max_deletions_per_project in project Search ({search_id}) (0 of 1 used)"
-    result = await ask(cli, "*@example.com")
-    assert [(each.username, each.waits_for) for each in result.found] == [
-        ("ada@example.com", limit),
-        ("old@example.com", None),
-    ]
-    assert f", waits for {limit}." in text_of(result)
 
 
 async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_keys(cli):
@@ -151,14 +111,6 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
     assert "users, project Search, id" in text_of(result)
 
 
-async def test_drop_for_which_a_sweep_is_refused_hides_no_invitation(cli):
-    (project,) = cli.stock(stale=0, young=20)
-    assert cli.sweep().code == 0
-    for invitation_id in cli.sim.invitations(project)[1:]:
-        cli.sim.accept(project, invitation_id)
-    assert len((await ask(cli, "*")).found) == 1
-
-
 async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.keys["sources"] = ["invites", "users"]
     several.sim.retired.add("users")
@@ -176,16 +128,6 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
         assert text.count(f"Could not be read: {name}") == 1
     assert text.count("Could not be read: ") == 3
     assert result.exit_code == 4  # although a person was found
-
-
-async def test_list_of_an_organization_that_cannot_be_read_is_named_once(cli):
-    cli.keys["sources"] = ["org_users", "org_invites"]
-    cli.sim.add_project("Search")
-    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/invites", times=10)
-    text = text_of(await ask(cli, "ada@example.com"))
-    organization = f"organization Example Industries ({ORG_ID})"
-    assert f"Could not be read: {organization}: The list org_invites: Atlas answered" in text
-    assert text.count(ORG_ID) == text.lower().count("the list org_invites") == 1
 
 
 async def test_person_who_is_kept_because_of_a_list_has_its_name(cli):
@@ -244,23 +186,6 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     text = text_of(result)
     assert text.splitlines()[1].startswith("  Kept: too young for every rule")
     assert "restore: restored, project Search" in cli.run(*command_in(text, "All lines")).out + text
-
-
-async def test_person_whose_deletion_atlas_did_not_confirm_is_brought_back_on_request(cli):
-    (project,) = cli.stock(stale=1)
-    cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=99)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: not cli.sim.invitations(project))
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-    assert cli.sweep().code == 0
-    text = text_of(await ask(cli, "p0*"))
-    assert "deletion sent, no outcome" in text
-    command = command_in(text, "Invite again")
-    assert "--include-unconfirmed" in command
-    assert cli.run(*command).code == 0
-    assert len(cli.sim.invitations(project)) == 1
 
 
 async def test_person_whom_a_run_only_saw_is_known(cli):
@@ -347,27 +272,3 @@ def test_command_sends_no_delete_and_writes_no_file(cli):
     assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
-
-
-async def test_excluded_projects_of_several_organizations_are_named_with_theirs(cli):
-    cli.sim.add_project("vault-prod")
-    cli.sim.add_organization(OTHER, "Elsewhere")
-    cli.sim.add_project("vault-prod", org_id=OTHER)
-    token = cli.sim.add_token(OTHER).environment()
-    cli.keys["organizations"] = [ORG_ID, {"id": OTHER, "credentials": "OTHER"}]
-    cli.keys["projects"] = {"exclude": ["vault-*"]}
-    result = await ask(cli, "nobody", **{f"{key}_OTHER": value for key, value in token.items()})
-    assert result.out_of_scope == [
-        "vault-prod of Example Industries",
-        "vault-prod of Elsewhere",
-    ]
-
-
-async def test_who_reaches_out_of_scope_has_the_names_of_these_projects(cli):
-    cli.keys |= {"sources": ["users", "org_users"], "projects": {"exclude": ["prod-*"]}}
-    roles = {cli.sim.add_project(name): ["GROUP_OWNER"] for name in ("Search", "prod-1")}
-    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    result = await ask(cli, "ada@example.com")
-    kept = [each for each in result.found if each.kept == "reaches_out_of_scope"]
-    assert [each.outside for each in kept] == [("prod-1",)]
-    assert "or to an unknown one (prod-1)" in text_of(result)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from buckets import set_bucket
 from forked import Fork
 from running import CliRunner, Done, end
 
@@ -42,6 +43,7 @@ class Nights:
 
     def __init__(self, cli: CliRunner) -> None:
         self.cli = cli
+        set_bucket(cli.sim, "invitations_ip", capacity=1000, refill=1000)
         # Several groups of intents, each with a sync.
         cli.keys["limits"] |= {"canary": 2}
         cli.keys["execution"] = {"concurrency": 2}

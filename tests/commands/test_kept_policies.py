@@ -44,18 +44,6 @@ def test_the_second_line_of_each_run_is_its_policy_and_show_prints_it_byte_for_b
     assert not (cli.audit_dir / "policies").exists()
 
 
-def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli):
-    cli.stock()
-    cli.write_policy()
-    path = cli.folder / "long.yaml"
-    comment = "# mail: Bearer of-no-secret-at-all, https://a:b@host\r\n"
-    path.write_bytes(policy_bytes(cli) + comment.encode() + "# ü — long\n".encode() * 2000)
-    assert cli.run("plan", "--policy", path.name).code == 0
-    assert lines(cli.run_files()[0])[1]["text"].encode() == path.read_bytes()
-    assert shown(cli, "1").out.count("# ü — long") == 2000
-    assert cli.run("audit", "verify", "audit").code == 0
-
-
 def test_a_policy_with_the_password_of_an_option_is_refused_before_a_run_begins(cli):
     cli.stock()
     cli.write_policy()
@@ -131,37 +119,13 @@ def test_policy_without_a_path_needs_one_run_or_two_and_no_filter(cli, words, me
     assert message in " ".join((done.out + done.err).split())
 
 
-def test_policy_with_a_path_still_names_the_directory(cli):
+def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli):
     cli.stock()
-    assert cli.sweep().code == 0
-    assert "forgotten" in cli.run("audit", "show", "1", "--policy", "policy.yaml").out
-
-
-def test_a_forged_policy_is_damage_and_is_not_printed(cli):
-    cli.stock()
-    assert cli.plan().code == 0
-    (path,) = cli.run_files()
-    data = path.read_bytes().replace(b'"text":"', b'"text":"\\u001b[2J', 1)
-    forged = cli.folder / "forged.jsonl"
-    forged.write_bytes(data)
-    done = cli.run("audit", "show", "forged.jsonl", "--policy")
-    assert (done.code, done.out) == (3, "")  # the line after it does not follow
-
-
-def test_a_directory_with_copies_of_an_earlier_version_is_read_and_its_copies_are_left_alone(cli):
-    cli.stock()
-    assert cli.plan().code == 0
-    folder = cli.audit_dir / "policies"
-    folder.mkdir()
-    copy = folder / f"{'a' * 64}.yaml"
-    copy.write_bytes(b"not what its name says")
-    assert cli.sweep().code == 0
+    cli.write_policy()
+    path = cli.folder / "long.yaml"
+    comment = "# mail: Bearer of-no-secret-at-all, https://a:b@host\r\n"
+    path.write_bytes(policy_bytes(cli) + comment.encode() + "# ü — long\n".encode() * 2000)
+    assert cli.run("plan", "--policy", path.name).code == 0
+    assert lines(cli.run_files()[0])[1]["text"].encode() == path.read_bytes()
+    assert shown(cli, "1").out.count("# ü — long") == 2000
     assert cli.run("audit", "verify", "audit").code == 0
-    assert [each.read_bytes() for each in folder.iterdir()] == [b"not what its name says"]
-
-
-@pytest.mark.parametrize("shard", ["1/2", "2/2"])
-def test_a_shard_records_the_whole_policy(several, shard):
-    assert several.sweep("--shard", shard).code == 0
-    (path,) = several.run_files()
-    assert lines(path)[1]["text"].encode() == policy_bytes(several)

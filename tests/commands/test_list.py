@@ -143,21 +143,6 @@ def test_a_list_that_cannot_be_read_is_4_and_named(cli):
     assert "Search" in done.err
 
 
-def test_person_who_is_kept_because_of_a_list_has_its_name(cli):
-    cli.keys |= {"sources": ["users", "org_users"], "audit": {"record": "all"}}
-    vault = cli.sim.add_project("Vault")
-    cli.sim.add_user("ada@example.com", age=20 * DAYS)
-    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{vault}/users", times=None)
-    row = json.loads(cli.run("list", *POLICY, "-o", "json").out)
-    assert (row["reason"], row["unread"]) == ("list_unread", ["users of project Vault"])
-    text = cli.run("list", *POLICY, COLUMNS="200")
-    assert "person could not be read (users of project Vault)" in text.out
-    assert f"Vault of organization Example Industries ({ORG_ID})" in text.err
-    assert cli.sweep().code == 4
-    (kept,) = cli.lines("kept")
-    assert (kept["reason"], kept["unread"]) == ("list_unread", ["users of project Vault"])
-
-
 def test_filter_for_a_person_names_the_projects_that_the_policy_excludes(cli):
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     cli.sim.invite(cli.sim.add_project("prod-billing"), "ada@example.com", age=20 * DAYS)
@@ -172,17 +157,3 @@ def test_it_writes_nothing_and_sends_only_gets(cli):
     assert {name.name for name in cli.folder.iterdir()} == {"policy.yaml"}
     sent = {request.method for request in cli.sim.requests if "/oauth/" not in request.path}
     assert sent == {"GET"}
-
-
-def test_rules_decide_how_many_invitations_the_same_entries_are(cli):
-    """`help policy` states it, as two policies of equal scope have different numbers."""
-    cli.keys["sources"] = ["users", "org_users"]
-    roles = {cli.sim.add_project(name): ("GROUP_READ_ONLY",) for name in ("Search", "Billing")}
-    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    seen = []
-    for keep in ([], [{"name": "search", "projects": ["Search"]}]):
-        cli.keys["keep"] = keep
-        summary = cli.plan().summary
-        seen.append((summary["invitations_seen"], summary["invitations_by_source"]))
-    entries = {"org_users": 1, "users": 2}
-    assert seen == [(1, entries), (2, entries)]

@@ -21,17 +21,6 @@ def cli(cli):
     return cli
 
 
-def test_failing_outputs_are_warnings_without_an_url_and_change_no_outcome(cli, receiver):
-    receiver.status = 500
-    cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
-    url = f"{receiver.url}/secret-path"
-    done = cli.sweep("--metrics-file", "no/such/folder/run.prom", SLACK_URL=url)
-    assert (done.code, done.summary["deleted"], done.errors) == (0, 3, [])
-    assert "run.prom" in done.err
-    assert "SLACK_URL" in done.err
-    assert "secret-path" not in done.err
-
-
 def slack(cli, receiver, *arguments, **changes):
     """Run a sweep with a Slack channel for failures; return the run and the texts it sent."""
     cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]
@@ -78,18 +67,6 @@ def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver
     assert "another run holds the lock" in text
     assert ORG_ID in text
     assert not (cli.folder / "run.prom").exists()
-
-
-def test_plan_that_is_refused_before_a_run_begins_is_notified_and_in_the_metrics(cli, receiver):
-    cli.plan("--out", "plan.jsonl")
-    plan = cli.folder / "plan.jsonl"
-    plan.write_text(plan.read_text(encoding="utf-8").replace("p0@", "p9@"), encoding="utf-8")
-    options = ("--plan", "plan.jsonl", "--metrics-file", "run.prom")
-    done, (text,) = slack(cli, receiver, *options)
-    assert (done.code, done.summary["reasons"], cli.deletes()) == (3, ["plan"], 0)
-    assert text.startswith("*invite-sweeper: Refused: nothing was deleted")
-    assert "plan.jsonl was changed" in text
-    assert refused(cli) == {(ORG_ID, "plan")}
 
 
 def failed_receivers(cli):

@@ -62,14 +62,6 @@ def test_plan_of_a_project_is_applied_to_it_and_not_with_another_one(cli):
     assert done.summary["projects"] == ["One"]
 
 
-def test_announcements_of_what_a_narrowed_run_does_not_read_hold(cli):
-    cli.keys["notice"] = {"wait": "7d"}
-    assert cli.sweep().summary["announced"] == 6
-    done = cli.sweep("--project", "One")
-    assert (done.code, cli.lines("announcement_ended")) == (0, [])
-    assert cli.sweep().summary["waiting"] == 6
-
-
 def test_hint_of_a_refused_plan_makes_a_new_one_of_the_same_projects(cli):
     assert cli.plan("--project", "One", "--out", "plan.jsonl").code == 0
     cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
@@ -80,3 +72,11 @@ def test_hint_of_a_refused_plan_makes_a_new_one_of_the_same_projects(cli):
     )
     again = cli.run(*shlex.split(command), "-o", "json")
     assert (again.code, again.summary["projects"]) == (0, ["One"])
+
+
+def test_announcements_of_what_a_narrowed_run_does_not_read_hold(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    assert cli.sweep().summary["announced"] == 6
+    done = cli.sweep("--project", "One")
+    assert (done.code, cli.lines("announcement_ended")) == (0, [])
+    assert cli.sweep().summary["waiting"] == 6

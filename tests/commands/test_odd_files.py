@@ -5,18 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from invite_sweeper.cli.help import TOPICS
-
-
-def test_secret_file_of_another_kind_is_wrong_usage(cli):
-    (cli.folder / "secret").symlink_to("/dev/zero")
-    changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_ACCESS_TOKEN_FILE": "secret"}
-    done = cli.sweep(**changes)
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ()), done.err
-    for text in ("MONGODB_ATLAS_ACCESS_TOKEN_FILE", "not a regular file", "Atlas was not called."):
-        assert text in done.err
-    assert "Traceback" not in done.err
-
 
 def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli):
     os.mkfifo(cli.folder / "pipe")
@@ -62,20 +50,17 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def test_names_are_escaped_in_a_locale_without_their_characters(cli):
     project = cli.sim.add_project("Büro")
     cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
-    for words in (("plan",), ("list",), ("explain", "ada@*"), ("sweep",), ("audit", "show", "1")):
+    for words in (("list",), ("sweep",), ("audit", "show", "1")):
         done = cli.run(*words, "--policy", "policy.yaml", **ASCII)
         assert done.code == 0, (words, done.err)
         assert "B\\xfcro" in done.out, words
-    for topic in TOPICS:
-        assert cli.run("help", topic, **ASCII).code == 0
+    assert cli.run("help", "policy", **ASCII).code == 0
 
 
-@pytest.mark.parametrize("form", ["html", "md"])
-def test_report_is_utf8_in_a_locale_without_it(cli, form):
+def test_report_is_utf8_in_a_locale_without_it(cli):
     project = cli.sim.add_project("Büro")
     cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
     assert cli.sweep().code == 0
-    words = ("report", "--policy", "policy.yaml", "--format", form)
-    done = cli.run(*words, **ASCII)
+    done = cli.run("report", "--policy", "policy.yaml", **ASCII)
     assert done.code == 0, done.err
     assert "Büro" in done.out

@@ -116,19 +116,6 @@ def test_report_over_any_other_file_is_refused(cli, out, message):
     report_refused(cli, ("--policy", "policy.yaml"), out, message)
 
 
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [
-        ("token", "would overwrite a file that is not a report"),
-        ("audit/HEAD", "would overwrite a file that is not a report"),
-        ("audit/000002-x.jsonl", "is in the audit directory"),
-    ],
-)
-def test_report_of_a_named_file_over_any_other_file_is_refused(cli, out, message):
-    assert cli.sweep().code == 0
-    report_refused(cli, (str(cli.log_path),), out, message)
-
-
 @pytest.mark.parametrize("form", ["html", "md"])
 @pytest.mark.parametrize("runs", [1, 2])
 def test_report_over_an_earlier_report_or_an_empty_file_is_written(cli, form, runs):
@@ -142,15 +129,6 @@ def test_report_over_an_earlier_report_or_an_empty_file_is_written(cli, form, ru
         done = cli.run("report", "--policy", "policy.yaml", "--format", form, "--out", "report")
         assert (done.code, out.read_bytes() == before) == (0, False), done.err
         command()
-
-
-def test_report_of_a_copied_file_is_written_beside_it(cli):
-    assert cli.sweep().code == 0
-    copy = cli.folder / "copies" / cli.log_path.name
-    copy.parent.mkdir()
-    copy.write_bytes(cli.log_path.read_bytes())
-    done = cli.run("report", str(copy), "--out", "copies/report.html")
-    assert (done.code, (copy.parent / "report.html").exists()) == (0, True)
 
 
 def test_a_plan_replaces_a_plan_and_a_copy_of_its_own_run_and_no_other_sweep(cli):

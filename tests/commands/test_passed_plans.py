@@ -9,8 +9,6 @@ import faults
 import pytest
 from running import run_line
 
-from invite_sweeper.audit.chain import line_hash
-
 SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 DAY = timedelta(days=1)
 
@@ -134,27 +132,6 @@ def test_copy_of_a_plan_has_the_number_from_its_lines_and_its_policy(cli):
     assert last == f"SHA-256      {sha256_of(cli.folder / 'plan.jsonl')}"
 
 
-def test_copy_whose_lines_have_no_number_is_named_by_its_id(cli):
-    cli.stock()
-    cli.plan()
-    lines = cli.log_path.read_bytes().splitlines()
-    first = lines[0].replace(b',"number":1', b"")
-    assert first != lines[0]
-    second = lines[1].replace(line_hash(lines[0]).encode(), line_hash(first).encode())
-    old = cli.folder / "old.jsonl"
-    old.write_bytes(b"\n".join((first, second, b"")))
-    shown = cli.run("audit", "show", "old.jsonl").out
-    assert re.search(rf"^Run +{json.loads(first)['run_id']}, ", shown, re.MULTILINE)
-
-
-def test_plan_that_was_cut_or_whose_run_was_killed_shows_the_reason_and_no_sha256(cli):
-    cli.stock(stale=2)
-    cli.plan("--out", "plan.jsonl")
-    copy = cli.folder / "plan.jsonl"
-    copy.write_bytes(b"".join(copy.read_bytes().splitlines(keepends=True)[:-1]))
-    assert "was cut off, or its dry run did not finish." in refusal(cli, "plan.jsonl")
-
-
 @pytest.mark.parametrize("named", [(), ("--audit-dir", "audit"), ("--policy", "policy.yaml")])
 def test_plan_that_a_sweep_completed_shows_the_run_and_no_sha256(cli, named):
     cli.stock(stale=2)
@@ -169,22 +146,3 @@ def test_plan_that_a_sweep_completed_shows_the_run_and_no_sha256(cli, named):
     assert refusal(cli, "1", "--audit-dir", "audit") == used
     assert refusal(cli, str(cli.run_files()[0])) == used
     assert refusal(cli, "1", "--audit-dir", "audit", "--event", "planned") == used
-
-
-def test_file_of_a_sweep_ends_with_its_sha256_and_nothing_about_a_plan(cli):
-    cli.stock()
-    assert cli.sweep().code == 0
-    shown = cli.run("audit", "show", "1", "--audit-dir", "audit").out
-    assert shown.splitlines()[-1] == f"SHA-256  {sha256_of(cli.log_path)}"
-    assert "Made with" not in shown
-
-
-def test_copy_is_shown_where_no_policy_and_no_audit_directory_is(cli):
-    cli.stock()
-    cli.plan("--out", "plan.jsonl")
-    away = cli.folder / "away"
-    away.mkdir()
-    (cli.folder / "plan.jsonl").rename(away / "plan.jsonl")
-    shown = run_line("invite-sweeper audit show plan.jsonl", away, cli.environment)
-    assert shown.code == 0, shown.err
-    assert shown.out.splitlines()[-1].startswith("SHA-256      ")

@@ -32,14 +32,6 @@ def test_removal_whose_answer_is_lost_is_unknown_and_is_sent_once_in_a_run(cli):
     assert (verified.code, json.loads(verified.out)["recovered"]) == (0, [])
 
 
-def test_removal_without_an_answer_that_was_not_processed_is_sent_again_by_the_next_run(cli):
-    cli.sim.faults.add(faults.fail_with(502), method="DELETE")
-    assert cli.sweep().summary["unknown"] == 1
-    assert cli.sweep().summary["deleted"] == 1
-    outcomes = [line["outcome"] for line in cli.lines("outcome")]
-    assert outcomes == ["unknown", "failed", "deleted"]
-
-
 @pytest.mark.parametrize("is_removed", [True, False])
 def test_removal_of_a_killed_run_is_already_gone_or_is_sent_again_by_the_next_one(cli, is_removed):
     hang = faults.hang(late=is_removed)

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import signal
 from datetime import timedelta
 
 import faults
@@ -101,10 +100,6 @@ def test_second_username_is_wrong_usage_and_not_ignored(cli, command):
     assert "Give it once" in done.err
 
 
-def test_directory_without_a_run_is_wrong_usage(cli):
-    assert "contains no file of a run" in restore(cli, code=2)["error"]["message"]
-
-
 # People in whichever runs ----------------------------------------------------------------------
 
 KOFI = "kofi.ito33@example.com"
@@ -148,14 +143,6 @@ def test_a_person_is_found_in_all_runs_and_each_of_them_is_named(cli, nights):
     assert (again["restored"], again["already_there"]) == (0, 3)
 
 
-def test_of_several_deletions_in_a_place_the_last_one_counts(cli, nights):
-    cli.sim.invite(nights["Payments"], KOFI, age=20 * DAYS, roles=("GROUP_OWNER",))
-    assert cli.sweep().summary["deleted"] == 1
-    result = restore(cli, "--username", KOFI)
-    assert (result["restored"], result["restores"]) == (3, runs(cli, 1, 2, 5))
-    assert invited(cli, nights["Payments"]) == {KOFI: ["GROUP_OWNER"]}
-
-
 @pytest.mark.parametrize("name", ["kofi.itoo33@example.com", "kofi.ito3*", "Kofy.ito33"])
 def test_a_mistyped_address_invites_no_person_and_names_the_runs_that_were_searched(
     cli, nights, name
@@ -168,16 +155,6 @@ def test_a_mistyped_address_invites_no_person_and_names_the_runs_that_were_searc
         searched = "run 1 was searched." if words == ("1",) else "runs 1 to 4 of "
         assert error.startswith(f"No sweep deleted a person named {mistyped!r}: {searched}")
     assert (len(cli.run_files()), posts(cli)) == (4, 0)
-
-
-def test_a_person_whom_no_run_deleted_is_found_by_the_command_that_is_printed(cli, nights):
-    cli.sim.invite(nights["Search"], "bo@example.com", age=20 * DAYS)
-    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=99)
-    assert cli.sweep().code == 4
-    error = restore(cli, "--username", "bo@*", code=4)["error"]
-    (words,) = re.findall("What runs did with them: invite-sweeper (.*)", error["hint"])
-    shown = cli.run(*shlex.split(words)).out
-    assert "sweep    failed: 401 USER_UNAUTHORIZED · bo@example.com" in shown
 
 
 def test_what_atlas_did_not_confirm_is_left_out_and_reported_with_the_command(cli):
@@ -218,25 +195,6 @@ def test_a_file_from_elsewhere_is_wrong_usage_and_a_path_in_the_directory_is_its
     link.symlink_to(cli.audit_dir)
     restore(cli, str(link / cli.log_path.name))
     assert "person-0@example.com" in invited(cli, project)
-
-
-def test_what_a_later_run_found_still_there_is_not_offered_as_unconfirmed(cli):
-    """The killed run sent five requests; the next one found one of their people gone."""
-    (project,) = cli.stock(stale=5)
-    cli.sim.faults.add(faults.hang(), method="DELETE", times=99)
-    process = cli.fork("sweep", *POLICY)
-    wait_until(lambda: len(cli.lines("intent")) == 5)
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-    error = restore(cli, "1", code=4)["error"]
-    assert "Atlas did not confirm the deletion of 5 people." in error["hint"]
-    cli.sim.groups[project].invites.pop(cli.sim.invitations(project)[0])
-    assert cli.sweep().summary["deleted"] == 4
-    error = restore(cli, "1", code=4)["error"]
-    assert "Atlas did not confirm the deletion of 1 person." in error["hint"]
-    dry_run = restore(cli, "1", "--include-unconfirmed", "--dry-run")
-    assert [each["username"] for each in dry_run["to_invite"]] == ["p0@example.com"]
 
 
 def test_run_of_another_atlas_is_refused_and_one_that_there_is_not_wrong_usage(cli):
@@ -282,40 +240,6 @@ def test_a_post_whose_answer_is_cut_off_is_unknown_and_the_next_restore_complete
     assert verify(cli) == 0
 
 
-def test_a_409_is_failed_and_the_next_restore_reads_with_which_roles_the_person_is_there(cli):
-    project = swept(cli, users=1)
-    meanwhile = faults.effect(before=lambda _: cli.sim.invite(project, "person-0@example.com"))
-    cli.sim.faults.add(meanwhile, method="POST")
-    result = restore(cli, code=4)
-    assert (result["failed"], result["already_there"], posts(cli)) == (1, 0, 1)
-    assert cli.lines("outcome")[-1]["http_status"] == 409
-    assert "invited or added meanwhile" in cli.lines("outcome")[-1]["reason"]
-    result = restore(cli, code=4)
-    assert (result["failed"], posts(cli)) == (1, 1)
-    assert "without GROUP_DATA_ACCESS_READ_ONLY" in cli.lines("outcome")[-1]["reason"]
-
-
-def test_an_organization_that_the_policy_does_not_name_refuses_the_restore(cli):
-    swept(cli, users=1)
-    cli.keys["organizations"] = ["0" * 24]
-    for words in ((), ("--dry-run",), ("--username", "person-*")):
-        error = restore(cli, *words, code=3)["error"]
-        assert error["message"].endswith(f"the organizations {ORG_ID} of the run.")
-        assert (error["consequence"], posts(cli)) == ("No one was invited.", 0)
-    assert len(cli.run_files()) == 1
-
-
-def test_restore_of_a_second_ten_says_that_it_waits_with_all_outcomes_on_disk(cli):
-    swept(cli, users=11)
-    process = cli.fork("restore", *POLICY, "--log-format", "json")
-    wait_until(lambda: len(cli.lines("outcome")) == 11 + 10)
-    process.terminate()
-    told = process.communicate(timeout=60)[1].decode()
-    (waiting,) = (json.loads(line) for line in told.splitlines() if "waiting until" in line)
-    assert 0 < waiting["seconds"] <= 61
-    assert (process.returncode, posts(cli)) == (8, 10)
-
-
 ASKS = "Type yes or no: "
 
 
@@ -354,24 +278,6 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     assert verify(cli) == 0
 
 
-def test_restore_that_is_stopped_still_names_who_became_an_active_member(cli):
-    cli.keys["sources"] = ["org_users"]
-    cli.sim.add_project("Search")
-    for name in ("ada", "bo"):
-        cli.sim.add_user(f"{name}@example.com", age=20 * DAYS)
-    assert cli.sweep().summary["deleted"] == 2
-    cli.sim.organizations[ORG_ID].federated = True
-    set_bucket(cli.sim, "invitations_ip", capacity=1, refill=1, period_s=3600)
-    process = cli.fork("restore", *POLICY, "--quiet")
-    wait_until(lambda: any(line["outcome"] == "active" for line in cli.lines("outcome")))
-    process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 8
-    assert "1 active membership at once" in told
-    assert "--outcome active" in told
-    assert cli.lines("run_finished")[-1]["reasons"] == ["interrupted", "made_active"]
-
-
 def kill_last_run_after_its_first_intent(cli):
     path = cli.log_path
     lines = path.read_bytes().splitlines(keepends=True)
@@ -380,23 +286,6 @@ def kill_last_run_after_its_first_intent(cli):
     head = json.loads((cli.audit_dir / "HEAD").read_bytes())
     head |= {"ended": False, "last_hash": json.loads(lines[0])["prev"]}
     (cli.audit_dir / "HEAD").write_text(json.dumps(head))
-
-
-def test_member_that_a_killed_restore_added_at_once_is_active_loud_in_the_next_one(cli):
-    cli.keys["sources"] = ["org_users"]
-    cli.sim.add_project("Search")
-    cli.sim.add_user("ada@example.com", age=20 * DAYS)
-    assert cli.sweep().summary["deleted"] == 1
-    cli.sim.organizations[ORG_ID].federated = True
-    cli.run("restore", *POLICY, "--quiet")
-    kill_last_run_after_its_first_intent(cli)
-    done = cli.run("restore", *POLICY, "--quiet")
-    assert (done.code, posts(cli)) == (4, 1)
-    assert "1 active membership at once" in done.err
-    outcomes = [line["outcome"] for line in cli.lines("outcome")]
-    assert outcomes == ["deleted", "active", "active"]  # of the killed restore, and of this one
-    assert verify(cli) == 0
-    assert cli.run("restore", *POLICY, "--quiet").code == 0  # it was reported
 
 
 def test_a_killed_restore_is_settled_by_the_next_one_and_shown_alike_everywhere(cli):
@@ -419,13 +308,3 @@ def test_a_killed_restore_is_settled_by_the_next_one_and_shown_alike_everywhere(
         ("audit", "show", "2", "--audit-dir", "audit"),
     ):
         assert "recovered by run 3" in cli.run(*words).out
-
-
-def test_restore_from_a_retired_list_fails_with_one_phrase_and_the_advice_that_is_left(cli):
-    swept(cli, users=1)
-    cli.sim.retired.add("invites")
-    done = cli.run("restore", *POLICY, "--yes")
-    assert done.code == 4
-    assert "Invite those who fail again in Atlas itself." in " ".join(done.out.split())
-    history = cli.run("audit", "show", "--username", "person-0*", "--audit-dir", "audit").out
-    assert "failed: Atlas no longer serves the list invites (410) · person-0" in history

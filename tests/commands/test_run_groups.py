@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 
 import faults
@@ -42,28 +41,6 @@ def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
     assert done.summary["error"] == failed["error"]
     assert any(each.startswith(f"Organization {ORGS[1]}: ") for each in done.errors)
     assert cli.run("audit", "verify", "audit").code == 0
-
-
-def test_list_that_ends_before_its_day_keeps_people_until_the_policy_is_what_the_message_says(cli):
-    cli.keys["sources"] = ["invites", "users", "org_users", "org_invites"]
-    for org_id in ORGS:
-        cli.sim.add_user("a@example.com", org_id=org_id, age=timedelta(days=20))
-        cli.stock(stale=0, org_id=org_id)
-    assert cli.plan().code == 0  # the run that hears of the day
-    gone = faults.fail_with(410, "VERSION_GONE")
-    cli.sim.faults.add(gone, path="*/orgs/*/invites", times=None)
-    kept = "Partly done: 1 invitation in 1 project, 0 stale, 1 kept: another list that may show"
-    done = cli.run("sweep", "--policy", "policy.yaml", "--yes")
-    assert (done.code, " ".join(done.out.split()).count(kept)) == (4, 3), done.out
-    done = cli.sweep()
-    assert done.code == 4
-    for result in (done.summary, *done.summary["organizations"]):
-        assert (result["exit_code"], result["reasons"]) == (4, ["retired_source"])
-    (sources,) = set(re.findall(r"sources: (\[.*?\])", done.err))
-    assert "nothing has to be changed" not in done.err
-    cli.keys["sources"] = sources.strip("[]").split(", ")
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"]) == (0, 3)
 
 
 def test_one_that_fails_while_deleting_is_named_with_its_variables_and_what_was_deleted(cli):

@@ -61,20 +61,6 @@ def test_a_restore_of_the_last_run_undoes_it(cli):
     assert (done.code, "Deleted by run 1." in done.out) == (0, True), done.err
 
 
-def test_more_policies_than_two_are_refused(nights):
-    (day, *others) = {day_of(path) for path in nights.run_files()}
-    if others:
-        pytest.skip("midnight was between two of the runs")
-    done = show(nights, day, "--policy")
-    assert (done.code, "of one RUN" in " ".join((done.out + done.err).split())) == (2, True)
-
-
-def test_an_empty_directory_has_no_last_run(cli):
-    (cli.folder / "empty").mkdir()
-    done = cli.run("audit", "show", "last", "--audit-dir", "empty")
-    assert (done.code, "contains no file of a run" in done.err) == (2, True)
-
-
 def test_organization_narrows_what_is_shown_in_each_format(several):
     assert several.sweep().code == 0
     lines = [json.loads(line) for line in show(several, "-o", "json").out.splitlines()]

@@ -100,21 +100,6 @@ def test_plan_that_was_not_the_one_a_second_person_read_is_refused(cli):
     assert by_plan(cli, "--plan-sha256", sha256.upper()).code == 0
 
 
-def test_command_that_makes_a_new_plan_has_the_options_of_the_sweep(cli):
-    stock(cli)
-    saved(cli)
-    lines = (cli.folder / "plan.jsonl").read_bytes().splitlines(keepends=True)
-    (cli.folder / "cut.jsonl").write_bytes(b"".join(lines[:-1]))
-    base_url = cli.base_url.replace("127.0.0.1", "localhost")
-    for plan in ("plan.jsonl", "cut.jsonl"):  # of another Atlas, and no plan
-        options = ("--plan", plan, "--audit-dir", "other", "--base-url", base_url)
-        done = cli.sweep(*options)
-        assert done.code == 3, done.err
-        assert done.summary["error"]["hint"].endswith(
-            f"plan --policy policy.yaml --base-url {base_url} --audit-dir other"
-        )
-
-
 @pytest.mark.parametrize("place", ["missing.jsonl", "folder", "pipe", "/dev/zero"])
 def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(cli, place):
     (cli.folder / "folder").mkdir()

@@ -100,12 +100,6 @@ def test_member_keeps_the_roles_of_a_project_that_still_shows_an_invitation(cli)
     )
 
 
-def test_invitation_that_atlas_confirms_and_keeps_is_deleted_by_the_next_sweep(cli):
-    cli.sim.faults.add(faults.empty(204), method="DELETE", path=f"*/{cli.projects[0]}/*", times=1)
-    nights = [cli.sweep() for _ in range(3)]
-    assert [(night.code, night.summary["deleted"]) for night in nights] == [(0, 6), (0, 1), (0, 0)]
-
-
 @pytest.mark.parametrize(
     ("words", "changes", "code"),
     [

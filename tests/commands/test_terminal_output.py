@@ -68,15 +68,6 @@ def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(cli):
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h")
 
 
-def test_log_on_a_terminal_breaks_between_words(cli):
-    cli.keys["projects"] = {"exclude": ["no-such-project-by-any-name-*"]}
-    with terminal_of(cli, *PLAN, columns=50, NO_COLOR="1") as terminal:
-        _, text = terminal.end()
-    log = [line for line in text.splitlines() if re.match(r"\d\d:\d\d:\d\d | {19}\S", line)]
-    assert "no-such-project-by-any-name-*" in " ".join(log)
-    assert all(len(line) <= 50 or len(line.split()) == 1 for line in log)
-
-
 def test_errors_on_a_terminal_break_between_words_and_leave_a_command_whole(cli):
     """Two lines of a command would be two commands."""
     cli.keys["sources"] = ["invitations"]

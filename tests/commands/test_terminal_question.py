@@ -6,7 +6,6 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from faults import fail_with
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -78,7 +77,7 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
     [
         (signal.SIGTERM, "", ()),
         (signal.SIGINT, "ye\x04", ()),
-        (0, "", ("--deadline", "10s")),  # no signal; a slow machine reads first
+        (0, "", ("--deadline", "5s")),  # no signal; a slow machine reads first
     ],
 )
 def test_signal_or_deadline_during_the_question_ends_the_run_with_8(cli, number, typed, words):
@@ -150,19 +149,6 @@ def test_plan_is_not_printed_again_after_yes(cli):
     assert "3 deleted" in after
 
 
-def test_only_the_deletion_that_failed_is_printed_again_after_yes(cli):
-    cli.sim.faults.add(fail_with(400, "BAD_REQUEST"), method="DELETE", nth=2)
-    with terminal_of(cli, *SWEEP) as terminal:
-        terminal.read_until(ASKS)
-        terminal.type("yes\n")
-        code, text = terminal.end()
-    _, _, after = text.partition(ASKS)
-    assert code == 4
-    failed = next(line["username"] for line in cli.lines() if line.get("outcome") == "failed")
-    printed = {f"aged-{age}@example.com" for age in (20, 25, 29) if f"aged-{age}@" in after}
-    assert printed == {failed}
-
-
 def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
     with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
@@ -175,13 +161,3 @@ def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
     assert after.count("Nothing was deleted.") == 1
     assert re.match(r"\^C\n\d\d:\d\d:\d\d \[warning\] stopping: ", after)
     assert "\n\n" not in after
-
-
-def test_a_dumb_terminal_has_no_empty_line_around_the_question(cli):
-    with terminal_of(cli, *SWEEP, TERM="dumb") as terminal:
-        terminal.read_until(ASKS)
-        terminal.type("no\n")
-        _, text = terminal.end()
-    before, _, after = text.partition(ASKS)
-    assert not before.startswith("\n")
-    assert after == "no\nCancelled. Nothing was deleted.\n"

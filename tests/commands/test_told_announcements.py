@@ -13,7 +13,6 @@ from datetime import timedelta
 import faults
 import pytest
 from builders import ORG, OTHER_ORG
-from receiving import receiving
 from running import end, wait_until
 
 SLACK = "SLACK_URL"
@@ -94,18 +93,6 @@ def test_a_message_that_failed_needs_attention_in_the_text_and_with_q(cli, recei
     assert "responded with HTTP 500" in " ".join(done.err.split())
 
 
-def test_the_receivers_that_an_earlier_version_remembered_are_left_alone(cli, receiver):
-    cli.sweep()
-    remembered = cli.audit_dir / "receivers.json"
-    remembered.write_text('{"HOOK_URL": {"https://x": {"run": "r9"}}}', encoding="utf-8")
-    remembered.chmod(0o400)
-    done = cli.sweep()
-    assert (done.code, done.errors) == (0, [])
-    assert remembered.read_text(encoding="utf-8").endswith('"r9"}}}')
-    assert cli.run("audit", "verify", "audit").code == 0
-    assert take(receiver) == [NEW, OLD]
-
-
 def test_the_command_of_a_message_lists_what_is_pending_and_not_who_was_announced_and_left(
     cli, receiver
 ):
@@ -136,25 +123,6 @@ def test_a_run_that_is_killed_before_its_message_arrived_is_made_good(cli, recei
     assert take(receiver) == [OLD]
 
 
-def test_a_receiver_that_is_new_in_the_policy_is_sent_all_that_waits(cli, receiver):
-    cli.sweep()
-    take(receiver)
-    with receiving() as other:
-        entry = {**cli.keys["notify"][0], "url_env": "OTHER_URL"}
-        cli.keys["notify"].append(entry)
-        cli.sweep(OTHER_URL=f"{other.url}/hook")
-        assert (take(receiver), take(other)) == ([OLD], [OLD])
-
-
-def test_a_dry_run_shows_what_a_sweep_would_announce_beside_what_waits(cli, receiver):
-    cli.plan()
-    assert take(receiver) == [NEW]
-    cli.sweep()
-    assert take(receiver) == [NEW]
-    cli.plan()
-    assert take(receiver) == [OLD]
-
-
 def test_who_accepted_meanwhile_is_not_sent_and_who_was_not_read_is(cli, receiver):
     cli.keys["notify"][0]["when"] = "always"
     other = cli.stock(stale=0)[0]
@@ -177,25 +145,3 @@ def test_an_organization_that_failed_is_sent_as_not_read(cli, receiver):
     assert cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN_BETA="wrong").code == 4
     (told,) = take(receiver)
     assert sorted(told) == [("p0", False, False), ("p0", False, True), ("p1", False, False)]
-
-
-def test_a_receiver_of_failures_is_sent_what_waits_with_a_failure_alone(cli, receiver):
-    cli.keys["notify"] = [{"kind": "slack", "url_env": SLACK, "when": "failures"}]
-    cli.changes[SLACK] = f"{receiver.url}/slack"
-    cli.sweep()
-    assert receiver.requests == []
-    cli.sim.faults.add(faults.role_missing(), path="*/invites", times=None)
-    cli.sweep()
-    ((_, _, body),) = receiver.requests
-    text = json.loads(body)["text"]
-    assert "2 invitations wait to be deleted, 0 announced by this run, 2 in lists that" in text
-    assert "@example.com" not in text
-
-
-def test_without_a_notice_in_the_policy_no_announcement_is_sent(cli, receiver):
-    cli.sweep()
-    take(receiver)
-    del cli.keys["notice"]
-    cli.keys["notify"][0]["when"] = "always"
-    cli.plan()
-    assert take(receiver) == [[]]
