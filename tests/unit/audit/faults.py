@@ -15,16 +15,28 @@ class Killed(BaseException):
     """The process ended here; no code of it runs afterwards."""
 
 
-class KillAt:
-    """Ends a process at a step that changes the disk: nothing happens from there on.
+class BreakAt:
+    """Lets one step that changes the disk fail, or a process end there.
+
+    Args:
+        kills: Nothing happens from the step on; without it, the steps after it work again.
+        torn: A write at which the process ends is half done.
 
     Attributes:
         steps: The steps that were begun.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, *, torn: bool = False) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        step: int,
+        *,
+        kills: bool = False,
+        torn: bool = False,
+    ) -> None:
         self.steps = 0
         self._step = step
+        self._kills = kills
         self._torn = torn
         for name in STEPS:
             monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
@@ -34,29 +46,8 @@ class KillAt:
             self.steps += 1
             if self.steps == self._step and self._torn and name == "write":
                 function(args[0], bytes(args[1])[: len(args[1]) // 2])
-            if self.steps >= self._step:
+            if self._kills and self.steps >= self._step:
                 raise Killed
-            return function(*args, **options)
-
-        return step
-
-
-class FailAt:
-    """Lets one step that changes the disk fail; those after it work again.
-
-    Attributes:
-        steps: The steps that were begun.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-        self.steps = 0
-        self._step = step
-        for name in STEPS:
-            monkeypatch.setattr(os, name, self._wrap(getattr(os, name)))
-
-    def _wrap(self, function: Callable[..., object]) -> Callable[..., object]:
-        def step(*args: object, **options: object) -> object:
-            self.steps += 1
             if self.steps == self._step:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return function(*args, **options)

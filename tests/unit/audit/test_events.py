@@ -25,7 +25,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
 )
 from invite_sweeper.audit.totals import ListResult, OrganizationResult, RunWarning
-from invite_sweeper.counts import Counts, total
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
 from invite_sweeper.outcomes import Outcome, Sending
@@ -259,14 +259,6 @@ def test_the_totals_of_the_largest_estate_are_written_whole() -> None:
         for source in (Source.USERS, Source.INVITES)
     )
     assert read(line_of(finished(lists=lists))) == finished(lists=lists)
-
-
-def test_counts_add_up_by_name_and_by_key() -> None:
-    one = Counts(stale=1, kept_by_reason={"too_young": 2})
-    two = Counts(stale=2, kept_by_reason={"too_young": 1, "no_rule": 0})
-    both = Counts(stale=3, kept_by_reason={"no_rule": 0, "too_young": 3})
-    assert total([one, two]) == both
-    assert total([OrganizationResult(id="a", deleted=1), Counts(deleted=2)]).deleted == 3
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import count
 
 import pytest
-from audit.faults import FailAt, KillAt, Killed, fail
+from audit.faults import BreakAt, Killed, fail
 from audit.runs import (
     HOST,
     clock,
@@ -25,6 +25,7 @@ from audit.runs import (
 from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
+from invite_sweeper.audit.events import Announced
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 
 
@@ -368,40 +369,56 @@ def check_next_run(directory: AuditDirectory, sent: list[str]) -> None:
     assert after.verdict is Verdict.SOUND, after
 
 
-class TestFailedStep:
-    """A disk of which one step fails, once, in the first and second run."""
-
-    @pytest.mark.parametrize("runs_before", [0, 1])
-    def test_no_delete_without_intent_and_the_next_run_goes_on(self, tmp_path, runs_before):
-        for step in count(1):
-            directory = AuditDirectory(tmp_path / str(step) / "audit")
-            for _ in range(runs_before):
-                sweep(directory, "r0", [], 100)
-            sent: list[str] = []
-            with pytest.MonkeyPatch.context() as patch, suppress(AuditLogError, DamagedLog):
-                failing = FailAt(patch, step)
-                sweep(directory, "r1", sent, 1)
-            check_next_run(directory, sent)
-            if failing.steps < step:  # none failed
-                break
-        assert step > 10
+HOW = {"failed": {}, "killed": {"kills": True}, "killed within": {"kills": True, "torn": True}}
 
 
-class TestKill:
-    """A process that is killed at each step that changes the disk, in the first and second run."""
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("runs_before", [0, 1])
+def test_no_delete_without_intent_and_the_next_run_goes_on(tmp_path, runs_before, how):
+    """Each step that changes the disk fails once, or the process is killed at it."""
+    for step in count(1):
+        directory = AuditDirectory(tmp_path / str(step) / "audit")
+        for _ in range(runs_before):
+            sweep(directory, "r0", [], 100)
+        sent: list[str] = []
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            suppress(AuditLogError, DamagedLog, Killed),
+        ):
+            broken = BreakAt(patch, step, **HOW[how])
+            sweep(directory, "r1", sent, 1)
+        check_next_run(directory, sent)
+        if broken.steps < step:  # none failed
+            break
+    assert step > 10
 
-    @pytest.mark.parametrize("torn", [False, True], ids=["between", "within"])
-    @pytest.mark.parametrize("runs_before", [0, 1])
-    def test_no_delete_without_intent_and_the_next_run_goes_on(self, tmp_path, runs_before, torn):
-        for step in count(1):
-            directory = AuditDirectory(tmp_path / str(step) / "audit")
-            for _ in range(runs_before):
-                sweep(directory, "r0", [], 100)
-            sent: list[str] = []
-            with pytest.MonkeyPatch.context() as patch, suppress(Killed):
-                kill = KillAt(patch, step, torn=torn)
-                sweep(directory, "r1", sent, 1)
-            check_next_run(directory, sent)
-            if kill.steps < step:  # it was not killed
-                break
-        assert step > 10
+
+PLAN = planned(8)
+LINES = [
+    started(),
+    planned(7).as_event(Announced, rule="forgotten", deletable_from="2026-12-02T01:00:00Z"),
+    *(PLAN, planned(9), intent(PLAN), intent(planned(9)), outcome(PLAN)),
+]
+
+
+@pytest.mark.parametrize("count", range(len(LINES) + 1))
+def test_a_kill_after_each_kind_of_line_is_settled_by_the_next_run(directory, count):
+    write_run(directory, "before", *deletion(1))
+    log = begin(directory, "killed")
+    lines = [log._chain.add(each) + b"\n" for each in LINES[:count]]
+    log.file.path.write_bytes(b"".join(lines))
+    left = {each.key for each in LINES[:count] if each.event == "intent"}
+    left -= {each.key for each in LINES[:count] if each.event == "outcome"}
+    found = verify_directory(directory)
+    assert found.verdict is Verdict.UNFINISHED
+    assert [each.intents for each in found.unfinished] == [len(left)]
+    history = History.read(directory, NOW)
+    opened = [each.intent for some in history.open_intents(HOST).values() for each in some]
+    assert {each.key for each in opened} == left
+    gone = [outcome(each, "already_gone", recovers="killed") for each in opened]
+    write_run(directory, "next", *gone)
+    found = verify_directory(directory)
+    assert found.verdict is Verdict.SOUND
+    (recovered,) = found.recovered
+    assert (recovered.run_id, recovered.by) == ("killed", 3 if left else None)
+    assert History.read(directory, NOW).open_intents(HOST) == {}

@@ -1,12 +1,20 @@
-"""Verifying a directory: every change is found and named, and nothing else is."""
+"""Verifying a directory: every change is found and named, no run builds on it, and nothing else is.
+
+What is harmless is known by what was changed: files that are gone from the beginning, `HEAD` that
+is gone or the same, compression, and what a kill leaves.
+"""
 
 import asyncio
 import gzip
+import random
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import permutations, product
 
+import msgspec
 import pytest
-from audit.runs import clock, deletion, intent, outcome, planned, write_run
+from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
 from builders import NOW
 
 from invite_sweeper.audit import (
@@ -19,7 +27,6 @@ from invite_sweeper.audit import (
     verify_directory,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
-from invite_sweeper.audit.reader import Head
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import DamagedLog
 
@@ -29,6 +36,7 @@ Change = Callable[[Content], Content]
 FIRST = "000001-r1.jsonl"
 KILLED = "000002-r2.jsonl"
 LAST = "000003-r3.jsonl"
+FILES = (FIRST, KILLED, LAST)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Content:
     write_run(directory, "r1", *deletion(1))
     write_run(directory, "r2", *deletion(3), intent(planned(4)), killed=True)
     write_run(directory, "r3", outcome(planned(4), recovers="r2"), planned(5))
-    return {each.name: each.read_bytes() for each in directory.path.iterdir()}
+    return content_of(directory)
 
 
 def put(directory: AuditDirectory, content: Content) -> None:
@@ -50,11 +58,19 @@ def put(directory: AuditDirectory, content: Content) -> None:
         (directory.path / name).write_bytes(data)
 
 
+def content_of(directory: AuditDirectory) -> Content:
+    return {each.name: each.read_bytes() for each in directory.path.iterdir()}
+
+
 def damage(directory: AuditDirectory, content: Content) -> str:
-    """Return what verify says of changed files, without their folder."""
+    """Return what verify says of changed files, without their folder; a run refuses them too."""
     put(directory, content)
     found = verify_directory(directory)
     assert found.verdict is Verdict.DAMAGED
+    with pytest.raises(DamagedLog) as refused:  # what a sweep, a plan and a restore begin with
+        History.read(directory, NOW)
+    assert any(name in refused.value.message for name in (*content, *FILES)), refused.value.message
+    assert content_of(directory) == content
     return found.damage.replace(f"{directory.path}/", "")
 
 
@@ -99,7 +115,7 @@ def forged(line: bytes) -> bytes:
 
 SOUND: dict[str, tuple[Change, int]] = {
     "as it was": (lambda content: content, 1),
-    **{f"{name} compressed": (packed(name), 1) for name in (FIRST, KILLED, LAST)},
+    **{f"{name} compressed": (packed(name), 1) for name in FILES},
     "without HEAD": (without("HEAD"), 1),
     "without the oldest": (without(FIRST), 2),
     "without the two oldest": (without(FIRST, KILLED), 3),
@@ -110,6 +126,13 @@ SOUND: dict[str, tuple[Change, int]] = {
 }
 
 DAMAGED: dict[str, tuple[Change, str]] = {
+    **{
+        f"{name} compressed and cut off": (
+            packed(name, lambda data: data[:-1]),
+            f"{name}.gz is cut",
+        )
+        for name in FILES
+    },
     "missing": (without(KILLED), f"{LAST} follows {FIRST}: file 000002 is missing"),
     "last missing": (without(LAST), f"{LAST} is missing: it is the last run that HEAD names"),
     "exchanged": (
@@ -176,10 +199,12 @@ def test_what_other_programs_may_do_is_not_damage(directory, three_runs, change,
     found = verify_directory(directory)
     assert (found.verdict, found.first_run) == (Verdict.SOUND, first)
     assert found.last_hash == line_hash(three_runs[LAST].splitlines()[-1])
-    runs = [three_runs[name] for name in (FIRST, KILLED, LAST)][first - 1 :]
+    runs = [three_runs[name] for name in FILES][first - 1 :]
     assert found.lines == b"".join(runs).count(b"\n")
     assert found.files == len(directory.files())
     before = {file.path: file.path.read_bytes() for file in directory.files()}
+    History.read(directory, NOW)
+    assert bool(directory.warnings_of_missing_files()) is ("HEAD" not in content)
     assert directory.next_run() == (4, found.last_hash)
     write_run(directory, "r4")
     assert verify_directory(directory).verdict is Verdict.SOUND
@@ -199,18 +224,33 @@ def test_damage_where_the_next_run_goes_on_refuses_it(directory, three_runs, cha
         write_run(directory, "r4")
     assert message in caught.value.message
     assert caught.value.reasons == (Reason.EARLIER_RUNS,)
-    assert {each.name: each.read_bytes() for each in directory.path.iterdir()} == content
+    assert content_of(directory) == content
 
 
-@pytest.mark.parametrize(("ended", "line"), [(True, 4), (False, 1)])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"last_hash": "1" * 64}, f"{LAST} line 4 is not as HEAD"),
+        ({"last_hash": "1" * 64, "ended": False}, f"{LAST} line 1 is not as HEAD"),
+        ({"ended": False}, f"{LAST} line 1 is not as HEAD"),
+        ({"number": 1, "file": FIRST}, "HEAD"),
+        *(({"number": number}, "HEAD") for number in (0, 1, 2, 4, 10**9)),
+    ],
+)
 def test_head_of_another_time_is_damage_and_refuses_the_next_run(
-    directory, three_runs, ended, line
+    directory, three_runs, fields, message
 ):
-    put(directory, three_runs)
-    directory.write_head(Head(3, LAST, "1" * 64, ended=ended))
-    assert f"{LAST} line {line} is not as HEAD" in verify_directory(directory).damage
-    with pytest.raises(DamagedLog, match="is not as HEAD describes it"):
+    head = msgspec.json.encode(msgspec.json.decode(three_runs["HEAD"]) | fields)
+    assert message in damage(directory, three_runs | {"HEAD": head})
+    with pytest.raises(DamagedLog, match="HEAD"):
         write_run(directory, "r4")
+
+
+def test_every_changed_byte_of_head_is_found(directory, three_runs):
+    for position in range(len(three_runs["HEAD"])):
+        data = bytearray(three_runs["HEAD"])
+        data[position] ^= 1
+        damage(directory, three_runs | {"HEAD": bytes(data)})
 
 
 def test_run_that_was_killed_before_its_first_line_has_the_last_hash_before_it_in_head(directory):
@@ -234,7 +274,7 @@ def test_empty_directory_and_files_with_other_names_are_sound(directory, three_r
     found = verify_directory(directory)
     empty = Verdict.SOUND, GENESIS_HASH, None
     assert (found.verdict, found.last_hash, found.first_run) == empty
-    files = [RunFile.of(tmp_path / f"{name}.log") for name in (FIRST, KILLED, LAST)]
+    files = [RunFile.of(tmp_path / f"{name}.log") for name in FILES]
     for file in files:
         file.path.write_bytes(three_runs[file.path.stem])
     for some in (files, files[-1:]):
@@ -271,7 +311,7 @@ def test_intent_is_open_until_a_run_resolves_that_of_its_run_which_may_have_ende
 
 def test_expected_hash_is_found_wherever_the_log_went_through(directory, three_runs):
     put(directory, three_runs)
-    for name in (FIRST, KILLED, LAST):
+    for name in FILES:
         for number, line in enumerate(three_runs[name].splitlines(), 1):
             found = verify_directory(directory, line_hash(line))
             assert found.verdict is Verdict.SOUND
@@ -303,7 +343,7 @@ OPERATIONS: dict[str, Callable[[list[bytes], int], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", [FIRST, KILLED, LAST])
+@pytest.mark.parametrize("name", FILES)
 def test_each_operation_on_each_line_is_found(directory, three_runs, name, operation):
     """What follows the last whole line of a killed run is what the kill left: it proves nothing."""
     for at in range(three_runs[name].count(b"\n") - (name == KILLED)):
@@ -311,6 +351,31 @@ def test_each_operation_on_each_line_is_found(directory, three_runs, name, opera
         changed = change(three_runs)
         if changed != three_runs:  # the last line has no other to be swapped with
             damage(directory, changed)
+
+
+def test_file_that_was_emptied_lengthened_copied_exchanged_or_renamed_is_found(
+    directory, three_runs
+):
+    numbers = (1, 2, 3, 4, 9)
+    for name, other in permutations(FILES, 2):
+        data, more = three_runs[name], three_runs[other]
+        changes = [{name: b""}, {other: data}, {other: data, name: more}]
+        ends = (b" ", b"\n", b"{}\n", b"\0\n", *more.splitlines(keepends=True))
+        changes += [{name: data + rest} for rest in ends]
+        changes += [{f"{number:06d}-copy.jsonl": data} for number in numbers]
+        for change in changes:
+            damage(directory, three_runs | change)
+    for name, number in product(FILES, numbers):
+        for new in {f"{number:06d}{name[6:]}", f"{number:06d}-x.jsonl"} - {name}:
+            damage(directory, without(name)(three_runs) | {new: three_runs[name]})
+
+
+@pytest.mark.parametrize("name", [FIRST, KILLED])
+def test_changed_bytes_of_earlier_runs_are_found(directory, three_runs, name):
+    for position in range(0, len(three_runs[name]), 7):
+        data = bytearray(three_runs[name])
+        data[position] ^= 1
+        damage(directory, three_runs | {name: bytes(data)})
 
 
 def test_every_changed_byte_is_found_and_its_line_is_named(directory, three_runs):
@@ -338,3 +403,27 @@ def test_directory_without_a_run_misses_no_head(directory):
     path = write_run(directory, "r1")
     (path.parent / "HEAD").unlink()
     assert verify_directory(directory).head_missing
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_no_clean_directory_is_accused(directory, seed):
+    chosen = random.Random(seed)
+    for number in range(chosen.randrange(1, 9)):
+        numbers = chosen.sample(range(50), chosen.randrange(4))
+        lines = [line for each in numbers for line in deletion(each)]
+        killed = chosen.random() < 0.2
+        if killed:
+            lines = lines[: chosen.randrange(len(lines) + 1)]
+        mode = chosen.choice(["sweep", "dry-run"])
+        path = write_run(directory, f"r{number}", *lines, start=started(mode=mode), killed=killed)
+        if killed and chosen.random() < 0.5:
+            path.write_bytes(path.read_bytes() + b'{"ts":"2026'[: chosen.randrange(1, 11)])
+        if chosen.random() < 0.3:
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        names = directory.files()
+        if len(names) > 2 and chosen.random() < 0.3:
+            names[0].path.unlink()
+        assert verify_directory(directory).verdict is not Verdict.DAMAGED
+        History.read(directory, NOW + timedelta(days=number))
+        assert directory.warnings_of_missing_files() == ()

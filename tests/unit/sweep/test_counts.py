@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.outcomes import Outcome
 
@@ -21,6 +22,7 @@ def test_each_count_is_added_in_any_order(one, two, three):
     assert (one + two) + three == one + (two + three) == total([three, two, one])
     assert one + Counts() == one
     assert total([]) == Counts()
+    assert total([OrganizationResult(id="a", deleted=1), one]).deleted == 1 + one.deleted
     for name in NUMBERS:
         assert getattr(one + two, name) == getattr(one, name) + getattr(two, name)
     for name in KEYED:  # a key of zero is kept
