@@ -27,7 +27,6 @@ from invite_sweeper.models import Entry, Source
 from invite_sweeper.outcomes import Outcome
 
 SCOPE = "b" * 64
-TODAY = NOW.date()
 OTHER_PROJECT = object_id(500)
 IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
 ROW = Entry(Source.USERS, OTHER_PROJECT, object_id(41))

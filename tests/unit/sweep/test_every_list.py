@@ -10,7 +10,6 @@ from functools import reduce
 import pytest
 from builders import (
     NOW,
-    ORG,
     OTHER_ORG,
     PROJECT,
     announced_once,
@@ -42,20 +41,19 @@ UNRECORDABLE = (
 )
 
 
-def decide_all(*entries, planned=None, announced=None, names=None, **keys):
+def decide_all(*entries, planned=None, announced=None, **keys):
     """Return the decisions of a whole run about the entries of one person.
 
     Args:
         planned: Decisions that a saved plan lists.
         announced: The announcements that hold; None without a notice.
-        names: Of organizations, as Atlas told them.
     """
     steps = []
     if planned is not None:
         steps.append(KeepOutsidePlan(map(line_of, planned)))
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
-    selector = Selector(policy(**keys), NOW, names=names or {})
+    selector = Selector(policy(**keys), NOW)
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
     if not entries[0].source.stands_for_itself:
         decisions = combine(decisions)
@@ -88,15 +86,10 @@ def _secret():
 
 
 @pytest.mark.parametrize("source", Source)
-def test_entry_is_deleted_that_no_step_keeps(source):
+def test_each_step_keeps_in_each_list_and_what_none_keeps_is_deleted(source):
     one = entry_of(source, age=14 * DAY)
     announced = announced_once(one, 7 * DAY)
     assert decide(one, planned=decide_all(one), announced=announced).deletable
-
-
-@pytest.mark.parametrize("source", Source)
-def test_each_step_keeps_in_each_list(source):
-    one = entry_of(source)
     waiting = decide(one, announced={})
     assert (waiting.stale, waiting.waits, waiting.deletable) == (True, True, False)
     assert decide(one, planned=()).keep_reason == "not_in_plan"
@@ -131,44 +124,6 @@ def test_notice_is_over_exactly_an_hour_before_the_wait_is_in_each_list(ago, is_
         assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
     again = changed(one, created_at=one.sent_at + SECOND)
     assert decide(again, announced=announced_once(one, ago)).waits
-
-
-@pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize(
-    ("entry", "names", "reason"),
-    [
-        ({"organizations": ["acme*"]}, {ORG: "Acme"}, "keep:k"),
-        ({"organizations": ["acme*"]}, {}, "no_organization_name"),
-        ({"organizations": [ORG]}, {}, "keep:k"),
-        ({"not_usernames": ["*@x.example"]}, {}, "keep:k"),
-    ],
-    ids=str,
-)
-def test_keep_entry_by_organization_or_for_all_others_keeps_in_each_list(
-    entry, names, reason, source
-):
-    found = decide(entry_of(source), keep=[{"name": "k", **entry}], names=names)
-    assert found.keep_reason == reason
-
-
-@pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize(
-    ("changes", "condition", "reason"),
-    [
-        ({}, {"organizations": ["*"]}, "no_organization_name"),
-        ({}, {"not_usernames": ["*@example.com"]}, "no_rule"),
-        ({"username": "\uff50@Example.com."}, {"not_usernames": ["*@example.com"]}, "no_rule"),
-        ({"username": None}, {"not_usernames": ["*@example.com"]}, "no_username"),
-    ],
-    ids=str,
-)
-def test_rule_for_others_leaves_out_names_that_it_may_not_mean_in_each_list(
-    changes, condition, reason, source
-):
-    found = decide(
-        entry_of(source, **changes), rules=[{"name": "r", "older_than": "1d", **condition}]
-    )
-    assert found.keep_reason == reason
 
 
 # --- one person in several lists -----------------------------------------------------------------

@@ -119,35 +119,17 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     assert seen.keys == ({key} if is_seen else set())
 
 
-def test_observer_sees_what_the_policy_and_what_notice_has_decided():
-    seen = []
-
-    def observe(by_policy, decision):
-        seen.append((by_policy.rule, decision.rule, decision.waits))
-
-    rules = policy(notice={"wait": "7d"})
-    command = command_of(rules, observe=observe)
-    builder = ReadingBuilder(AtlasOrganization(ORG, None), command, [].append, [command.notice])
-    place = Project(PROJECT, "Sandbox Alpha", ORG)
-    builder.add(ListRef(place, Source.INVITES), (invitation(source=Source.INVITES),))
-    assert seen == [("forgotten", "forgotten", True)]
-
-
 @pytest.mark.parametrize(
-    ("since", "is_new"), [(timedelta(), False), (timedelta(microseconds=-1), True)], ids=str
+    ("since", "is_new"),
+    [(WEEK, False), (timedelta(), False), (-timedelta.resolution, True)],
+    ids=str,
 )
 def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not(since, is_new):
     one = invitation(source=Source.INVITES)
-    step = Notice(announced_once(one, since), WEEK, NOW)
-    found = step(Selector(policy(), NOW).decide(one)).announcement
-    assert (found.rule is not None, found.announced_at) == (is_new, None if is_new else NOW)
-
-
-def test_invitation_whose_wait_is_over_has_its_rule_and_when_it_was_announced():
-    one = invitation(source=Source.INVITES)
-    step = Notice(announced_once(one, WEEK), WEEK, NOW)
-    decision = step(Selector(policy(), NOW).decide(one))
-    assert (decision.rule, decision.announcement.announced_at) == ("forgotten", NOW - WEEK)
+    decision = Notice(announced_once(one, since), WEEK, NOW)(Selector(policy(), NOW).decide(one))
+    assert (decision.rule, decision.deletable) == ("forgotten", since == WEEK)
+    found = decision.announcement
+    assert (found.rule is None, found.announced_at) == (not is_new, None if is_new else NOW - since)
 
 
 @pytest.mark.parametrize(
