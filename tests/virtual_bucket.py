@@ -1,4 +1,4 @@
-"""A token bucket as Atlas implements it, and a client, on a virtual clock."""
+"""The bucket of the simulated Atlas, and a client, on a virtual clock."""
 
 import asyncio
 import math
@@ -9,6 +9,7 @@ from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.endpoints import PROJECTS_GROUP, BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.simulator.throttling import BucketSize, SimulatedBucket
 
 START_S = 1000.0
 """The virtual time at the start."""
@@ -26,62 +27,48 @@ def run(main):
 
 @dataclass
 class Server:
-    """A bucket that each request lowers by one and that is refilled every `period_s`.
+    """A bucket that each request lowers by one, and what it answers.
 
     Attributes:
-        anchor_s: Virtual time of one of the refills.
+        phase: The time of the first refill, as a share of the period.
         headers: Whether responses have `RateLimit` headers.
         responses: Number of responses, including 429s.
         rejected: Number of 429s.
         allowed_at: Times of the other responses.
-        lows: The level before each refill.
+        lowest: The lowest level.
     """
 
     clock: object
-    capacity: int = 60
-    refill: int = 60
-    period_s: float = 2.0
-    anchor_s: float = START_S
+    size: BucketSize
+    phase: float = 0.0
     headers: bool = True
-    level: float = math.nan
     responses: int = 0
     rejected: int = 0
     allowed_at: list = field(default_factory=list)
-    lows: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.level = float(self.capacity)
-        self._refills_applied = self._refill_count()
-
-    def _refill_count(self):
-        return math.floor((self.clock() - self.anchor_s) / self.period_s)
-
-    def _apply_refills(self):
-        if (count := self._refill_count()) > self._refills_applied:
-            self.lows.append(self.level)
-            gained = self.refill * (count - self._refills_applied)
-            self.level = min(self.capacity, self.level + gained)
-            self._refills_applied = count
+        self.first_refill_s = START_S + self.phase * self.size.period_s
+        self.bucket = SimulatedBucket(self.size, self.first_refill_s - self.size.period_s)
+        self.lowest = self.size.capacity
 
     def spend(self, count=1):
         """Spend tokens as another program."""
-        self._apply_refills()
-        self.level -= min(count, int(self.level))
+        for _ in range(count):
+            self.bucket.take(self.clock())
 
     def request(self):
         """Return (allowed, limit, remaining, retry_after_s)."""
-        self._apply_refills()
         self.responses += 1
-        allowed = self.level >= 1
+        allowed = self.bucket.take(self.clock())
+        self.lowest = min(self.lowest, self.bucket.tokens)
         if allowed:
-            self.level -= 1
             self.allowed_at.append(self.clock())
         else:
             self.rejected += 1
-        wait_s = (self._refills_applied + 1) * self.period_s + self.anchor_s - self.clock()
-        if not self.headers:
-            return allowed, None, None, math.ceil(wait_s)
-        return allowed, self.capacity, int(self.level), math.ceil(wait_s)
+        period_s = self.size.period_s
+        wait_s = math.ceil(period_s - (self.clock() - self.first_refill_s) % period_s)
+        shown = (self.size.capacity, self.bucket.tokens) if self.headers else (None, None)
+        return allowed, *shown, wait_s
 
     def bound_s(self, count, *, pace_per_s=math.inf, others=0):
         """Return the minimum seconds for `count` requests, if all refills are known.
@@ -91,17 +78,17 @@ class Server:
             pace_per_s: Requests a second that the client can send.
             others: Tokens that another program spends in each period.
         """
-        floor = max(0.1 * self.capacity, others)  # without the reserve
-        level = float(self.capacity)
+        capacity, refill, period_s = self.size
+        floor = max(0.1 * capacity, others)  # without the reserve
+        level = float(capacity)
         now_s = START_S
-        periods = math.ceil((START_S - self.anchor_s) / self.period_s)
-        refill_s = self.anchor_s + self.period_s * periods
+        refill_s = self.first_refill_s
         for _ in range(count):
             if level - 1 < floor:
                 now_s = max(now_s, refill_s)
             while now_s >= refill_s:
-                level = min(self.capacity, level - others + self.refill)
-                refill_s += self.period_s
+                level = min(capacity, level - others + refill)
+                refill_s += period_s
             level -= 1
             now_s += 1 / pace_per_s
         return now_s - START_S
@@ -136,8 +123,7 @@ class Client:
         if allowed:
             self.bucket.on_response(self.loop.time(), sent_s, limit=limit, remaining=remaining)
             return True
-        server = self.server
-        actual = BucketLimit(server.capacity, server.refill, server.period_s)
+        actual = BucketLimit(*self.server.size)
         self.bucket.on_429(self.loop.time(), sent_s, retry_after_s, jitter=0.5, limit=actual)
         return False
 

@@ -10,14 +10,16 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_bucket import KEY, START_S, Client, Server, run
+from virtual_bucket import KEY, Client, Server, run
 
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.simulator.throttling import BucketSize
 
 PHASES = (0.02, 0.5)
 """The time of the refills within a period, as a share of it."""
-DOCUMENTED = (1200, 500, 60.0)
+BUSY = BucketSize(60, 60, 2.0)
+DOCUMENTED = BucketSize(1200, 500)
 
 
 def limiter_for(loop, advertised):
@@ -32,18 +34,17 @@ def send_all(
     count,
     *,
     phase=0.35,
-    actual=(60, 60, 2.0),
-    advertised=(60, 60, 2.0),
+    actual=BUSY,
+    advertised=BUSY,
     others=None,
     discovery=False,
-    server=None,
+    headers=True,
     **client_options,
 ):
     """Send `count` requests; return (seconds, server, client)."""
 
     async def main(loop):
-        anchor_s = START_S + phase * actual[2]
-        atlas = Server(loop.time, *actual, anchor_s=anchor_s, **(server or {}))
+        atlas = Server(loop.time, BucketSize(*actual), phase, headers)
         client = Client(loop, limiter_for(loop, advertised), atlas, **client_options)
         other_client = asyncio.ensure_future(others(loop, atlas)) if others else None
         took_s = await client.send_all(count, discovery=discovery)
@@ -61,11 +62,11 @@ async def steadily(loop, atlas, per_s=15):
 
 
 async def at_each_refill(loop, atlas):
-    next_s = atlas.anchor_s + 0.001
+    next_s = atlas.first_refill_s + 0.001
     while True:
         await asyncio.sleep(next_s - loop.time())
         atlas.spend(30)
-        next_s += atlas.period_s
+        next_s += atlas.size.period_s
 
 
 class Scenario(NamedTuple):
@@ -107,7 +108,7 @@ SCENARIOS = {
     ),
     # The documented period is 60 s.
     "a size known only from headers": Scenario(301, options={"advertised": None}, factor=1.35),
-    "no headers": Scenario(301, options={"server": {"headers": False}}, factor=1.0, more_s=2.1),
+    "no headers": Scenario(301, options={"headers": False}, factor=1.0, more_s=2.1),
     "a second client that spends half steadily": Scenario(
         301, options={"others": steadily}, rejected=0.02, factor=1.15, others=30
     ),
@@ -126,15 +127,15 @@ def test_scenario_takes_little_more_than_the_minimum_with_few_429s(name, phase):
     least_s = client.bound_s(scenario.count, others=scenario.others)
     assert took_s <= scenario.factor * least_s + scenario.more_s
     if name == "a busy project":  # half of 10 % of 60 may check for a refill
-        assert min(atlas.lows) >= 3
+        assert atlas.lowest >= 3
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_two_sweeps_on_one_bucket_share_it_with_at_most_2_percent_429(seed):
     async def main(loop):
-        atlas = Server(loop.time, anchor_s=START_S + 0.6)
+        atlas = Server(loop.time, BUSY, phase=0.3)
         clients = [
-            Client(loop, limiter_for(loop, (60, 60, 2.0)), atlas, rng=random.Random(seed + n))
+            Client(loop, limiter_for(loop, BUSY), atlas, rng=random.Random(seed + n))
             for n in range(2)
         ]
         took_s = await asyncio.gather(*(client.send_all(200) for client in clients))
@@ -154,7 +155,7 @@ def test_second_client_that_spends_nearly_all_causes_no_gap_above_10_s(phase, he
         actual=(60, 25, 3.0),
         advertised=(60, 25, 3.0),
         others=lambda loop, atlas: steadily(loop, atlas, 8),
-        server={"headers": headers},
+        headers=headers,
     )
     gaps_s = [later - earlier for earlier, later in pairwise(atlas.allowed_at)]
     assert max(gaps_s) <= 10.0

@@ -164,6 +164,7 @@ SCENES: Final[Mapping[str, Run]] = {
     "trimmed": run(*deletion(1), stale=5, trimmed=4, nights_left=4, limited_by="max_deletions"),
     "already gone": run(*deletion(1, "already_gone")),
     "changed and accepted before": run(*deletion(1, "changed"), *deletion(2, "accepted_before")),
+    "stays invited": run(*deletion(1), still_invited=1),
     "failed": run(*deletion(1), *REFUSED_DELETION, reasons=(Reason.FAILED_DELETIONS,)),
     "no response": run(*deletion(1, "unknown"), reasons=(Reason.UNKNOWN_DELETIONS,)),
     "list not read": run(
@@ -205,6 +206,7 @@ SCENES: Final[Mapping[str, Run]] = {
     ),
     "killed": Run((*deletion(1), *map(planned, (2, 3)), intent(planned(2))), None, started()),
     "killed before the plan": Run((), None, started()),
+    "dry run that was killed": Run((planned(1), planned(2)), None, started(mode="dry-run")),
     "recovered": run(
         outcome(planned(1), "already_gone", recovers="run-0"),
         already_gone=0,

@@ -36,7 +36,7 @@ from invite_sweeper.report.markdown import (
     markdown_text,
     render_markdown,
 )
-from invite_sweeper.report.page import breakable, render_html
+from invite_sweeper.report.page import render_html
 from invite_sweeper.text import escape_unprintable, shell_command
 
 ADVISOR = Advisor(audit_dir="audit")
@@ -182,15 +182,6 @@ def test_a_command_can_be_pasted_whatever_its_values_are(value):
     assert (code.type, code.content) == ("code_inline", escape_unprintable(pasted))
 
 
-def test_long_names_may_break_after_signs_and_after_16_characters():
-    assert breakable("ada.brandt@example.com") == "ada.<wbr>brandt@<wbr>example.<wbr>com"
-    assert breakable("x" * 20) == f"{'x' * 16}<wbr>xxxx"
-    assert breakable(f"org_users ({ORG})") == f"org_users ({ORG})"
-    assert breakable("<b>") == "&lt;b&gt;"
-    assert breakable("show --outcome x") == 'show <span class="whole">--outcome</span> x'
-    assert breakable('--x"<b>') == "--x&#34;&lt;b&gt;"
-
-
 # The nights, and earlier runs ---------------------------------------------------------------------
 
 
@@ -249,23 +240,6 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory
     assert page.log.headline.label == "Sound"
     assert page.attention == ()
     assert "recovered, no last line" in page.nights[0].text
-
-
-@pytest.mark.parametrize(("outcome_of", "failed"), [("already_gone", 0), ("failed", 1)])
-def test_night_of_a_killed_sweep_counts_what_a_later_run_recorded_of_it(
-    directory, outcome_of, failed
-):
-    killed = run(*deletion(1), planned(2), intent(planned(2)))._replace(end=None)
-    write(killed, directory, days_ago=1)
-    settled = outcome(planned(2), outcome_of, recovers="run-1")
-    write(run(settled, recovered=1, deleted=0, failed=0), directory)
-    page = page_of(directory)
-    assert [night.deleted for night in page.nights] == [1, 0]
-    assert [night.failed for night in page.nights] == [failed, 0]
-    assert page.figures[0].text.startswith("1 deleted")
-    (table,) = (table for table in page.tables if table.key == "deletions")
-    assert (len(table.rows), table.total) == (2, 2)  # shown once, in the night of its request
-    assert "recovered by run 2" in Reader(render_html(page)).text
 
 
 # Damage -------------------------------------------------------------------------------------------

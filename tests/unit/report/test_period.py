@@ -93,35 +93,15 @@ def test_a_nightly_job_that_does_not_start_any_more_needs_attention_up_to_now(di
     page = page_of(directory, now=NOW)
     assert len(page.nights) == 6 + 14  # the night of now is not over
     assert page.verdict.label == "Needs attention"
-    assert page.verdict.text.startswith(
-        "Of the 20 nights from 2026-11-05 to 2026-11-24: 6 done, 14 without a run (11 to 24 "
-        "November). "
-    )
+    assert "6 done, 14 without a run (11 to 24 November)." in page.verdict.text
     (item,) = page.attention
     assert item.text == (
         "The newest run is of 2026-11-10: 14 nights without a run since, up to 2026-11-24."
     )
     assert item.hint.command == "invite-sweeper doctor --audit-dir audit"
     assert page_of(directory).attention == ()  # of files that are copies, now says nothing
-
-
-def test_nights_without_a_run_count_up_to_until_where_that_is_before_now(directory):
-    for days_ago in range(20, 14, -1):
-        write(deleted(days_ago), directory, days_ago=days_ago)
-    page = page_of(directory, until=NOW - 10 * DAY, now=NOW)
-    assert str(page.nights[-1].day) == "2026-11-15"
-    page = page_of(directory, until=NOW + 10 * DAY, now=NOW)
-    assert str(page.nights[-1].day) == "2026-11-24"
-
-
-@pytest.mark.parametrize("scene", [run(stale=15, **REFUSED), run(exit_code=6, plan_made=False)])
-def test_failed_nights_before_a_good_one_are_not_hidden_by_it(directory, scene):
-    for days_ago in range(9, 0, -1):
-        write(scene if 2 < days_ago < 5 else deleted(days_ago), directory, days_ago=days_ago)
-    page = page_of(directory)
-    assert (page.verdict.label, page.verdict.style) == ("Not every night was done", "warning")
-    assert "7 done, 2 " in page.verdict.text
-    assert "(21 to 22 November: " in page.verdict.text
+    for until, last in ((NOW - 10 * DAY, "2026-11-15"), (NOW + 10 * DAY, "2026-11-24")):
+        assert str(page_of(directory, until=until, now=NOW).nights[-1].day) == last
 
 
 def test_runs_of_one_day_add_up_and_midnight_in_utc_begins_the_next_night(directory):
@@ -149,36 +129,16 @@ def test_several_runs_of_a_single_night_are_shown_without_a_picture_of_nights(di
     assert "## The night of 2026-11-25" in render_markdown(page)
 
 
-def test_the_default_is_the_30_nights_up_to_the_newest_run(directory):
-    for days_ago in (30, 29, 0):
+def test_period_is_30_nights_up_to_until_with_the_first_instant_and_without_the_last(directory):
+    for days_ago in (33, 32, 31, 3, 2, 1, 0):
         write(deleted(days_ago), directory, days_ago=days_ago)
-    page = page_of(directory)
-    assert (len(page.nights), figure(page, "Done")) == (30, "2 deleted")
-
-
-def test_since_and_until_include_their_first_instant_and_exclude_the_last(directory):
-    for days_ago in (3, 2, 1, 0):
-        write(deleted(days_ago), directory, days_ago=days_ago)
+    page = page_of(directory, until=NOW - 3 * DAY)
+    assert figure(page, "Done") == "2 deleted"
     page = page_of(directory, since=NOW - 2 * DAY, until=NOW)
     assert [night.deleted for night in page.nights] == [1, 1]
-    later = page_of(directory, since=NOW - 2 * DAY + timedelta(microseconds=1), until=NOW)
+    later = page_of(directory, since=NOW - 2 * DAY + timedelta.resolution, until=NOW)
     assert later.title == "Invitation sweep, 2026-11-24"  # a single run is shown as it is
-
-
-def test_page_of_one_run_has_what_is_pending_after_it(directory):
-    write(deleted(1, 2, 3, stale=3, kept=12, invitations_seen=15), directory)
-    page = page_of(directory)
-    pending = figure(page, "Pending")
-    assert pending == "12 after sweep 1 of 2026-11-25 01:00 UTC"
-    for text in (Reader(render_html(page)).text, render_markdown(page)):
-        assert pending in " ".join(text.split())
-
-
-def test_until_alone_is_the_30_nights_up_to_it(directory):
-    for days_ago in (60, 40, 31, 0):
-        write(deleted(days_ago), directory, days_ago=days_ago)
-    page = page_of(directory, until=NOW - 30 * DAY)
-    assert figure(page, "Done") == "2 deleted"
+    assert figure(later, "Pending").startswith("19 after sweep 6 of 2026-11-24")
 
 
 def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_counted(directory):
@@ -244,6 +204,16 @@ def test_only_what_is_gone_or_was_accepted_is_not_pending_after_a_sweep(director
     assert newest["Pending"] == str(pending)
 
 
+def test_pending_of_a_night_is_what_its_last_run_left_marked_where_not_all_lists_were_read(
+    directory,
+):
+    write(deleted(1), directory, days_ago=1)
+    write(deleted(2, invitations_seen=19), directory, days_ago=0.01)
+    write(deleted(3, invitations_seen=18, plan_complete=False, exit_code=4), directory)
+    rows = table(page_of(directory), "nights")
+    assert [row["Pending"] for row in rows] == ["17; not all lists read", "19"]
+
+
 def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
     write(deleted(1, 2, invitations_seen=20), directory, days_ago=1)
     unread = {"plan_made": False, "plan_complete": False, "exit_code": 6, **NOT_SEEN}
@@ -251,20 +221,6 @@ def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
     page = page_of(directory)
     assert figure(page, "Pending") == "18 after sweep 1 of 2026-11-24 01:00 UTC"
     assert [row["Pending"] for row in table(page, "nights")] == ["not known", "18"]
-
-
-def test_pending_of_a_night_is_what_its_last_run_left(directory):
-    write(deleted(1), directory, days_ago=1)
-    write(deleted(2, invitations_seen=19), directory, days_ago=0.01)
-    write(deleted(3, invitations_seen=18), directory)
-    assert [row["Pending"] for row in table(page_of(directory), "nights")] == ["17", "19"]
-
-
-def test_a_night_with_lists_that_were_not_read_is_marked(directory):
-    write(deleted(1), directory, days_ago=1)
-    write(deleted(2, plan_complete=False, exit_code=4), directory)
-    newest, *_ = table(page_of(directory), "nights")
-    assert newest["Pending"] == "19; not all lists read"
 
 
 # Killed runs -------------------------------------------------------------------------------------
@@ -275,37 +231,29 @@ def killed(number):
 
 
 @pytest.mark.parametrize("until", [None, NOW - HOUR])
-def test_what_a_later_run_found_gone_is_not_deleted_and_its_row_names_that_run(directory, until):
-    write(killed(1), directory, days_ago=2)
+@pytest.mark.parametrize(
+    ("lost", "found", "failed"),
+    [
+        (killed(1), "already_gone", 0),
+        (killed(1), "failed", 1),
+        (run(*deletion(1, "unknown")), "already_gone", 0),
+    ],
+    ids=["gone", "failed", "a lost answer"],
+)
+def test_what_a_later_run_recorded_of_a_request_counts_in_its_night_and_names_that_run(
+    directory, lost, found, failed, until
+):
+    write(lost, directory, days_ago=2)
     write(deleted(5), directory, days_ago=1)
-    settled = outcome(planned(1), "already_gone", recovers="run-1")
-    write(run(settled, recovered=1, already_gone=0), directory)
+    settled = outcome(planned(1), found, recovers="run-1")
+    write(run(settled, recovered=1, already_gone=0, failed=0), directory)
     page = page_of(directory, until=until)
-    assert [night.deleted for night in page.nights][:2] == [0, 1]
-    assert figure(page, "Done") == "1 deleted"
-    rows = table(page, "deletions")
-    assert len(rows) == 2
-    assert rows[1]["Outcome"] == "already gone; recovered by run 3"
-    assert rows[1]["Night"] == "2026-11-23; run 1"
-
-
-def test_what_a_later_run_found_gone_after_a_lost_answer_is_already_gone(directory):
-    write(run(*deletion(1, "unknown")), directory, days_ago=1)
-    settled = outcome(planned(1), "already_gone", recovers="run-1")
-    write(run(settled, recovered=1, already_gone=0), directory)
-    (row,) = table(page_of(directory), "deletions")
-    assert row["Outcome"].startswith("already gone; ")
-
-
-@pytest.mark.parametrize("event", [b'"outcome"', b'"intent"'])
-def test_a_file_that_lost_a_line_or_has_one_that_cannot_be_decoded_is_damaged(directory, event):
-    path = write(deleted(7), directory, days_ago=1)
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if b'"event":' + event not in line]
-    if event == b'"intent"':
-        kept = [line.replace(b'"rule"', b'"ruler"') if event in line else line for line in lines]
-    path.write_bytes(b"".join(kept))
-    assert page_of(directory).is_damaged
+    assert [(night.deleted, night.failed) for night in page.nights][:2] == [(0, failed), (1, 0)]
+    assert figure(page, "Done").startswith("1 deleted")
+    (row,) = [row for row in table(page, "deletions") if row["Night"] == "2026-11-23; run 1"]
+    assert row["Outcome"].startswith(f"{found.replace('_', ' ')}; ")
+    assert row["Outcome"].endswith("recovered by run 3")
+    assert len(table(page, "deletions")) == 2  # shown once, in the night of its request
 
 
 def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
@@ -569,47 +517,39 @@ def command(*arguments):
     return CliRunner().invoke(report, [str(each) for each in arguments])
 
 
-def test_a_period_that_ends_before_it_begins_is_one_sentence(directory):
-    write(run(), directory)
-    done = command(directory.path, "--since", "2026-11-26", "--until", "2026-11-24")
-    assert isinstance(done.exception, UsageError)
-    assert done.exception.exit_code == 2
-    assert done.exception.message == (
-        "The period from 2026-11-26 to 2026-11-24 ends before it begins."
-    )
+BEGAN = "No run of {} began from 2026-"
 
 
 @pytest.mark.parametrize(
-    "period", [("--since", "0001-01-01"), ("--until", "0001-01-05"), ("--since", "9999-12-31")]
+    ("period", "message"),
+    [
+        ("--since 2026-11-25 --until 2026-11-25", None),  # the date of until is included
+        ("--since 2026-11-26", BEGAN),
+        ("--until 2026-11-24", BEGAN),
+        (
+            "--since 2026-11-26 --until 2026-11-24",
+            "The period from 2026-11-26 to 2026-11-24 ends before it begins.",
+        ),
+        # The edges of the calendar.
+        ("--since 0001-01-01", None),
+        ("--until 0001-01-05", ""),
+        ("--since 9999-12-31", ""),
+        ("--since yesterday", ""),
+        ("--until yesterday", ""),
+    ],
 )
-def test_a_time_at_the_edge_of_the_calendar_has_a_page_or_is_wrong_usage(directory, period):
+def test_a_period_is_shown_or_wrong_usage(directory, period, message):
     write(run(), directory)
-    done = command(directory.path, *period)
-    assert done.exit_code == 0 or isinstance(done.exception, UsageError)
-
-
-@pytest.mark.parametrize("option", ["--since", "--until"])
-def test_a_time_that_is_none_is_wrong_usage(directory, option):
-    write(run(), directory)
-    assert command(directory.path, option, "yesterday").exit_code == 2
-
-
-def test_a_period_without_a_run_is_one_sentence_and_names_the_command_for_the_runs(directory):
-    write(run(), directory)
-    for period in (("--since", "2026-11-26"), ("--until", "2026-11-24")):
-        error = command(directory.path, *period).exception
-        assert isinstance(error, UsageError)
-        assert error.message.startswith(f"No run of {directory.path} began from 2026-")
-        assert error.command.endswith(f"invite-sweeper audit show --audit-dir {directory.path}")
-
-
-def test_a_date_of_until_is_included(directory):
-    write(run(), directory)
-    done = command(
-        directory.path, "--since", "2026-11-25", "--until", "2026-11-25", "--format", "md"
-    )
-    assert done.exit_code == 0
-    assert "2026-11-25" in done.stdout
+    done = command(directory.path, *period.split(), "--format", "md")
+    if message is None:
+        assert (done.exit_code, "2026-11-25" in done.stdout) == (0, True)
+        return
+    assert done.exit_code == 2 or done.exception.exit_code == 2
+    if message:
+        assert done.exception.message.startswith(message.format(directory.path))
+    if message is BEGAN:
+        command_for_runs = f"invite-sweeper audit show --audit-dir {directory.path}"
+        assert done.exception.command.endswith(command_for_runs)
 
 
 @pytest.mark.parametrize("now", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])

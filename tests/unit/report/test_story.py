@@ -27,7 +27,6 @@ from rich.console import Console
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import Reason
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
@@ -117,32 +116,6 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
         assert words(remark) in found["markdown"]
 
 
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ({"deleted": 3}, "3 deleted"),
-        (
-            {"deleted": 27, "still_invited": 17},
-            "27 deleted from their projects; 17 stay invited to the organization",
-        ),
-        (
-            {"deleted": 2, "failed": 1, "still_invited": 1},
-            "2 deleted from their projects, 1 failed; 1 stays invited to the organization",
-        ),
-    ],
-)
-def test_headline_has_who_stays_invited(directory, counts, text):
-    story = story_of(recorded(run(**counts), directory), ADVISOR)
-    assert story.headline.text.startswith(f"{text} · ")
-
-
-@pytest.mark.parametrize(("reasons", "style"), [((), "plain"), ((Reason.RETIRED_SOURCE,), "bad")])
-def test_list_that_was_retired_before_its_day_has_the_style_of_an_error(directory, reasons, style):
-    retired = recorded(run(sources_retired=("invites",), reasons=reasons), directory)
-    (line,) = [each for each in story_of(retired, ADVISOR).facts if each.label == "Retired"]
-    assert line.style == style
-
-
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(directory, is_terminal):
     record = recorded(SCENES["list ends in 5 days"], directory)
@@ -216,25 +189,6 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     assert to_json(result_json(run)) == first
 
 
-LONG_LABEL = "Dry run: a sweep would be refused"
-
-
-@pytest.mark.parametrize(
-    ("width", "lines"),
-    [
-        (40, [LONG_LABEL, "  30 invitations are stale, none was", "  deleted · Acme"]),
-        (2 * len(LONG_LABEL), [LONG_LABEL, "  30 invitations are stale, none was deleted · Acme"]),
-        (2 * len(LONG_LABEL) + 2, [f"{LONG_LABEL}  30 invitations are stale, none"]),
-    ],
-)
-def test_headline_with_a_label_of_half_the_width_has_its_text_below_the_label(
-    directory, width, lines
-):
-    record = recorded(SCENES["dry run that a sweep would refuse"], directory)
-    text = on_terminal(record, width)
-    assert text[text.index(LONG_LABEL) :].splitlines()[: len(lines)] == lines
-
-
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, width):
     text = on_terminal(record, width)
@@ -265,16 +219,6 @@ def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_c
     command = "invite-sweeper audit show 1 --event would_be_announced --policy policy.yaml"
     assert re.search(r"announced  50 of 52\n.* person-0@example.com .*2026-12-02 00:00 UTC", text)
     assert f"2 more: {command}" in text
-
-
-@pytest.mark.parametrize(("width", "between"), [(60, "\n    "), (140, "  +")])
-def test_text_of_an_organization_is_beside_its_name_or_below_it(directory, width, between):
-    record = recorded(SCENES["three organizations"], directory)
-    organizations = organizations_of(story_of(record, ADVISOR))
-    assert len(organizations) == 3
-    for each in organizations:
-        line = f"  {re.escape(each.label)}{between}{re.escape(each.text)}\n"
-        assert re.search(line, on_terminal(record, width))
 
 
 def test_stories_are_as_they_were_reviewed(tmp_path):
@@ -326,16 +270,6 @@ def test_killed_sweep_has_the_number_of_requests_without_an_outcome_that_verify_
     verified = document_of_verification(verify_directory(directory)).headline.text
     noun = "1 deletion" if sent == 1 else f"{sent} deletions"
     assert (f"{noun} that may have been sent ha" in verified) is (sent > 0)
-
-
-def test_dry_run_that_was_killed_has_no_outcomes_and_its_advice_is_another_plan(tmp_path):
-    scene = Run((planned(1), planned(2)), None, started(mode="dry-run"))
-    record = recorded(scene, AuditDirectory(tmp_path))
-    story = story_of(record, ADVISOR)
-    text = " ".join(message for item in story.attention for message in item.messages)
-    assert "outcome" not in text + story.headline.text
-    assert story.headline.text.startswith(f"{record.planned} planned so far")
-    assert "make another one" in story.attention[0].hint.text
 
 
 @pytest.mark.parametrize(
