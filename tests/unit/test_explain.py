@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from invite_sweeper.explain import Explainer, describe_decision
 from invite_sweeper.models import INVITED_STATUSES, Source
-from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import keep_unrecordable
 
@@ -87,33 +86,6 @@ def test_deciding_rule_is_the_first_that_matches_and_its_first_key_the_condition
         assert first == f"rule {found.rule}: matches"
         key = found.policy[found.policy.index(first) + 1]
         assert key == f"  {found.condition}: matches"
-
-
-@given(ANY, st.integers(0, 60 * 24))
-def test_from_the_named_instant_on_the_invitation_is_stale_by_the_named_rule(one, hours):
-    explanation = explained(one)
-    later = NOW + timedelta(hours=hours)
-    stale_from = explanation.stale_from
-    if explanation.kept is None:
-        assert stale_from is not None
-        assert stale_from <= NOW
-        assert decided(one, stale_from).stale
-    elif stale_from is None:
-        assert not decided(one, later).stale
-    else:
-        assert decided(one, stale_from).rule == explanation.stale_by
-        if later < stale_from:
-            assert not decided(one, later).stale
-
-
-def test_person_who_is_in_two_lists_is_stale_from_the_day_on_which_both_entries_are():
-    entries = [
-        invitation(1, username="bo@example.com", source=Source.ORG_USERS, age=10 * DAY),
-        invitation(1, username="bo@example.com", source=Source.USERS, age=8 * DAY),
-    ]
-    (one,) = combine(map(decided, entries))
-    found = Explainer(POLICY, NOW, {}, {}).explain(one, one)
-    assert (found.kept, found.stale_from) == ("too_young", NOW + 6 * DAY)
 
 
 def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after():

@@ -348,38 +348,40 @@ async def test_a_project_that_the_organization_did_not_bring_is_invited_to():
     assert there.project_roles == ((PROJECT, "GROUP_OWNER"),)
 
 
+MEMBER = row_of(Source.ORG_USERS, "ORG_MEMBER")
+
+
 @pytest.mark.parametrize(
-    ("lost", "there"),
+    ("lost", "there", "missing"),
     [
+        (row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER"), [MEMBER], "ORG_OWNER"),
+        (row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,)), [MEMBER], TEAM),
+        (row_of(Source.ORG_INVITES, "ORG_OWNER"), [MEMBER], "ORG_OWNER"),
         (
-            row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER"),
-            [row_of(Source.ORG_USERS, "ORG_MEMBER")],
+            row_of(Source.INVITES, *OWNER),
+            [row_of(Source.INVITES, "GROUP_READ_ONLY")],
+            "GROUP_OWNER",
         ),
-        (row_of(Source.ORG_INVITES, "ORG_OWNER"), [row_of(Source.ORG_USERS, "ORG_MEMBER")]),
-        (row_of(Source.INVITES, *OWNER), [row_of(Source.INVITES, "GROUP_READ_ONLY")]),
         (
             row_of(Source.INVITES, *OWNER),
             [row_of(Source.USERS, "GROUP_READ_ONLY", status="ACTIVE")],
+            "GROUP_OWNER",
         ),
         (
             row_of(Source.USERS, *OWNER),
-            [row_of(Source.ORG_USERS, "ORG_MEMBER"), row_of(Source.USERS, "GROUP_READ_ONLY")],
+            [MEMBER, row_of(Source.USERS, "GROUP_READ_ONLY")],
+            "GROUP_OWNER",
         ),
     ],
 )
-async def test_who_is_there_with_fewer_roles_is_named_with_them_and_not_called_there(lost, there):
+async def test_who_is_there_with_less_is_named_with_what_is_missing_and_not_called_there(
+    lost, there, missing
+):
     plan = await plan_of({ORG: FakeClient(there)}, lost)
     assert (plan.to_invite, plan.already_there, plan.exit_code) == ((), (), 4)
     (barred,) = plan.barred
     status = there[-1].status
-    assert barred.reason.startswith(f"There already ({status}), but without {lost.roles[0]}: ")
-
-
-async def test_a_team_that_is_missing_is_named():
-    there = row_of(Source.ORG_USERS, "ORG_MEMBER")
-    lost = row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,))
-    (barred,) = (await plan_of({ORG: FakeClient([there])}, lost)).barred
-    assert f"without {TEAM}:" in barred.reason
+    assert barred.reason.startswith(f"There already ({status}), but without {missing}: ")
 
 
 @pytest.mark.parametrize(
