@@ -188,14 +188,6 @@ class ObservedAtlas(SimulatedAtlas):
             self.set_status(user.id, "ACTIVE")
         user.group_roles[project_id] = tuple(msgspec.json.decode(invite.document)["roles"])
 
-    def rename_project(self, project_id: str, name: str) -> None:
-        """Rename a project, also in its invitations."""
-        group = self.groups[project_id]
-        group.name = name
-        for invite in group.invites.values():
-            document = msgspec.json.decode(invite.document) | {"groupName": name}
-            invite.document = msgspec.json.encode(document)
-
     def remove_project(self, project_id: str) -> None:
         """Remove a project with its invitations and the roles of users in it."""
         group = self.groups.pop(project_id)
