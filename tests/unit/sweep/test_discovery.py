@@ -116,38 +116,37 @@ async def gone_or_not(source, listed, *, lists=None):
         found[ref.project.id, ref.source] = outcome
 
     scope = RunScope(ORG, projects=[project(1), project(2)])
-    await list_invitations(atlas, scope, [source, *lists_of(lists)], add, workers=2)
+    sources = [source, *(listed for listed, _ in lists or {})]
+    await list_invitations(atlas, scope, sources, add, workers=2)
     return found[project(1).id, source]
 
 
-def lists_of(lists):
-    return [source for source, _ in lists or {}]
+def with_a_role(listing):
+    """Return a list of the organization in which an invitation has a role in the project."""
+    role = invitation(1, source=listing, linked_projects=((project(1).id, ""),))
+    return {(listing, ORG): (role,)}
 
 
 @pytest.mark.parametrize("source", OF_PROJECTS)
-async def test_404_is_believed_of_a_project_that_atlas_no_longer_lists(source):
-    assert await gone_or_not(source, [project(2)]) == ProjectGone(project(1).id)
-
-
-@pytest.mark.parametrize("source", OF_PROJECTS)
-async def test_404_of_a_project_that_atlas_lists_again_is_an_unreadable_list(source):
-    found = await gone_or_not(source, [project(1), project(2)])
-
+@pytest.mark.parametrize(
+    ("listed", "lists"),
+    [
+        ([project(2)], None),
+        ([project(1), project(2)], None),
+        ([project(2)], with_a_role(Source.ORG_USERS)),
+        ([project(2)], with_a_role(Source.ORG_INVITES)),
+    ],
+    ids=["gone", "listed again", "a role of org_users", "a role of org_invites"],
+)
+async def test_404_is_believed_only_of_a_project_that_atlas_shows_nowhere(source, listed, lists):
+    found = await gone_or_not(source, listed, lists=lists)
+    if (listed, lists) == ([project(2)], None):
+        assert found == ProjectGone(project(1).id)
+        return
     assert isinstance(found, ListUnreadable)
     shown = found.project_id, found.source, found.http_status, found.error_code
     assert shown == (project(1).id, source, 404, "GROUP_NOT_FOUND")
     assert "still shows the project" in found.reason
-
-
-@pytest.mark.parametrize("listing", [Source.ORG_USERS, Source.ORG_INVITES])
-@pytest.mark.parametrize("source", OF_PROJECTS)
-async def test_404_of_a_project_in_which_an_invitation_has_a_role_is_an_unreadable_list(
-    source, listing
-):
-    role = invitation(1, source=listing, linked_projects=((project(1).id, ""),))
-    found = await gone_or_not(source, [project(2)], lists={(listing, ORG): (role,)})
-
-    assert isinstance(found, ListUnreadable)
 
 
 @pytest.mark.parametrize("source", OF_PROJECTS)
@@ -182,17 +181,12 @@ def retired(source, count):
     return dict.fromkeys(keys, result)
 
 
-async def test_retired_source_is_reported_once_and_not_requested_again():
+@pytest.mark.parametrize(("workers", "most"), [(1, 6), (3, 10)])
+async def test_retired_source_is_reported_once_and_not_requested_again(workers, most):
+    """Also where several of its lists are read at a time."""
     atlas = FakeAtlas(list_results=retired(Source.USERS, 5))
-    found = await list_all(atlas, 5, sources=(Source.USERS, Source.INVITES), workers=1)
-    assert len(found) == len(atlas.requested) == 6
-    assert sum(isinstance(each, SourceRetired) for _, each in found) == 1
-
-
-async def test_retired_source_is_reported_once_where_several_of_its_lists_are_read_at_a_time():
-    atlas = FakeAtlas(list_results=retired(Source.USERS, 5))
-    found = await list_all(atlas, 5, sources=(Source.USERS, Source.INVITES), workers=3)
-    assert len(found) == 6
+    found = await list_all(atlas, 5, sources=(Source.USERS, Source.INVITES), workers=workers)
+    assert len(found) == 6 <= len(atlas.requested) <= most
     assert sum(isinstance(each, SourceRetired) for _, each in found) == 1
 
 

@@ -86,11 +86,17 @@ async def test_inviters_of_lists_that_are_read_at_the_same_time_are_asked_for_on
 
 
 @pytest.mark.parametrize("known", [UNREAD, frozenset()], ids=["unread", "none"])
-async def test_no_inviter_is_asked_for_where_the_list_is_not_known(directory, known):
+async def test_no_inviter_is_gone_or_asked_for_where_the_list_is_not_known(directory, known):
     night = night_of(directory, GONE, known=known)
     result = await night.run()
     assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
     assert night.atlases[0].asked == []
+    if known is UNREAD:
+        (warning,) = warnings(result)
+        assert warning == (
+            f"The active members of the organization Alpha ({ORG}) are not known: the role is "
+            "missing. Nothing is deleted there by inviter_gone."
+        )
 
 
 async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):
@@ -102,15 +108,3 @@ async def test_invitations_are_judged_by_the_members_of_their_own_organization(d
     result = await night.run()
     assert night.deleted == [1, 0]
     assert result.kept_by_reason == {"no_rule": 1}
-
-
-async def test_unreadable_members_are_reported_and_nothing_is_deleted(directory):
-    night = Night(directory, 1, **LEFT)
-    night.atlases[0].members = ListUnreadable(ORG, "", "the role is missing.")
-    result = await night.run()
-    (warning,) = [each for each in result.warnings if each.code == WarningCode.MEMBERS]
-    assert warning.message == (
-        f"The active members of the organization Alpha ({ORG}) are not known: the role is "
-        "missing. Nothing is deleted there by inviter_gone."
-    )
-    assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
