@@ -1,7 +1,5 @@
 """One invitation is what one DELETE ends: the five rules that make invitations of entries."""
 
-from typing import NamedTuple
-
 import pytest
 from builders import ORG, invitation, object_id
 from hypothesis import given
@@ -41,34 +39,6 @@ ENTRIES = {
 NAMES = {one: name for name, one in ENTRIES.items()}
 
 
-class Case(NamedTuple):
-    """Entries, by their names in `ENTRIES`, and the invitations that they make.
-
-    An invitation is the entry that its DELETE names, or for whose sake it is kept, and then its
-    other entries.
-
-    Attributes:
-        stale: The entries that are stale.
-        kept: The entries that the policy keeps.
-        deleted: The invitations whose entries are all stale.
-        left: The invitations that stay, because the entry that they name is kept.
-        left_unread: The invitations that stay, because a list was not read.
-    """
-
-    stale: list[str]
-    kept: list[str]
-    deleted: set[str]
-    left: set[str]
-    left_unread: set[str]
-
-    def __str__(self):
-        return f"stale: {' '.join(self.stale)}, kept: {' '.join(self.kept)}"
-
-
-def case(*, stale="", kept="", deleted=(), left=(), left_unread=()):
-    return Case(stale.split(), kept.split(), set(deleted), set(left), set(left_unread))
-
-
 def stale_entry(name):
     return Decision(ENTRIES[name], "r", None)
 
@@ -81,155 +51,100 @@ UNREAD = ("users of project Vault",)
 READ_OR_NOT = st.sampled_from([(), UNREAD])
 
 
-def combined(stale, kept, unread=()):
-    """Return the case that these entries are."""
-    found = case(stale=" ".join(stale), kept=" ".join(kept))
-    decisions = [*map(stale_entry, stale), *map(kept_entry, kept)]
-    for decision in combine(decisions, unread):
+RULES = """
+# Every entry of the person is stale: one DELETE, through org_users where the person is there.
+org_user org_invite in_a in_b => org_user org_invite in_a in_b
+in_b in_a org_invite org_user => org_user org_invite in_a in_b
+org_invite in_a => org_invite in_a
+org_user => org_user
+org_invite => org_invite
+# In no list of the organization: each entry is an invitation of its project.
+in_a in_b => in_a | in_b
+in_a ! in_b => in_a ! in_b
+! in_a in_b => ! in_a in_b
+# One is kept: it names the organization's invitation, and projects end alone what is stale.
+org_invite in_a in_b ! org_user => in_a | in_b ! org_user org_invite
+org_user in_a ! org_invite => in_a ! org_invite org_user
+org_user org_invite in_b ! in_a => in_b ! in_a org_user org_invite
+org_user ! in_a in_b => ! in_a org_user in_b
+! org_user org_invite in_a => ! org_user org_invite in_a
+# Names that look the same are one person; others, and entries without a name, are alone.
+org_user in_a ! spelled_invite => in_a ! spelled_invite org_user
+org_user spelled_invite in_a => org_user spelled_invite in_a
+org_user in_a ! bob_in_a => org_user in_a ! bob_in_a
+nameless unnamed_in_a ! org_user => nameless | unnamed_in_a ! org_user
+# Lists of users that show one id are about one person, whatever name they show.
+nameless unnamed_in_a ! nameless_in_a => unnamed_in_a ! nameless_in_a nameless
+nameless nameless_in_a ! org_user => nameless nameless_in_a ! org_user
+old new_in_a => old new_in_a
+old ! new_in_a => ! new_in_a old
+new_in_a ! old => new_in_a ! old
+old new_in_a ! new_invite => new_in_a ! new_invite old
+new_in_a old ! old_invite => new_in_a ! old_invite old
+old_invite new_in_a old ! new_invite => new_in_a ! new_invite old old_invite
+# Nothing joins the names; and the id of an invitation is not that of a user.
+old_invite new_in_a ! new_invite => new_in_a | old_invite ! new_invite
+nameless_in_a ! same_id_invite => nameless_in_a ! same_id_invite
+# Twice in a list: each row is an invitation of its own, deleted only if all are stale; the
+# rows of other lists that are the same membership end with it.
+org_user org_user2 => org_user | org_user2
+org_user org_user2 org_invite in_a => org_user org_invite in_a | org_user2
+org_user org_user2 in_a in_a2 in_b => org_user in_a in_b | org_user2 in_a2
+org_user org_user2 org_invite org_invite2 => org_user org_invite org_invite2 | org_user2
+org_invite org_invite2 in_a => org_invite in_a | org_invite2
+org_user in_a ! org_user2 => in_a ! org_user2 org_user
+org_user org_invite org_invite2 => org_invite | org_invite2 | org_user
+org_user in_a in_a2 in_b => in_a2 | org_user in_a in_b
+org_user in_a in_b ! in_a2 => in_b ! in_a2 org_user in_a
+in_a in_a2 => in_a | in_a2
+in_a in_b ! in_a2 => in_b ! in_a2 in_a
+"""
+"""A row is `STALE ! KEPT => DELETED ! LEFT`: entries by their names, and what they make.
+
+Invitations are separated by `|`. Each is the entry that its DELETE names, or for whose sake it is
+left, and then its other entries.
+"""
+UNREAD_RULES = """
+org_user org_invite in_a in_b => in_a | in_b ? org_user org_invite
+org_invite => ? org_invite
+nameless nameless_in_a => nameless_in_a ? nameless
+old new_in_a => new_in_a ? old
+in_a in_b => in_a | in_b
+org_user in_a ! org_invite => in_a ! org_invite org_user
+org_user ! in_a => ! in_a org_user
+in_a in_a2 org_user => ? org_user in_a in_a2
+"""
+"""After `?` are the invitations that are left because a list was not read."""
+
+
+def rows(table):
+    return [row for row in table.strip().splitlines() if not row.startswith("#")]
+
+
+def made(stale, kept, unread=()):
+    """Return the invitations that these entries make, as a row has them."""
+    found = {"": [], "! ": [], "? ": []}
+    for decision in combine([*map(stale_entry, stale), *map(kept_entry, kept)], unread):
         entries = " ".join(NAMES[one] for one in decision.all_entries)
         if decision.stale:
-            found.deleted.add(entries)
+            found[""].append(entries)
         elif decision.keep_reason == "list_unread":
             assert decision.unread == unread
-            found.left_unread.add(entries)
+            found["? "].append(entries)
         else:
             assert decision.keep_reason == f"keep:{NAMES[decision.invitation]}"
-            found.left.add(entries)
-    return found
-
-
-RULES = [
-    # Every entry of the person is stale: one DELETE, through org_users where the person is there.
-    case(stale="org_user org_invite in_a in_b", deleted=["org_user org_invite in_a in_b"]),
-    case(stale="in_b in_a org_invite org_user", deleted=["org_user org_invite in_a in_b"]),
-    case(stale="org_invite in_a", deleted=["org_invite in_a"]),
-    case(stale="org_user", deleted=["org_user"]),
-    case(stale="org_invite", deleted=["org_invite"]),
-    # In no list of the organization: each entry is an invitation of its project.
-    case(stale="in_a in_b", deleted=["in_a", "in_b"]),
-    case(stale="in_a", kept="in_b", deleted=["in_a"], left=["in_b"]),
-    case(kept="in_a in_b", left=["in_a in_b"]),
-    # One is kept: it names the organization's invitation, and projects end alone what is stale.
-    case(
-        stale="org_invite in_a in_b",
-        kept="org_user",
-        deleted=["in_a", "in_b"],
-        left=["org_user org_invite"],
-    ),
-    case(stale="org_user in_a", kept="org_invite", deleted=["in_a"], left=["org_invite org_user"]),
-    case(
-        stale="org_user org_invite in_b",
-        kept="in_a",
-        deleted=["in_b"],
-        left=["in_a org_user org_invite"],
-    ),
-    case(stale="org_user", kept="in_a in_b", left=["in_a org_user in_b"]),
-    case(kept="org_user org_invite in_a", left=["org_user org_invite in_a"]),
-    # Names that look the same are one person; others, and entries without a name, are alone.
-    case(
-        stale="org_user in_a",
-        kept="spelled_invite",
-        deleted=["in_a"],
-        left=["spelled_invite org_user"],
-    ),
-    case(stale="org_user spelled_invite in_a", deleted=["org_user spelled_invite in_a"]),
-    case(stale="org_user in_a", kept="bob_in_a", deleted=["org_user in_a"], left=["bob_in_a"]),
-    case(
-        stale="nameless unnamed_in_a",
-        kept="org_user",
-        deleted=["nameless", "unnamed_in_a"],
-        left=["org_user"],
-    ),
-    # Lists of users that show one id are about one person, whatever name they show.
-    case(
-        stale="nameless unnamed_in_a",
-        kept="nameless_in_a",
-        deleted=["unnamed_in_a"],
-        left=["nameless_in_a nameless"],
-    ),
-    case(
-        stale="nameless nameless_in_a",
-        kept="org_user",
-        deleted=["nameless nameless_in_a"],
-        left=["org_user"],
-    ),
-    case(stale="old new_in_a", deleted=["old new_in_a"]),
-    case(stale="old", kept="new_in_a", left=["new_in_a old"]),
-    case(stale="new_in_a", kept="old", deleted=["new_in_a"], left=["old"]),
-    case(stale="old new_in_a", kept="new_invite", deleted=["new_in_a"], left=["new_invite old"]),
-    case(stale="new_in_a old", kept="old_invite", deleted=["new_in_a"], left=["old_invite old"]),
-    case(
-        stale="old_invite new_in_a old",
-        kept="new_invite",
-        deleted=["new_in_a"],
-        left=["new_invite old old_invite"],
-    ),
-    case(
-        stale="old_invite new_in_a",
-        kept="new_invite",
-        deleted=["old_invite", "new_in_a"],
-        left=["new_invite"],
-    ),  # nothing joins the names
-    case(
-        stale="nameless_in_a",
-        kept="same_id_invite",
-        deleted=["nameless_in_a"],
-        left=["same_id_invite"],
-    ),  # the id of an invitation is not that of a user
-    # Twice in a list: each row is an invitation of its own, deleted only if all are stale; the
-    # rows of other lists that are the same membership end with it.
-    case(stale="org_user org_user2", deleted=["org_user", "org_user2"]),
-    case(
-        stale="org_user org_user2 org_invite in_a",
-        deleted=["org_user org_invite in_a", "org_user2"],
-    ),
-    case(
-        stale="org_user org_user2 in_a in_a2 in_b",
-        deleted=["org_user in_a in_b", "org_user2 in_a2"],
-    ),
-    case(
-        stale="org_user org_user2 org_invite org_invite2",
-        deleted=["org_user org_invite org_invite2", "org_user2"],
-    ),
-    case(stale="org_invite org_invite2 in_a", deleted=["org_invite in_a", "org_invite2"]),
-    case(stale="org_user in_a", kept="org_user2", deleted=["in_a"], left=["org_user2 org_user"]),
-    case(
-        stale="org_user org_invite org_invite2", deleted=["org_user", "org_invite", "org_invite2"]
-    ),
-    case(stale="org_user in_a in_a2 in_b", deleted=["in_a2", "org_user in_a in_b"]),
-    case(stale="org_user in_a in_b", kept="in_a2", deleted=["in_b"], left=["in_a2 org_user in_a"]),
-    case(stale="in_a in_a2", deleted=["in_a", "in_a2"]),
-    case(stale="in_a in_b", kept="in_a2", deleted=["in_b"], left=["in_a2 in_a"]),
-]
-
-
-@pytest.mark.parametrize("expected", RULES, ids=str)
-def test_entries_make_the_invitations_of_the_rules(expected):
-    assert combined(expected.stale, expected.kept) == expected
+            found["! "].append(entries)
+    return " ".join(sign + " | ".join(sorted(each)) for sign, each in found.items() if each)
 
 
 @pytest.mark.parametrize(
-    "expected",
-    [
-        case(
-            stale="org_user org_invite in_a in_b",
-            deleted=["in_a", "in_b"],
-            left_unread=["org_user org_invite"],
-        ),
-        case(stale="org_invite", left_unread=["org_invite"]),
-        case(stale="nameless nameless_in_a", deleted=["nameless_in_a"], left_unread=["nameless"]),
-        case(stale="old new_in_a", deleted=["new_in_a"], left_unread=["old"]),
-        case(stale="in_a in_b", deleted=["in_a", "in_b"]),
-        case(
-            stale="org_user in_a", kept="org_invite", deleted=["in_a"], left=["org_invite org_user"]
-        ),
-        case(stale="org_user", kept="in_a", left=["in_a org_user"]),
-        case(stale="in_a in_a2 org_user", left_unread=["org_user in_a in_a2"]),
-    ],
-    ids=str,
+    ("row", "unread"),
+    [*((row, ()) for row in rows(RULES)), *((row, UNREAD) for row in rows(UNREAD_RULES))],
 )
-def test_unread_list_keeps_the_invitation_of_the_organization(expected):
-    assert combined(expected.stale, expected.kept, UNREAD) == expected
+def test_entries_make_the_invitations_of_the_rules(row, unread):
+    entries, _, expected = row.partition(" => ")
+    stale, _, kept = entries.partition("! ")
+    assert made(stale.split(), kept.split(), unread) == expected
 
 
 WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(
