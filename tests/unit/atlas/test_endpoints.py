@@ -28,21 +28,9 @@ LISTS_OF_USERS = [each for each in USERS if each.paged]
 
 
 MALFORMED = (
-    "",
-    " ",
-    "..",
-    "/",
-    "*",
-    PROJECT.upper(),
-    PROJECT[:-1],
-    PROJECT + "0",
-    PROJECT + "\n",
-    "\n" + PROJECT,
-    PROJECT[:-1] + "/",
-    PROJECT[:-1] + "g",
-    PROJECT[:-1] + "\u0661",
-    f"{PROJECT}?x=1",
-    "%36" + PROJECT[3:],
+    *("", " ", "..", "/", "*", PROJECT.upper(), PROJECT[:-1], PROJECT + "0", f"{PROJECT}?x=1"),
+    *(PROJECT + "\n", "\n" + PROJECT, "%36" + PROJECT[3:]),
+    *(PROJECT[:-1] + each for each in "/g\u0661"),
 )
 
 

@@ -71,17 +71,12 @@ def test_detail_is_one_printable_line_of_at_most_300_characters():
 
 
 OF_ATLAS = (
-    None,
-    "",
-    "application/json",
-    "Application/JSON; charset=utf-8",
+    *(None, "", "application/json", "Application/JSON; charset=utf-8"),
     "application/vnd.atlas.2023-01-01+json;charset=utf-8",
 )
 HTML_TYPES = ("text/html", "TEXT/HTML; charset=utf-8", " application/xhtml+xml ;charset=utf-8")
 OTHER = (
-    "text/plain",
-    "text/json-of-sorts",
-    "application/octet-stream",
+    *("text/plain", "text/json-of-sorts", "application/octet-stream"),
     "text/plain; like=application/json",
 )
 
@@ -105,15 +100,9 @@ def test_204_and_404_are_believed_unless_they_are_html_and_200_only_if_it_is_jso
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"[]",
-        b'{"error":404}',
-        b'{"errorCode":"GROUP_NOT_FOUND"}',
-        b'{"detail":"No such group."}',
-        b'{"reason":"Not Found"}',
+        *(b"", b"[]", b'{"error":404}', b'{"errorCode":"GROUP_NOT_FOUND"}', b'{"errors":[]}'),
+        *(b'{"detail":"No such group."}', b'{"reason":"Not Found"}', b'{"message":"try later"}'),
         b'{"error_description":"no"}',
-        b'{"errors":[]}',
-        b'{"message":"try later"}',
     ],
 )
 def test_200_and_202_are_not_deleted_with_an_invalid_body_or_an_error(status, body):
