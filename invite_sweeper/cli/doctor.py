@@ -39,11 +39,16 @@ from invite_sweeper.report.sending import LIMIT_S, Message, open_session, reques
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.dates import sunset_warnings
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
-from invite_sweeper.sweep.expiries import sunset_warnings
 from invite_sweeper.sweep.guards import check_limits
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
-from invite_sweeper.sweep.plan import backlog, make_plans
+from invite_sweeper.sweep.plan import (
+    AtlasOrganization,
+    OrganizationPlan,
+    Reading,
+    backlog,
+    make_plans,
+)
 from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
@@ -253,11 +258,11 @@ class _Doctor(Checks):
         result = Result(command, organizations, _WarningChecks(self, self._session))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
-        plans = make_plans(result.readings, command)
+        plans = make_plans(result.readings, command.limits, command.now)
         if plans:
             result.plans = plans
             result.plan_made = True
-            result.backlog = backlog(plans, command)
+            result.backlog = backlog(plans, command.limits)
             self._check_guards(result)
         for reading in result.readings:
             self.organization = reading.id

@@ -35,8 +35,7 @@ from invite_sweeper.report.people import (
     is_among,
 )
 from invite_sweeper.report.terminal import STYLES
-from invite_sweeper.sweep.organization import organization_labels
-from invite_sweeper.sweep.plan import awaited_limits, make_plans
+from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
 
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""
@@ -188,9 +187,9 @@ async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explana
     """Return the explanations of these invitations, those of a person together."""
     command = survey.result.command
     explainer = Explainer(command.policy, command.now, survey.members, survey.names, command.notice)
-    plans = make_plans(survey.result.readings, command)
+    plans = make_plans(survey.result.readings, command.limits, command.now)
     labels = organization_labels(plans)
-    awaited = awaited_limits(plans, command)
+    awaited = awaited_limits(plans, command.limits)
     explanations: list[Explanation] = []
     for by_policy, decision in wanted:
         limit = awaited.get(decision.invitation.key)

@@ -41,7 +41,7 @@ from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile
 from invite_sweeper.report.receivers import receiver_variables, register_receivers
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import describe_duration, escape_unprintable, shell_command
 

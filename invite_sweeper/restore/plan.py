@@ -27,7 +27,7 @@ from invite_sweeper.models import (
     Source,
 )
 from invite_sweeper.restore.deletions import Deletions
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.text import shorten_list
 
 _THERE: Final = frozenset({MembershipStatus.PENDING.value, MembershipStatus.ACTIVE.value})

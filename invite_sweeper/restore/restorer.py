@@ -17,7 +17,7 @@ from invite_sweeper.models import InvitationKey, MembershipStatus
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore.plan import RestorePlan
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import Swept
+from invite_sweeper.sweep.plan import Swept
 from invite_sweeper.sweep.result import Result
 
 MAX_PER_MINUTE: Final = 10

@@ -16,7 +16,7 @@ from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.limits import RunLimits
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.steps import UNKNOWN_REASONS, Notice, Observer
 

@@ -33,10 +33,10 @@ from invite_sweeper.models import (
     SourceRetired,
     hint_without,
 )
-from invite_sweeper.sweep.expiries import secret_warnings
+from invite_sweeper.sweep.dates import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import MemberCheck
-from invite_sweeper.sweep.organization import AtlasOrganization, Reading
+from invite_sweeper.sweep.plan import AtlasOrganization, Reading
 from invite_sweeper.sweep.reading import ListOutcome, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result

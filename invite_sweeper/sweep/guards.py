@@ -26,7 +26,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project, parse_timestamp
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.limits import Exceeded, describe_place
-from invite_sweeper.sweep.organization import (
+from invite_sweeper.sweep.plan import (
     OrganizationPlan,
     all_deletions,
     count_deletable,

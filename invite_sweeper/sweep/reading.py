@@ -36,7 +36,7 @@ from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.invitations import combine, identities, may_show_people
-from invite_sweeper.sweep.organization import (
+from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     ReadDates,
     Reading,

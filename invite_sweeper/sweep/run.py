@@ -22,13 +22,14 @@ from invite_sweeper.sweep.guards import (
     check_limits,
     check_plan_age,
 )
-from invite_sweeper.sweep.organization import (
+from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     OrganizationPlan,
     Reading,
     all_deletions,
+    backlog,
+    make_plans,
 )
-from invite_sweeper.sweep.plan import backlog, make_plans
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import describe_notice
 from invite_sweeper.text import pluralize, shorten_list
@@ -71,13 +72,13 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     read_at_s = command.clock()
 
     # 2. One plan over all organizations, complete and on disk.
-    result.plans = make_plans(result.readings, command)
+    result.plans = make_plans(result.readings, command.limits, command.now)
     # Every organization failed. A shard without one goes on: its plan is empty, and whole.
     if organizations and not result.plans:
         return
     deletions = all_deletions(result.plans)
     await _write_plan(result, log, deletions)
-    result.backlog = backlog(result.plans, command)
+    result.backlog = backlog(result.plans, command.limits)
     _report_plan(result)
 
     # 3. Guards. A refusal ends the run; nothing was deleted.

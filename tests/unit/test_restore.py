@@ -35,7 +35,7 @@ from invite_sweeper.restore import (
     plan_restore,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 
 R0 = RunFile(1, "r0", Path("000001-r0.jsonl"))

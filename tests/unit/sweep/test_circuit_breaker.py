@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.sweep.breaker import CircuitBreaker
+from invite_sweeper.sweep.executor import CircuitBreaker
 
 # The outcomes of a sweep are a tuple: 2 * FAILED + DELETED are two that failed and a third one.
 DELETED = (Outcome.DELETED,)

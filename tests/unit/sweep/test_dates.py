@@ -14,7 +14,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice

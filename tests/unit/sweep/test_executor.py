@@ -23,9 +23,8 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.breaker import CircuitBreaker
-from invite_sweeper.sweep.executor import Executor, ProjectQueues, delete
-from invite_sweeper.sweep.organization import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.executor import CircuitBreaker, Executor, ProjectQueues, delete
+from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.result import Result
 
 FAILED = Sending(Outcome.FAILED, 5, 500)

@@ -21,13 +21,13 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.guards import check_clock, check_limits
 from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE
-from invite_sweeper.sweep.organization import (
+from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     OrganizationPlan,
     Reading,
     ReadLists,
+    make_plans,
 )
-from invite_sweeper.sweep.plan import make_plans
 from invite_sweeper.sweep.scope import Shard
 
 WIDE = {
@@ -68,7 +68,8 @@ def trim(plans, command):
     """Return the plans with the oldest that the limits allow."""
     limits = command.policy.limits.model_copy(update={"over_limit": "trim"})
     policy = command.policy.model_copy(update={"limits": limits})
-    return make_plans([each.reading for each in plans], replace(command, policy=policy))
+    limits = replace(command, policy=policy).limits
+    return make_plans([each.reading for each in plans], limits, command.now)
 
 
 def plan(*deletions, seen=10**6, unreadable=0):

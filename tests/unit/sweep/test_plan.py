@@ -22,8 +22,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.conditions import ActiveMembers
-from invite_sweeper.sweep.organization import AtlasOrganization
-from invite_sweeper.sweep.plan import awaited_limits, backlog, make_plans
+from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
@@ -327,7 +326,8 @@ def left_by(limits, stale_in_places, *, kept=0, deleted_before=0):
     history = Earlier(recent=Counter({object_id(1): deleted_before}))
     given_limits = {"max_share": 1.0, "over_limit": "trim", **limits}
     command = command_of(policy(limits=given_limits), history=history)
-    return backlog(make_plans([plan.reading], command), command)
+    plans = make_plans([plan.reading], command.limits, command.now)
+    return backlog(plans, command.limits)
 
 
 @pytest.mark.parametrize(
@@ -376,15 +376,16 @@ def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(ov
     plan.add()
     given_limits = {"max_deletions": 2, "max_deletions_per_project": 1, "over_limit": over_limit}
     command = command_of(policy(limits=given_limits))
-    plans = make_plans([plan.reading], command)
-    awaited = awaited_limits(plans, command)
+    plans = make_plans([plan.reading], command.limits, command.now)
+    awaited = awaited_limits(plans, command.limits)
     found = {int(key[3], 16): limit.reason.value for key, limit in awaited.items()}
     if over_limit == "trim":
         assert found == {30: "max_deletions_per_project", 20: "max_deletions_per_project"}
     else:  # a refusal keeps all of them
         assert found == dict.fromkeys((40, 30, 35, 20), "max_deletions")
     within = command_of(policy(limits={"max_share": 1.0}))
-    assert awaited_limits(make_plans([plan.reading], within), within) == {}
+    plans = make_plans([plan.reading], within.limits, within.now)
+    assert awaited_limits(plans, within.limits) == {}
 
 
 def test_what_earlier_runs_used_makes_the_rest_larger_and_no_night_shorter():

@@ -19,7 +19,7 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
 )
-from invite_sweeper.sweep.organization import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result

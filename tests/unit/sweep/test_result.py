@@ -24,8 +24,8 @@ from invite_sweeper.errors import (
     Interrupted,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
-from invite_sweeper.sweep.expiries import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
-from invite_sweeper.sweep.organization import (
+from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     OrganizationPlan,
     Reading,
