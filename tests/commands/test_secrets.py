@@ -1,11 +1,12 @@
-"""No output shows a secret of the run that an answer echoes, in any spelling.
+"""No output shows a secret: not one that an answer echoes, stands elsewhere, or is at work.
 
 Atlas, or what stands before it, and the receivers of notifications echo every secret of the run in
-each field, header and error. All that the commands write is searched for what was echoed.
-What is echoed where comes from a seed, which the name of each case shows: a failure is repeated
-with `INVITE_SWEEPER_SEED=N`.
+each field, header and error, in any spelling. All that the commands write is searched for what was
+echoed. What is echoed where comes from a seed, which the name of each case shows: a failure is
+repeated with `INVITE_SWEEPER_SEED=N`.
 """
 
+import base64
 import html
 import json
 import random
@@ -20,24 +21,20 @@ import faults
 import pytest
 from observed import ObservedAtlas
 from receiving import Receiver, receiving
-from running import cli_in
+from running import cli_in, wait_until
 from seeds import seeds
 from spellings import SPELLINGS
 
+from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.simulator.responses import SimulatedResponse
 
-pytestmark = pytest.mark.slow
-
-SECRETS = {
+ACCOUNTS = {
     "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
     "API key": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "service account": "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5",
 }
-OF_ENVIRONMENT = {
-    "WEBHOOK_SECRET": "whsec_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6",
-    "path of SLACK_URL": "B0/XyZ0123456789abcdefGHIJ",
-    "password of the gateway": "p@ss/w0rd+12é",
-}
+SIGNING = "whsec_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6"
+PASSWORD = "p@ss/w0rd+12é"
 NOT_USED = frozenset({"password of the gateway"})
 """By `explain` and `doctor`."""
 STRUCTURE = re.compile(
@@ -123,14 +120,9 @@ def in_texts(echo, response, *, keep=STRUCTURE):
 def in_errors(echo, _response, *, count=1):
     """Refuse the request, in turn with each status."""
     status = next(_STATUSES)
-    document = {
-        "detail": echo.text(count),
-        "error": status,
-        "errorCode": echo.text(count),
-        "parameters": [echo.text(count)],
-        "reason": echo.text(count),
-        "error_description": echo.text(count),
-    }
+    keys = ("detail", "errorCode", "reason", "error_description")
+    document = {key: echo.text(count) for key in keys}
+    document |= {"error": status, "parameters": [echo.text(count)]}
     body = json.dumps(document).encode() if status % 2 == 0 else echo.text(count).encode()
     return SimulatedResponse(
         status, body, "application/json", headers=(("X-Error-Code", echo.header()),)
@@ -176,42 +168,32 @@ class World:
         self.echo = echo
         self.receiver = receiver
         self.texts: dict[str, str] = {}
-        slack = f"{receiver.url}/services/T0/{OF_ENVIRONMENT['path of SLACK_URL']}"
+        slack = f"{receiver.url}/services/T0/B0/XyZ0123456789abcdefGHIJ"
         self.environment = {
             "SLACK_URL": slack,
             "WEBHOOK_URL": f"{receiver.url}/hook?token=tok-0123456789-abcdef",
-            "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
+            "WEBHOOK_SECRET": SIGNING,
         }
         echo.secrets |= {
             "secret": cli.account.secret,
             "SLACK_URL": slack,
-            "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
+            "WEBHOOK_SECRET": SIGNING,
             "token of WEBHOOK_URL": "tok-0123456789-abcdef",
-            "password of the gateway": OF_ENVIRONMENT["password of the gateway"],
+            "password of the gateway": PASSWORD,
         }
         cli.keys["sources"] = ["invites", "users", "org_users", "org_invites"]
         cli.keys["rules"] = [
             {"name": "forgotten", "older_than": "14d"},
             {"name": "pending", "older_than": "14d", "statuses": ["PENDING"]},
         ]
-        cli.keys["limits"] |= {
-            "max_unreadable_projects": 1000,
-            "max_failure_share": 1.0,
-            "canary": 0,
-            "max_already_gone_share": 1.0,
-        }
+        cli.keys["limits"] |= {"max_unreadable_projects": 1000, "canary": 0}
+        cli.keys["limits"] |= {"max_failure_share": 1.0, "max_already_gone_share": 1.0}
         # One request after the other: the same seed puts the same echo into the same answer.
         cli.keys["execution"] = {"attempts": 1, "concurrency": 1}
         cli.keys["audit"] = {"record": "all"}
-        cli.keys["notify"] = [
-            {"kind": "slack", "url_env": "SLACK_URL", "details": True},
-            {
-                "kind": "webhook",
-                "url_env": "WEBHOOK_URL",
-                "secret_env": "WEBHOOK_SECRET",
-                "details": True,
-            },
-        ]
+        hook = {"kind": "webhook", "url_env": "WEBHOOK_URL", "secret_env": "WEBHOOK_SECRET"}
+        slack = {"kind": "slack", "url_env": "SLACK_URL"}
+        cli.keys["notify"] = [{**each, "details": True} for each in (slack, hook)]
 
     def echo_in(self, change, **requests):
         """Change the answers to all requests, or to those of a method or path."""
@@ -295,7 +277,7 @@ def world(request, tmp_path):
         admit(token, *account)
 
     add = sim.add_account
-    sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
+    sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, ACCOUNTS[kind], orgs)
     sim.oauth.add_token = note_token
     with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
@@ -343,18 +325,13 @@ def test_errors_and_fields_show_no_secret(world, echoes):
 
 
 @kind("api-key")
-def test_refused_deletions_show_no_secret(world):
-    world.echo_in(in_errors, method="DELETE")
-    assert world.run_with_files("sweep", "-v").code == 4
-    world.check_all_that_was_written()
-
-
-@kind("api-key")
-def test_headers_show_no_secret(world):
+def test_headers_and_refused_deletions_show_no_secret(world):
     world.echo_in(in_headers)
+    world.echo_in(in_errors, method="DELETE")
     for log_format in ("text", "json"):
         world.run_with_files("plan", "-v", "--log-format", log_format)
     assert len(world.cli.sim.requests) > 2 * len(HEADERS)
+    assert world.run_with_files("sweep", "-v").code == 4
     world.check_all_that_was_written()
 
 
@@ -366,3 +343,204 @@ def test_first_answer_shows_no_secret(world):
         assert world.run_with_files("plan", "-v", "--output", output).code != 0
     world.read()
     world.check_all_that_was_written()
+
+
+# In the wrong place: wrong usage that names the variable or the file ------------------------------
+
+ID = "MONGODB_ATLAS_CLIENT_ID"
+SECRET = "MONGODB_ATLAS_CLIENT_SECRET"
+PUBLIC = "MONGODB_ATLAS_PUBLIC_API_KEY"
+PRIVATE = "MONGODB_ATLAS_PRIVATE_API_KEY"
+TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
+CLIENT_SECRET = "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5Gq8eT0xWn"
+CLIENT_ID = "mdb_sa_id_" + "1" * 24
+PRIVATE_KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
+JWT = "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8Zx9-Qw_8"
+OTHER = "a-secret-of-no-known-form-0123"
+WITH_SLASHES = "c2VjcmV0/dG9rZW4rdmFs/dWU5MDEyMzQ1Njc4OQ=="
+COMMANDS = {
+    "sweep": ("sweep", "--policy", "policy.yaml"),
+    "sweep of JSON": ("sweep", "--policy", "policy.yaml", "--output", "json", "-v"),
+    "plan": ("plan", "policy.yaml"),
+    "validate": ("validate", "policy.yaml"),
+    "validate of JSON": ("validate", "policy.yaml", "--output", "json"),
+    "doctor": ("doctor", "--policy", "policy.yaml"),
+    "explain": ("explain", "--policy", "policy.yaml", "*"),
+    "restore": ("restore", "--policy", "policy.yaml"),
+    "init": ("init", "new.yaml"),
+}
+NONE = dict.fromkeys((ID, SECRET, PUBLIC, PRIVATE, TOKEN))
+CASES = {
+    "client id and secret swapped": (
+        {ID: CLIENT_SECRET, SECRET: CLIENT_ID},
+        f"{ID} holds a secret",
+    ),
+    "keys swapped": ({PUBLIC: PRIVATE_KEY, PRIVATE: "abcdefgh"}, f"{PUBLIC} holds a secret"),
+    "client secret as public key": (
+        {PUBLIC: CLIENT_SECRET, PRIVATE: PRIVATE_KEY},
+        f"{PUBLIC} holds a secret",
+    ),
+    "token as client id": ({ID: JWT, SECRET: CLIENT_SECRET}, f"{ID} holds a secret"),
+    "client secret as token": ({TOKEN: CLIENT_SECRET}, f"{TOKEN} holds the secret"),
+    "the same secret twice": ({ID: OTHER, SECRET: OTHER}, f"{ID} holds a secret"),
+    "another set": (
+        {TOKEN: JWT, f"{ID}_SANDBOX": CLIENT_SECRET},
+        f"{ID}_SANDBOX holds a secret",
+    ),
+    "client secret as a file": (
+        {ID: CLIENT_ID, f"{SECRET}_FILE": CLIENT_SECRET},
+        f"{SECRET}_FILE does not name a file",
+    ),
+    "any secret as a file": ({f"{TOKEN}_FILE": OTHER}, f"{TOKEN}_FILE does not name a file"),
+    "a token with slashes as a file": (
+        {f"{TOKEN}_FILE": WITH_SLASHES},
+        f"{TOKEN}_FILE does not name a file",
+    ),
+    "a token that begins with a slash as a file": (
+        {f"{TOKEN}_FILE": f"/{WITH_SLASHES}"},
+        f"{TOKEN}_FILE does not name a file",
+    ),
+    "client secret in a folder as a file": (
+        {ID: CLIENT_ID, f"{SECRET}_FILE": f"/tmp/{CLIENT_SECRET}"},
+        f"{SECRET}_FILE does not name a file",
+    ),
+    "id file with a secret": ({f"{ID}_FILE": "./secret.mounted"}, f"{ID}_FILE holds a secret"),
+}
+SECRETS = (CLIENT_SECRET, PRIVATE_KEY, JWT, OTHER, WITH_SLASHES)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    with cli_in(tmp_path) as found:
+        found.stock(stale=1)
+        (tmp_path / "secret.mounted").write_text(f"{CLIENT_SECRET}\n", encoding="utf-8")
+        yield found
+
+
+def assert_refused(cli, done, named, secrets=SECRETS):
+    assert done.code == 2, done
+    assert named in f"{done.err}{done.out}"
+    assert not cli.sim.requests
+    kept = {"policy.yaml", "secret.mounted", "token"}
+    files = (each for each in cli.folder.rglob("*") if each.is_file() and each.name not in kept)
+    written = [done.out, done.err, *(path.read_text("utf-8", "replace") for path in files)]
+    assert not [each for each in secrets if any(each in text for text in written)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_secret_in_the_wrong_variable_is_wrong_usage_that_names_the_variable(cli, case):
+    changes, named = CASES[case]
+    assert_refused(cli, cli.run(*COMMANDS["sweep of JSON"], **{**NONE, **changes}), named)
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_each_command_refuses_a_secret_in_the_wrong_variable(cli, words):
+    done = cli.run(*words, **NONE | {TOKEN: CLIENT_SECRET})
+    assert_refused(cli, done, f"{TOKEN} holds the secret")
+
+
+OF_A_POLICY = pytest.mark.parametrize("name", [each for each in COMMANDS if each != "init"])
+
+
+@OF_A_POLICY
+def test_file_of_a_token_named_as_the_policy_is_described_by_its_type_alone(cli, name):
+    (cli.folder / "token").write_text(f"{OTHER}\n", encoding="utf-8")
+    words = [word.replace("policy.yaml", "token") for word in COMMANDS[name]]
+    assert_refused(cli, cli.run(*words), "is a string, not a mapping")
+
+
+@OF_A_POLICY
+@pytest.mark.parametrize("holder", ["token", "receiver"])
+def test_policy_that_holds_a_known_secret_is_wrong_usage_that_names_its_line(cli, name, holder):
+    known = cli.account.secret
+    if holder == "receiver":
+        known = "https://hooks.example.com/services/T0/B0123456789abcdefgh"
+        cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
+    cli.keys["keep"] = [{"name": "board", "usernames": ["*@b.example.com"], "reason": known}]
+    done = cli.run(*COMMANDS[name], SLACK_URL=known)
+    assert_refused(cli, done, "contains a secret of the environment in line", (known,))
+
+
+# Of a run at work, where no answer echoes it ------------------------------------------------------
+
+
+@pytest.fixture(params=["token", "api-key", "service-account"])
+def at_work(request, tmp_path):
+    with cli_in(tmp_path, kind=request.param) as found:
+        found.stock(stale=3)
+        yield found
+
+
+def assert_silent(cli, *outputs, secrets=()):
+    """Check that no output and no file of the program has a secret of the account, or these."""
+    files = [path for path in cli.folder.rglob("*") if path.is_file() and path.suffix != ".mounted"]
+    written = "".join([*outputs, *(path.read_text("utf-8", "replace") for path in files)])
+    pair = base64.b64encode(f"{cli.account.name}:{cli.account.secret}".encode()).decode()
+    for secret in (cli.account.secret, pair, *secrets):
+        assert secret not in written
+    for word in ("Authorization", "Bearer ", 'response="', "Traceback"):
+        assert word not in written
+
+
+def test_credentials_from_files_work_and_show_the_id_and_no_secret(at_work):
+    cli = at_work
+    changes: dict[str, str | None] = {}
+    for name, value in cli.account.environment().items():
+        path = cli.folder / f"{name}.mounted"
+        path.write_text(value + "\n", encoding="utf-8")
+        changes |= {name: None, f"{name}_FILE": str(path)}
+    done = cli.sweep("-v", **changes)
+    assert (done.code, done.summary["deleted"]) == (0, 3)
+    (started,) = cli.lines("run_started")
+    assert cli.account.kind == "token" or cli.account.name in str(started)
+    assert_silent(cli, done.out, done.err)
+
+
+def test_wrong_secret_is_not_shown(at_work):
+    cli = at_work
+    variables = cli.account.environment().items()
+    changes = {name: f"{value}wrong" for name, value in variables if cli.account.secret == value}
+    done = cli.sweep("-v", **changes)
+    assert (done.code, cli.deletes()) == (5, 0)
+    assert_silent(cli, done.out, done.err)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_traceback_in_the_log_shows_no_local_variable(log_format, capsys):
+    log = configure_logging(quiet=False, verbose=True, log_format=log_format)
+    token = f"a-very-secret-{log_format}"
+    try:
+        int("no")
+    except ValueError:
+        log.exception("failed")
+    shown = capsys.readouterr().err
+    assert "ValueError: invalid literal" in shown
+    assert "in test_traceback_in_the_log" in shown
+    assert token not in shown
+
+
+def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(cli):
+    cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
+    gateway = ("--pushgateway", "http://pusher-01:p%40ss-w0rd@127.0.0.1:9")
+    process = cli.fork("sweep", "--policy", "policy.yaml", *gateway)
+    wait_until(cli.run_files)
+    second = cli.sweep(*gateway)
+    held = (cli.audit_dir / "lock").read_text(encoding="utf-8")
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (second.code, process.returncode) == (9, 8)
+    assert "http://127.0.0.1:9" in second.err
+    shown = (held, second.out, second.err, out.decode(), err.decode())
+    assert_silent(cli, *shown, secrets=("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"))
+
+
+def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(cli):
+    named = cli.sim.add_project(f"Team {cli.account.secret}")
+    cli.sim.invite(named, "q@example.com", age=timedelta(days=20))
+    cli.keys["audit"] = {"record": "all"}
+    done = cli.sweep()
+    (kept,) = cli.lines("kept")
+    assert (kept["project_name"], kept["reason"]) == ("Team ***", "unrecordable")
+    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
+    assert len(cli.sim.invitations(named)) == 1
+    assert_silent(cli, done.out, done.err)
