@@ -149,11 +149,6 @@ def test_lists_that_could_not_be_read_are_named_with_their_reasons_up_to_five(li
     assert violations(plan(unreadable=limit + 1), limits(**{name: limit})) == [(name, message)]
 
 
-def test_share_of_a_single_invitation_is_described_in_the_singular():
-    ((_, text),) = violations(plan(1, seen=3), limits(max_share=0), shard=Shard(100, 100))
-    assert text == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
-
-
 @pytest.mark.parametrize(
     ("place", "several", "text"),
     [

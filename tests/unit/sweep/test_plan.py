@@ -330,41 +330,34 @@ def left_by(limits, stale_in_places, *, kept=0, deleted_before=0):
     return backlog(plans, command.limits)
 
 
+IN_PROJECT = "max_deletions_per_project in project Sandbox Alpha"
+
+
 @pytest.mark.parametrize(
-    ("limits", "stale", "binding", "nights"),
+    ("limits", "stale", "deleted_before", "binding", "nights"),
     [
-        ({"max_deletions": 3}, [7], "max_deletions", 2),
-        ({"max_deletions": 3}, [3, 3], "max_deletions", 1),
-        ({"max_deletions": 0}, [7], "max_deletions", None),
-        ({"max_deletions_per_project": 2}, [7, 3], f"in project Sandbox Alpha ({object_id(1)})", 3),
-        ({"max_deletions_per_project": 0}, [7], "max_deletions_per_project in project", None),
-        ({"max_share": 0.25}, [40], "max_share", 3),
-        ({"max_share": 0}, [40], "max_share", None),
+        ({"max_deletions": 3}, [7], 0, "max_deletions", 2),
+        ({"max_deletions": 3}, [3, 3], 0, "max_deletions", 1),
+        ({"max_deletions": 0}, [7], 0, "max_deletions", None),
+        ({"max_deletions_per_project": 2}, [7, 3], 0, f"{IN_PROJECT} ({object_id(1)})", 3),
+        ({"max_deletions_per_project": 0}, [7], 0, IN_PROJECT, None),
+        ({"max_share": 0.25}, [40], 0, "max_share", 3),
+        ({"max_share": 0}, [40], 0, "max_share", None),
+        # What earlier runs used makes the rest larger and no night shorter.
+        ({"max_deletions": 3}, [7], 3, "max_deletions (3 of 3 used)", 3),
+        # The limit that holds back is named; the other one counts in the nights, too.
+        ({"max_deletions": 40, "max_deletions_per_project": 8}, [8], 8, "(8 of 8 used)", 1),
+        ({"max_deletions": 30, "max_deletions_per_project": 3}, [3, 4, 9], 3, object_id(3), 2),
+        ({"max_deletions": 3, "max_deletions_per_project": 3}, [6], 3, IN_PROJECT, 2),
     ],
 )
-def test_nights_are_what_is_left_divided_by_what_one_run_may_delete(limits, stale, binding, nights):
+def test_nights_are_what_is_left_divided_by_what_one_run_may_delete(
+    limits, stale, deleted_before, binding, nights
+):
     limits = {"max_deletions_per_project": 100, **limits}
-    left = left_by(limits, stale)
-    assert binding in left.limit.describe({})
+    left = left_by(limits, stale, deleted_before=deleted_before)
+    assert binding in left.limit.describe_use({})
     assert left.nights == nights
-
-
-def test_limit_of_a_project_that_is_used_up_binds_and_not_the_free_one_of_all_places():
-    limits = {"max_deletions": 40, "max_deletions_per_project": 8}
-    left = left_by(limits, [8], deleted_before=8)
-    assert left.limit.describe_use({}) == (
-        f"max_deletions_per_project in project Sandbox Alpha ({object_id(1)}) (8 of 8 used)"
-    )
-    assert left.nights == 1
-
-
-def test_limit_that_holds_nothing_back_now_counts_in_the_nights_and_is_not_named():
-    limits = {"max_deletions": 30, "max_deletions_per_project": 3}
-    left = left_by(limits, [3, 4, 9], deleted_before=3)  # project 1 is used up
-    assert left.limit.describe({}).endswith(f"({object_id(3)})")
-    limits = {"max_deletions": 3, "max_deletions_per_project": 3}
-    left = left_by(limits, [6], deleted_before=3)
-    assert (left.limit.reason, left.nights) == ("max_deletions_per_project", 2)
 
 
 @pytest.mark.parametrize("over_limit", ["trim", "refuse"])
@@ -386,12 +379,6 @@ def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(ov
     within = command_of(policy(limits={"max_share": 1.0}))
     plans = make_plans([plan.reading], within.limits, within.now)
     assert awaited_limits(plans, within.limits) == {}
-
-
-def test_what_earlier_runs_used_makes_the_rest_larger_and_no_night_shorter():
-    limits = {"max_deletions": 3, "max_deletions_per_project": 100}
-    left = left_by(limits, [7], deleted_before=3)
-    assert (left.limit.describe_use({}), left.nights) == ("max_deletions (3 of 3 used)", 3)
 
 
 @pytest.mark.parametrize("over_limit", ["trim", "refuse"])

@@ -351,30 +351,22 @@ def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before
 
 
 @pytest.mark.parametrize(
-    ("days", "levels"),
+    ("days", "hours", "level"),
     [
-        (15, []),
-        (14, [WarningLevel.WARNING]),
-        (3, [WarningLevel.WARNING]),
-        (2, [WarningLevel.URGENT]),
-        (0, [WarningLevel.URGENT]),
+        *((days, 1, WarningLevel.WARNING) for days in (14, 3)),
+        *((days, 1, WarningLevel.URGENT) for days in (2, 0)),
+        (15, 1, None),
+        # In exactly 15 or 3 days it is not yet nearer.
+        (15, 0, None),
+        (3, 0, WarningLevel.WARNING),
     ],
 )
-def test_secret_of_the_credentials_is_reported_from_14_days_before_its_end(days, levels):
+def test_secret_of_the_credentials_is_reported_from_14_days_before_its_end(days, hours, level):
     now = datetime(2026, 11, 25, 3, tzinfo=UTC)
-    found = [*secret_warnings([now + timedelta(days=days, hours=1)], now)]
-    assert [each.level for each in found] == levels
+    found = [*secret_warnings([now + timedelta(days=days, hours=hours)], now)]
+    assert [each.level for each in found] == [level] * (level is not None)
     assert {each.code for each in found} <= {WarningCode.SECRET}
     assert all(f"in {days} day" in each.message for each in found)
-
-
-@pytest.mark.parametrize(
-    ("days", "levels"), [(15, []), (3, [WarningLevel.WARNING])], ids="exactly {}".format
-)
-def test_secret_that_ends_in_exactly_15_or_3_days_is_not_yet_nearer(days, levels):
-    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
-    found = [*secret_warnings([now + timedelta(days=days)], now)]
-    assert [each.level for each in found] == levels
 
 
 def test_second_secret_is_named():
