@@ -1,7 +1,6 @@
 """Stateful fakes: an in-memory Atlas, and an in-memory audit log that can fail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +43,6 @@ class FakeAtlas:
         teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
         gate: While it is clear, deletions block; it is set by default.
-        before: Called with each deletion; what it returns is the result in place of the others.
     """
 
     listed: list[Project | ListUnreadable] = field(default_factory=list)
@@ -64,7 +62,6 @@ class FakeAtlas:
     in_flight: int = 0
     max_in_flight: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    before: Callable[[Invitation, Sending], Awaitable[Sending | None]] | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -112,10 +109,6 @@ class FakeAtlas:
         return waits.pop(0) if waits else 0.0
 
     async def delete(self, invitation: Invitation, progress: Sending) -> Sending:
-        if self.before is not None:
-            found = await self.before(invitation, progress)
-            if found is not None:
-                return found
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         progress.attempts += 1

@@ -6,11 +6,13 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+import msgspec
 from msgspec.structs import astuple
 
 from invite_sweeper.audit.events import (
     Event,
     Intent,
+    LineHeader,
     OutcomeLine,
     Planned,
     PolicyText,
@@ -34,6 +36,21 @@ _MAX_ITEMS: Final = 100
 _TOO_LONG: Final = re.compile(rf'[^"]{{{MAX_VALUE_LENGTH + 1}}}')
 """More than a value may have, without a quote that ends it."""
 _SEAL: Final = re.compile(rb',"seal":"([0-9a-f]{64})"\}$')
+
+
+class ChainLine(msgspec.Struct, frozen=True, gc=False):
+    """A line whose place in its file was checked.
+
+    Attributes:
+        number: From 1.
+        raw: Its bytes without the newline.
+        hash: `prev` of the line after it.
+    """
+
+    number: int
+    raw: bytes
+    header: LineHeader
+    hash: str
 
 
 def line_hash(line: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
-from invite_sweeper.audit.chain import seal_holds
+from invite_sweeper.audit.chain import ChainLine, seal_holds
 from invite_sweeper.audit.events import (
     DECODERS,
     Event,
@@ -50,21 +50,6 @@ class OldLog(DamagedLog):
             hint="Verify it with version 0.1, which wrote it, and keep it as it is. This version "
             "begins a log of its own in an empty directory.",
         )
-
-
-class ChainLine(msgspec.Struct, frozen=True, gc=False):
-    """A line whose place in its file was checked.
-
-    Attributes:
-        number: From 1.
-        raw: Its bytes without the newline.
-        hash: `prev` of the line after it.
-    """
-
-    number: int
-    raw: bytes
-    header: LineHeader
-    hash: str
 
 
 class Continued(NamedTuple):

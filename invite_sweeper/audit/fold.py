@@ -5,13 +5,12 @@ an outcome, a lost answer an outcome that is `unknown`. The next run that can fi
 of such a request records its outcome, with `recovers`.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final
 
+from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, PolicyText, RunStarted
-from invite_sweeper.audit.file_chain import ChainLine, FileChain
 from invite_sweeper.audit.record import Recovered, RunRecord, Unfinished
-from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
@@ -39,25 +38,20 @@ class Fold:
         self.runs: dict[str, RunRecord] = {}
         self._last: RunRecord | None = None
 
-    def read(self, chain: FileChain) -> RunRecord:
-        """Return the run of a file, which is read to its end.
-
-        Raises:
-            DamagedLog: The file is damaged.
-        """
-        run = RunRecord(chain.file)
-        for _ in self.follow(run, chain):
-            pass
-        return run
-
     def follow(
-        self, run: RunRecord, chain: FileChain, wanted: Container[str] | None = None
+        self,
+        run: RunRecord,
+        lines: Iterable[ChainLine],
+        decode: Callable[[ChainLine], Event | None],
+        wanted: Container[str] | None = None,
     ) -> Iterator[tuple[ChainLine, Event | None]]:
-        """Yield the lines of a run's file with their events, and set the fields of the run.
+        """Yield the lines of a run with their events, and set the fields of the run.
 
         Of a damaged file they are set from what precedes the damage.
 
         Args:
+            lines: In the order of the file.
+            decode: Returns the event of a line; None for one of a later version.
             wanted: Beside the first and the last line and what is left, only these events are
                 decoded, yielded and counted; None for all. It may grow while the file is read.
 
@@ -69,21 +63,18 @@ class Fold:
         self._last = run
         requests = _Requests(run)
         try:
-            for line in chain:
+            for line in lines:
                 name = line.header.event
                 is_wanted = wanted is None or name in wanted or name in _FIRST_AND_LAST
                 is_needed = is_wanted or (name == _OUTCOME and not requests.close(line))
-                event = chain.decode(line) if is_needed else None  # None of a later version, too
+                event = decode(line) if is_needed else None  # None of a later version, too
                 if name == _INTENT:
                     requests.send(line)
                 if is_needed:
                     self._add(run, requests, line, event)
                     yield line, event
         finally:
-            requests.end(chain)
-            run.sha256 = chain.sha256
-            if not run.file.run_id:  # a copy with another name: its lines have the id of the run
-                run.file = RunFile(run.start.number, chain.run_id, run.file.path)
+            requests.end(decode)
             if run.left or run.end is None:
                 self.runs[run.file.run_id] = run
 
@@ -100,6 +91,8 @@ class Fold:
                 self.runs[event.recovers].recover(event, run.file.number)
         elif isinstance(event, RunStarted):
             run.start = event
+            if not run.file.run_id:  # a copy with another name: its lines have the id of the run
+                run.file = run.file._replace(number=event.number, run_id=line.header.run_id)
         elif isinstance(event, PolicyText):
             run.policy = event.text
         elif isinstance(event, RunFinished):
@@ -149,10 +142,10 @@ class _Requests:
         if outcome.outcome == Outcome.UNKNOWN and run.mode != "restore":
             run.left[outcome.key] = outcome
 
-    def end(self, chain: FileChain) -> None:
+    def end(self, decode: Callable[[ChainLine], Event | None]) -> None:
         """Decode the intents that stayed open."""
         for line in self._open.values():
-            intent = chain.decode(line)
+            intent = decode(line)
             if isinstance(intent, Intent) and intent.key not in self._answered:
                 self._run.left[intent.key] = intent
                 self._run.sent[intent.place_id] += 1

@@ -246,7 +246,7 @@ class History:
         """Add a run. Its lines are decoded as far as a later run asks for them."""
         run = RunRecord(chain.file)
         wanted = {Announced.event, AnnouncementEnded.event}
-        for _, event in self._fold.follow(run, chain, wanted):
+        for _, event in self._fold.follow(run, chain, chain.decode, wanted):
             past = self._pasts[run.start.base_url]
             match event:
                 case RunStarted():

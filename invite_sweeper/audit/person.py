@@ -10,12 +10,15 @@ from typing import Final, NamedTuple
 
 from msgspec import structs
 
+from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
-from invite_sweeper.audit.file_chain import ChainLine, FileChain
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.record import RunLine, RunRecord
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.models import InvitationKey, Source
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome
 
 _DELETED: Final = frozenset({Outcome.DELETED.value, "accepted_during"})
@@ -26,21 +29,27 @@ class HistoryLine(NamedTuple):
     """What a run did with an invitation, or another line of its file.
 
     Attributes:
-        run: The file of the run.
-        start: The first line of the run.
-        ts: When the line was written.
-        event: The line itself; of what is deleted or invited, the last that the run has.
+        record: The run.
+        line: The line; of what is deleted or invited, the last that the run has.
     """
 
-    run: RunFile
-    start: RunStarted
-    ts: str
-    event: Event
+    record: RunRecord
+    line: RunLine
 
     @property
-    def recovered_run(self) -> str | None:
-        """The id of the killed run whose request it is about; None of an own one."""
-        return self.event.recovers if isinstance(self.event, OutcomeLine) else None
+    def run(self) -> RunFile:
+        """The file of the run."""
+        return self.record.file
+
+    @property
+    def start(self) -> RunStarted:
+        """The first line of the run."""
+        return self.record.start
+
+    @property
+    def event(self) -> Event:
+        """The line itself."""
+        return self.line.event
 
 
 class HistoryReader:
@@ -58,6 +67,7 @@ class HistoryReader:
         self.runs: list[RunFile] = []
         self.names: dict[str, str] = {}
         self._wanted = wanted
+        self._fold = Fold()
 
     def read(self, chain: FileChain) -> tuple[HistoryLine, ...]:
         """Return what one run did, in the order of its lines.
@@ -66,41 +76,32 @@ class HistoryReader:
             DamagedLog: The file is damaged.
         """
         self.runs.append(chain.file)
-        last_lines: dict[object, HistoryLine] = {}
-        start: RunStarted | None = None
-        for _, line in self._wanted.matching(chain):
-            start = start or _start_of(chain)
-            event = chain.decode(line)
-            if start is None or event is None:
-                continue  # of a later version
-            subject = _subject(event, line)
-            last_lines.pop(subject, None)  # so that the new one comes last
-            last_lines[subject] = HistoryLine(chain.file, start, line.header.ts, event)
-        self._add_names(chain)
-        return tuple(last_lines.values())
+        run = RunRecord(chain.file)
+        for line, event in self._fold.follow(run, self._lines(run, chain), chain.decode):
+            if event is not None:  # of a later version
+                run.add(event, line.number, line.header.ts)
+        in_order = sorted(run.lines.values(), key=lambda line: line.number)
+        return tuple(HistoryLine(run, line) for line in in_order)
 
-    def _add_names(self, chain: FileChain) -> None:
-        """Add the names of organizations, which the last line of a run has."""
+    @property
+    def has_open_requests(self) -> bool:
+        """Whether a later run may have recorded what became of a request that was read."""
+        return any(run.left for run in self._fold.runs.values())
+
+    def _lines(self, run: RunRecord, chain: FileChain) -> Iterator[ChainLine]:
+        """Yield the wanted lines, and set what the first and the last one have."""
+        for _, line in self._wanted.matching(chain):
+            if not run.has_started and chain.first is not None:
+                start = chain.decode(chain.first)
+                if isinstance(start, RunStarted):
+                    run.start = start
+            yield line
         end = None if chain.last is None else chain.decode(chain.last)
         if isinstance(end, RunFinished):
+            run.end = end
             for organization in end.organizations:
                 if organization.name:
                     self.names[organization.id] = organization.name
-
-
-def _start_of(chain: FileChain) -> RunStarted | None:
-    """Return the first line of a run, of which a line was read."""
-    start = None if chain.first is None else chain.decode(chain.first)
-    return start if isinstance(start, RunStarted) else None
-
-
-def _subject(event: Event, line: ChainLine) -> object:
-    """Return what a line is about: the plan, the request and the outcome are about one deletion."""
-    if isinstance(event, OutcomeLine):
-        return event.key, event.recovers
-    if isinstance(event, Planned | Intent):
-        return event.key, None
-    return line.number
 
 
 class Deletion(NamedTuple):
@@ -130,38 +131,20 @@ def last_deletions(
             found gone by a repeated request or by a later run.
     """
     deletions: dict[tuple[object, ...], Deletion] = {}
-    for line, event in _requests(lines):
-        is_confirmed = _is_confirmed(event)
+    for line in lines:
+        request = line.record.request_of(line.line)
+        if request is None or isinstance(request, Planned) or line.start.mode != "sweep":
+            continue
+        is_confirmed = _is_confirmed(request)
         if is_confirmed is None or not (is_confirmed or unconfirmed):
             continue
-        for lost in _lost_in_each_place(event):
+        for lost in _lost_in_each_place(request):
             place = (*lost.person, lost.source.stands_for_itself, lost.place_id)
             earlier = deletions.pop(place, None)
             if earlier is not None and earlier.line.run == line.run:
                 lost = _united(earlier.lost, lost)  # noqa: PLW2901
             deletions[place] = Deletion(line, lost, is_confirmed)
     return tuple(deletions.values())
-
-
-def _requests(
-    lines: Iterable[HistoryLine],
-) -> Iterable[tuple[HistoryLine, Intent | OutcomeLine]]:
-    """Return the requests of sweeps, each with the last that is known of it.
-
-    What a later run found out of a request counts for the run that sent it.
-    """
-    requests: dict[tuple[str, InvitationKey], tuple[HistoryLine, Intent | OutcomeLine]] = {}
-    for line in lines:
-        event = line.event
-        if not isinstance(event, Intent | OutcomeLine):
-            continue
-        if line.recovered_run is not None:
-            request = (line.recovered_run, event.key)
-            if request in requests:
-                requests[request] = (requests[request][0], event)
-        elif line.start.mode == "sweep":
-            requests[line.run.run_id, event.key] = (line, event)
-    return requests.values()
 
 
 def _is_confirmed(event: Intent | OutcomeLine) -> bool | None:

@@ -67,13 +67,13 @@ def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
     chain = FileChain(RunFile.of(path), hashed=True)
     record = RunRecord(chain.file)
     # Each line is decoded, also one that the plan does not need: else the plan is refused.
-    lines = Fold().follow(record, chain)
+    lines = Fold().follow(record, chain, chain.decode)
     try:
         planned = tuple(event for _, event in lines if isinstance(event, Planned))
     except DamagedFile as error:
         raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
     check_made_plan(record, advisor)
-    return SavedPlan(path, record.run_id, record.start, planned, record.sha256)
+    return SavedPlan(path, record.run_id, record.start, planned, chain.sha256)
 
 
 def check_made_plan(record: RunRecord, advisor: Advisor | None = None) -> None:

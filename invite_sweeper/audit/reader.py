@@ -5,14 +5,19 @@ relies on are its lines. So nothing is built on what `audit verify` calls damage
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
+from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import Continued, FileChain
+from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.run_file import DamagedFile, RunFile
+from invite_sweeper.errors import RunError
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,3 +209,57 @@ def _numbers_between(before: RunFile, file: RunFile) -> range:
     if file.number == before.number:
         raise DamagedFile(file.path, None, f"has the number of {before.name}")
     return range(before.number + 1, file.number)
+
+
+def read_run(chain: FileChain, fold: Fold) -> RunRecord:
+    """Return the run of a file, which is read to its end, without its lines.
+
+    Args:
+        fold: Of the runs before it.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    run = RunRecord(chain.file)
+    for _ in fold.follow(run, chain, chain.decode):
+        pass
+    run.sha256 = chain.sha256
+    return run
+
+
+def add_lines(run: RunRecord, chain: FileChain, fold: Fold, *, with_kept: bool = False) -> None:
+    """Add the lines of its file to a run, and what they add up to.
+
+    Args:
+        fold: Of the runs before it.
+        with_kept: Also those about kept invitations: there may be far more than of deletions.
+
+    Raises:
+        DamagedLog: The file is damaged; what comes before is known.
+    """
+    for line, event in fold.follow(run, chain, chain.decode):
+        if event is not None and (with_kept or not isinstance(event, Kept)):
+            run.add(event, line.number, line.header.ts)
+    run.is_whole = True
+    run.sha256 = chain.sha256
+
+
+def read_whole_run(chain: FileChain) -> RunRecord:
+    """Return a run with all its lines.
+
+    Raises:
+        DamagedLog: The file is damaged.
+    """
+    run = RunRecord(chain.file)
+    add_lines(run, chain, Fold(), with_kept=True)
+    return run
+
+
+def read_back(run: RunRecord) -> RunRecord:
+    """Return a run of this process with the lines of its file, as far as that can be read."""
+    found = RunRecord(run.file, run.start, run.end, last_hash=run.last_hash)
+    with suppress(RunError):  # the verification names the file, and the totals are known
+        add_lines(found, FileChain(run.file), Fold())
+    for planned in run.unwritten:
+        found.add(planned)
+    return found

@@ -5,16 +5,23 @@ Every output of a run, of one that has just ended as of an earlier one, is made 
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit.events import Intent, Mode, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    Mode,
+    OutcomeLine,
+    Planned,
+    RunStarted,
+)
 from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, WarningCode
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable
 
 
 class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +85,26 @@ class RecoveredRequest(NamedTuple):
     by: int
 
 
+RequestLine: TypeAlias = Planned | Intent | OutcomeLine
+"""A line about an invitation that is to be deleted, or sent again."""
+
+
+class RunLine(NamedTuple):
+    """What a run did with an invitation, or another line of its file.
+
+    Attributes:
+        number: Of the line in its file; 0 of a plan that was not written.
+        ts: When it was written.
+        event: The line; of a request the last one that the run has.
+        planned: Of a request, the line that planned it; None of a restore, which plans nothing.
+    """
+
+    number: int
+    ts: str
+    event: Event
+    planned: Planned | None = None
+
+
 class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
@@ -94,6 +121,8 @@ class RunRecord(msgspec.Struct, eq=False):
         left: Its requests of which it is not known what became: an intent without an outcome, of
             a DELETE whose answer was lost the outcome.
         recovered_requests: Such requests of which later runs recorded the outcome.
+        lines: Those that a reader added, by what they are about, in the order of the file.
+        is_whole: Whether its file was read to its end for these lines.
         is_last: Whether it is the newest run that was read.
         sha256: Of its file before it was compressed, 64 hex digits; "" where it was not asked for.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
@@ -109,7 +138,9 @@ class RunRecord(msgspec.Struct, eq=False):
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     sent: Counter[str] = msgspec.field(default_factory=Counter)
     left: dict[InvitationKey, Intent | OutcomeLine] = {}
-    recovered_requests: list[RecoveredRequest] = []
+    recovered_requests: dict[InvitationKey, RecoveredRequest] = {}
+    lines: dict[object, RunLine] = {}
+    is_whole: bool = False
     is_last: bool = True
     sha256: str = ""
     last_hash: str = ""
@@ -127,7 +158,41 @@ class RunRecord(msgspec.Struct, eq=False):
         if isinstance(request, OutcomeLine):
             self.outcomes[request.outcome] -= 1
         self.outcomes[line.outcome] += 1
-        self.recovered_requests.append(RecoveredRequest(line, by))
+        self.recovered_requests[line.key] = RecoveredRequest(line, by)
+
+    def recover_as(self, known: "RunRecord") -> None:
+        """Add what later runs recorded, as the fold of all runs has it."""
+        self.is_last = known.is_last
+        for line, by in known.recovered_requests.values():
+            self.recover(line, by)
+
+    def add(self, event: Event, number: int = 0, ts: str = "") -> None:
+        """Add a line; the plan, the request and the outcome of an invitation are one."""
+        if not isinstance(event, RequestLine):
+            self.lines[number] = RunLine(number, ts, event)
+            return
+        recovers = event.recovers if isinstance(event, OutcomeLine) else None
+        request = event.key, recovers
+        before = self.lines.get(request)
+        planned = before.planned if before is not None else None
+        if isinstance(event, Planned):
+            planned = event
+        self.lines[request] = RunLine(number, ts, event, planned)
+
+    def request_of(self, line: RunLine) -> RequestLine | None:
+        """Return what became of its own request, as far as it is known; None of another line."""
+        event = line.event
+        if not isinstance(event, RequestLine) or (
+            isinstance(event, OutcomeLine) and event.recovers
+        ):
+            return None
+        recovered = self.recovered_requests.get(event.key)
+        return event if recovered is None else recovered.line
+
+    @property
+    def has_started(self) -> bool:
+        """Whether its first line is known."""
+        return self.start is not _NOT_STARTED
 
     @property
     def open_requests(self) -> int:
@@ -152,7 +217,7 @@ class RunRecord(msgspec.Struct, eq=False):
             run_id=self.file.run_id,
             file=self.file.name,
             intents=self.open_requests,
-            mode=None if self.start is _NOT_STARTED else self.start.mode,
+            mode=self.start.mode if self.has_started else None,
         )
 
     @property
@@ -160,7 +225,7 @@ class RunRecord(msgspec.Struct, eq=False):
         """The run as one that was killed and left nothing open; None for any other."""
         if self.end is not None or self.unfinished is not None:
             return None
-        requests = self.recovered_requests
+        requests = tuple(self.recovered_requests.values())
         return Recovered(
             run=self.file.number,
             run_id=self.file.run_id,
@@ -169,20 +234,29 @@ class RunRecord(msgspec.Struct, eq=False):
             outcomes=Counter(request.line.outcome for request in requests),
         )
 
-    def of_organization(self, org_id: str, outcomes: Counter[str]) -> "RunRecord":
-        """Return what it did in one organization.
-
-        Args:
-            outcomes: What became of the requests there.
-        """
+    def of_organization(self, org_id: str) -> "RunRecord":
+        """Return what it did in one organization, of a run whose lines were added."""
         start = structs.replace(self.start, organizations=(org_id,))
         end = self.end
         if end is not None:
             end = end.of_organization(org_id)
+        lines = {
+            about: line
+            for about, line in self.lines.items()
+            if isinstance(line.event, Invitation | ListUnreadable) and line.event.org_id == org_id
+        }
+        recovered = {
+            key: request
+            for key, request in self.recovered_requests.items()
+            if request.line.org_id == org_id
+        }
         left = {key: line for key, line in self.left.items() if line.org_id == org_id}
-        return structs.replace(
-            self, start=start, end=end, outcomes=outcomes, left=left, recovered_requests=[]
+        there = structs.replace(
+            self, start=start, end=end, left=left, recovered_requests=recovered, lines=lines
         )
+        requests = map(there.request_of, lines.values())
+        outcomes = Counter(each.outcome for each in requests if isinstance(each, OutcomeLine))
+        return structs.replace(there, outcomes=outcomes)
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.

@@ -9,8 +9,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
+from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import LineHeader, format_timestamp
-from invite_sweeper.audit.file_chain import ChainLine, FileChain, Record
+from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.names import Globs, casefold_visible

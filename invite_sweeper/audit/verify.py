@@ -129,7 +129,7 @@ class _Verifier:
     def _add(self, chain: FileChain) -> None:
         """Decode and count the lines of a file, and find the expected hash."""
         result = self.result
-        for line, _ in self._fold.follow(RunRecord(chain.file), chain):
+        for line, _ in self._fold.follow(RunRecord(chain.file), chain, chain.decode):
             result.lines += 1
             result.last_hash = line.hash
             if line.hash == self._expect_head:

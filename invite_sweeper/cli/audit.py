@@ -25,6 +25,7 @@ from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.person import HistoryReader
+from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
@@ -54,7 +55,6 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
 from invite_sweeper.report.policies import describe_change, printable_lines
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
 from invite_sweeper.report.runs import list_of_runs
 from invite_sweeper.report.verification import document_of_verification
@@ -151,7 +151,7 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         )
         terminal.show_section(stdout_console(), runs_of_directory)
     elif history is None:
-        for run in shown.named_runs(RecordedRun.whole):
+        for run in shown.named_runs(read_whole_run):
             _show_run(shown, run)
     elif is_list:
         _show_history(shown, history)
@@ -165,13 +165,12 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
         raise click.BadParameter("--since is not before --until: no line can be between them.")
 
 
-def _show_run(shown: "_ShownRuns", run: RecordedRun) -> None:
+def _show_run(shown: "_ShownRuns", run: RunRecord) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
-    record = run.record
-    known = shown.fold.runs.get(record.run_id)
+    known = shown.fold.runs.get(run.run_id)
     if known is not None:
-        run.recover(known)
-    end = (*_lines_about_policy(shown, record), *_lines_about_file(shown, record))
+        run.recover_as(known)
+    end = (*_lines_about_policy(shown, run), *_lines_about_file(shown, run))
     terminal.show_document(stdout_console(), whole_run(run, end, shown.advisor))
 
 
@@ -273,7 +272,7 @@ class _ShownRuns:
 
     def all_records(self) -> Iterator[RunRecord]:
         """Yield the records of all runs, which the fold adds up; memory holds one at a time."""
-        yield from read_all(self._reader, lambda chain: (self.fold.read(chain),), self._report)
+        yield from read_all(self._reader, lambda chain: (read_run(chain, self.fold),), self._report)
 
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
         """Yield what is read of the file of each named run, one at a time.
@@ -296,7 +295,7 @@ class _ShownRuns:
 
 def _read_record(chain: FileChain) -> RunRecord:
     """Return the record of a run whose lines are chosen: what it left open is not shown."""
-    return Fold().read(chain)
+    return read_run(chain, Fold())
 
 
 # What follows a run: the rules that were in force, and the hash of its file.

@@ -12,6 +12,7 @@ from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
@@ -206,7 +207,7 @@ class _Doctor(Checks):
             return
         fold = Fold()
         since = session.now - DEFAULT_NIGHTS * NIGHT
-        runs = [fold.read(chain) for chain in directory.recent(since)]
+        runs = [read_run(chain, fold) for chain in directory.recent(since)]
         self._check_nights(runs)
         last = runs[-1]
         name_of_last = f"The last run, {last.file.number} of {describe_instant(last.start.now)}"

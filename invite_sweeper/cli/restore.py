@@ -11,6 +11,7 @@ from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit.events import OutcomeLine
+from invite_sweeper.audit.reader import read_back
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
@@ -25,7 +26,6 @@ from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import people, terminal
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.restore import (
     Deletions,
     RestorePlan,
@@ -109,7 +109,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             code = record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
             has_asked = session.asks and bool(plan.to_invite)
-            print_result(session, RecordedRun.of(record), has_shown_plan=has_asked)
+            print_result(session, read_back(record), has_shown_plan=has_asked)
             return code
 
 

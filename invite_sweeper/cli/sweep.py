@@ -25,6 +25,7 @@ from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.plans import may_replace_plan
+from invite_sweeper.audit.reader import read_back, read_run
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
@@ -48,7 +49,6 @@ from invite_sweeper.report.announcements import (
     find_waiting,
 )
 from invite_sweeper.report.message import RunMessage
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import Notified, notify
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.sending import LIMIT_S
@@ -86,8 +86,8 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
             except RunError as error:
                 await _report_to_others(session, _without_run(session, error))
                 raise
-            plan = _plan_to_apply(session, _copy_plan(options.out, swept.run.record, session.log))
-            code = swept.run.record.exit_code or 0
+            plan = _plan_to_apply(session, _copy_plan(options.out, swept.run, session.log))
+            code = swept.run.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
             await _report_to_others(session, swept.run, swept.seen)
             _print(session, swept, plan)  # also which receiver failed
@@ -125,7 +125,7 @@ class _SweptRun(NamedTuple):
         view: What the operator saw of it, and answered.
     """
 
-    run: RecordedRun
+    run: RunRecord
     seen: Collection[AnnouncementKey]
     view: TerminalView
 
@@ -157,7 +157,7 @@ async def _sweep(session: Session) -> _SweptRun:
             record = await run_sweep(command, organizations, log, view, session.stop)
         finally:
             view.close()
-    return _SweptRun(RecordedRun.of(record), seen.keys, view)
+    return _SweptRun(read_back(record), seen.keys, view)
 
 
 def _read_saved_plan(session: Session) -> SavedPlan | None:
@@ -222,7 +222,7 @@ def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
     chain = FileChain(RunFile.of(path), hashed=True)
     max_age = session.plan_max_age
     try:
-        run = Fold().read(chain)
+        run = read_run(chain, Fold())
         # No sweep can have completed it: this run holds the lock.
         return plan_to_apply(run, lambda: None, max_age=max_age, now=session.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
@@ -253,7 +253,7 @@ def check_outputs(
 # What others get: the receivers of the policy, and the metrics.
 
 
-def _without_run(session: Session, error: RunError) -> RecordedRun:
+def _without_run(session: Session, error: RunError) -> RunRecord:
     """Return the result of a command that an error ended before it began a run."""
     code = int(error.exit_code)
     reasons = tuple(error.reasons)
@@ -266,7 +266,7 @@ def _without_run(session: Session, error: RunError) -> RecordedRun:
     )
     command = session.command(History(), dry_run=session.options.dry_run)
     file = RunFile(0, session.run_id, session.directory.path)
-    return RecordedRun.of(RunRecord(file, start=command.run_started(), end=end))
+    return RunRecord(file, start=command.run_started(), end=end)
 
 
 async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
@@ -288,7 +288,7 @@ async def _measure(error: RunError, options: RunOptions, environment: Mapping[st
 
 
 async def _report_to_others(
-    session: Session, run: RecordedRun, seen: Collection[AnnouncementKey] = ()
+    session: Session, run: RunRecord, seen: Collection[AnnouncementKey] = ()
 ) -> None:
     """Notify the receivers, then write and push the metrics; failures are warnings.
 
@@ -305,7 +305,7 @@ async def _report_to_others(
     notified = await _notify(session, run, finished_at, seen)
     metered = metrics.Metrics(
         session.labels,
-        run.record,
+        run,
         finished_at,
         succeeded_at=succeeded_before,
         receivers=notified,
@@ -322,7 +322,7 @@ async def _report_to_others(
 
 async def _notify(
     session: Session,
-    run: RecordedRun,
+    run: RunRecord,
     finished_at: datetime,
     seen: Collection[AnnouncementKey] = (),
 ) -> Sequence[Notified]:
@@ -330,7 +330,7 @@ async def _notify(
     settings = session.policy.notify
     if not settings:
         return ()
-    history = _history_with(session, run.record)
+    history = _history_with(session, run)
     waiting: tuple[WaitingInvitation, ...] | None = None
     if history is not None:
         waiting = _find_waiting(session, history, run, seen)
@@ -339,7 +339,7 @@ async def _notify(
     notified = await notify(settings, session.environment, message, limit_s=limit_s)
     for receiver in notified:
         if receiver.error:
-            _add_warning(session.log, run.record, receiver.error)
+            _add_warning(session.log, run, receiver.error)
     return notified
 
 
@@ -357,7 +357,7 @@ def _time_for_others_s(last_resort: LastResort) -> float:
 
 
 def _find_waiting(
-    session: Session, history: History, run: RecordedRun, seen: Collection[AnnouncementKey]
+    session: Session, history: History, run: RunRecord, seen: Collection[AnnouncementKey]
 ) -> tuple[WaitingInvitation, ...]:
     """Return what is announced and waits after a run; nothing without `notice`."""
     notice = session.policy.notice
@@ -368,12 +368,12 @@ def _find_waiting(
 
 def _message(
     session: Session,
-    run: RecordedRun,
+    run: RunRecord,
     finished_at: datetime,
     waiting: tuple[WaitingInvitation, ...] | None,
 ) -> RunMessage:
     """Return what receivers get of a run; `waiting` is None where it is not known."""
-    record = run.record
+    record = run
     about = advisor_of(record, session.advisor)
     return RunMessage(
         run,

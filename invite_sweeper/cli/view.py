@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import RedactingConsole, stdout_console, write_json
 from invite_sweeper.cli.options import RunOptions
@@ -31,7 +32,6 @@ from invite_sweeper.errors import Cancelled, GuardRefused
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run import (
     PlanToApply,
     attention_lines,
@@ -230,7 +230,7 @@ class TerminalView(Progress):
         self.close()
 
         def ask(console: Console) -> None:
-            question = question_about(record, self._session.advisor, until)
+            question = question_about(read_back(record), self._session.advisor, until)
             terminal.show_question(console, question)
             self.has_shown_plan = True
 
@@ -240,7 +240,7 @@ class TerminalView(Progress):
 
 def print_result(
     session: Session,
-    run: RecordedRun,
+    run: RunRecord,
     *,
     plan: PlanToApply | None = None,
     has_shown_plan: bool = False,
@@ -260,8 +260,8 @@ def print_result(
         console = stdout_console()
         lines_of_plan: tuple[Fact, ...] = ()
         if plan is not None:
-            deciding = _deciding_options(session, run.record)
-            lines_of_plan = tuple(lines_to_pass_on(plan, run.record, advisor, *deciding))
+            deciding = _deciding_options(session, run)
+            lines_of_plan = tuple(lines_to_pass_on(plan, run, advisor, *deciding))
         result = result_of(
             run,
             advisor,
@@ -278,21 +278,21 @@ def print_result(
     _print_errors(run)
 
 
-def print_end_at_question(session: Session, run: RecordedRun) -> None:
+def print_end_at_question(session: Session, run: RunRecord) -> None:
     """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
     if session.options.output == "json":
         write_json(result_json(run))
-    end = run.record.end
+    end = run.end
     if end is not None and Reason.NOT_CONFIRMED in end.reasons:
         print_error(Cancelled("Cancelled."))
     else:
         _print_errors(run)
 
 
-def _print_errors(run: RecordedRun) -> None:
+def _print_errors(run: RunRecord) -> None:
     """Print each error of a run and of its organizations once."""
-    if run.record.end is not None:
-        for parts in errors_of(run.record.end):
+    if run.end is not None:
+        for parts in errors_of(run.end):
             print_error_parts(parts)
 
 

@@ -22,7 +22,7 @@ from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.report.readback import RecordedRun
+from invite_sweeper.report.rows import announced_rows, rows_of
 from invite_sweeper.sweep.selection import Decision
 
 _ENDED: Final = frozenset(
@@ -98,7 +98,7 @@ class SeenAnnouncements:
 
 def find_waiting(
     history: History,
-    run: RecordedRun,
+    run: RunRecord,
     seen: Collection[AnnouncementKey],
     wait: timedelta,
 ) -> tuple[WaitingInvitation, ...]:
@@ -109,15 +109,14 @@ def find_waiting(
         seen: The announced invitations that the run saw and did not find fresh or kept.
         wait: Of the policy in force: it counts from the announcement.
     """
-    record = run.record
-    ended_keys = {row.event.key for row in run.invitations.values() if row.outcome in _ENDED}
+    ended_keys = {row.event.key for row in rows_of(run) if row.outcome in _ENDED}
     waiting = list(_would_wait(run))
-    for key, held in history.announcements(record.start.base_url).items():
+    for key, held in history.announcements(run.start.base_url).items():
         if held.line.key in ended_keys:
             continue
-        is_new = held.run_id == record.run_id
+        is_new = held.run_id == run.run_id
         is_seen = is_new or key in seen
-        if is_seen or _may_be_there(held.line, record):
+        if is_seen or _may_be_there(held.line, run):
             waiting.append(_waiting(held, wait, new=is_new, unread=not is_seen))
     return tuple(sorted(waiting, key=_order))
 
@@ -145,9 +144,9 @@ def _waiting(
     )
 
 
-def _would_wait(run: RecordedRun) -> Iterator[WaitingInvitation]:
+def _would_wait(run: RunRecord) -> Iterator[WaitingInvitation]:
     """Yield what a sweep would announce, from the file of a dry run."""
-    for row in run.announced:
+    for row in announced_rows(run):
         line = row.event
         if isinstance(line, WouldBeAnnounced):
             yield line.as_event(

@@ -4,7 +4,6 @@ Slack, Teams and ping monitors show its lines, each in its own markup; a webhook
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -12,7 +11,14 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.report.announcements import WaitingInvitation, count_unread
 from invite_sweeper.report.document import Document, describe_instant, display_text
-from invite_sweeper.report.readback import RecordedRun
+from invite_sweeper.report.rows import (
+    Row,
+    first_rows,
+    is_of_several,
+    organization_labels_of,
+    place_name,
+    rows_of,
+)
 from invite_sweeper.text import plural_form, pluralize
 
 MAX_USERS: Final = 10
@@ -29,7 +35,7 @@ class RunMessage(NamedTuple):
         list_pending: The command that lists what waits, with all that is pending.
     """
 
-    run: RecordedRun
+    run: RunRecord
     story: Document
     nameless: Document
     finished_at: datetime
@@ -38,14 +44,9 @@ class RunMessage(NamedTuple):
     list_pending: str
 
     @property
-    def record(self) -> RunRecord:
-        """The run without its invitations."""
-        return self.run.record
-
-    @property
     def has_succeeded(self) -> bool:
         """Whether the run did everything."""
-        return status_of(self.record.exit_code) is Status.DONE
+        return status_of(self.run.exit_code) is Status.DONE
 
     @property
     def headline(self) -> str:
@@ -54,8 +55,11 @@ class RunMessage(NamedTuple):
 
     def without_people(self) -> "RunMessage":
         """Return it with numbers, and the commands that list the names in place of them."""
-        run = replace(self.run, record=self.record.without_people())
-        return self._replace(run=run, story=self.nameless)
+        return self._replace(run=self.run.without_people(), story=self.nameless)
+
+    def place(self, row: Row) -> str:
+        """Return the place of a row, with its organization where the run is about several."""
+        return place_name(row.event, row.organization, full=is_of_several(self.run))
 
 
 class ChatLine(NamedTuple):
@@ -91,18 +95,19 @@ def chat_lines(message: RunMessage, *, details: bool) -> Iterator[ChatLine]:
         yield from _deletions(message)
     if message.waiting:
         yield from _waiting(message, message.waiting, details=details)
-    record = message.record
-    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        yield ChatLine(f"Last hash: {record.last_hash}")
+    run = message.run
+    if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
+        yield ChatLine(f"Last hash: {run.last_hash}")
 
 
 def _deletions(message: RunMessage) -> Iterator[ChatLine]:
     """Yield a line for each planned deletion to name: those that need attention first."""
-    for row in message.run.first(MAX_USERS):
+    rows = rows_of(message.run)
+    for row in first_rows(rows, MAX_USERS):
         outcome = display_text(row.outcome or "planned").replace("_", " ")
-        place = message.run.place(row)
+        place = message.place(row)
         yield ChatLine(f"- {row.user} in {place}: {outcome}")
-    left = len(message.run.invitations) - MAX_USERS
+    left = len(rows) - MAX_USERS
     if left > 0:
         yield ChatLine(f"And {pluralize(left, 'more invitation')}:", message.list_run)
 
@@ -116,15 +121,16 @@ def _waiting(
         yield ChatLine("To list them:", message.list_pending)
         return
     new_first = sorted(waiting, key=lambda invitation: not invitation.new)
+    labels = organization_labels_of(message.run)
     for invitation in new_first[:MAX_USERS]:
-        row = message.run.row(invitation)
+        row = Row.of_line(invitation, labels)
         inviter = display_text(invitation.inviter_label) or "(not known)"
         parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
         if not invitation.new:
             parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
-        place = message.run.place(row)
+        place = message.place(row)
         yield ChatLine(f"- {row.user} in {place}: {', '.join(parts)}")
     left = len(waiting) - MAX_USERS
     if left > 0:

@@ -29,8 +29,7 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.period_reader import PeriodReader, find_period
 from invite_sweeper.report.policies import PolicyInForce
-from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.rows import label_of
+from invite_sweeper.report.rows import label_of, organization_labels_of
 from invite_sweeper.report.story import story_of
 from invite_sweeper.report.tables import (
     nights_table,
@@ -149,7 +148,7 @@ def read_page(
             command=advisor.list_runs(),
         )
     log = document_of_verification(verification, folder)
-    story = story_of(newest.record, advisor)
+    story = story_of(newest, advisor)
     is_damaged = verification.verdict is Verdict.DAMAGED
     nights: tuple[Night, ...] = ()
     if len(reader.runs) > 1:
@@ -159,7 +158,7 @@ def read_page(
         first = None if reader.first is None else max(period.first, reader.first)
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
     attention = (
-        *_attention(reader, newest.record, story, log, verification, advisor),
+        *_attention(reader, newest, story, log, verification, advisor),
         *_silence(nights, advisor),
     )
     verdict = _verdict(story, nights, attention, reader)
@@ -228,11 +227,11 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     return f"{name}, {night}" if night is not None else name
 
 
-def _about(newest: RecordedRun, organization: str | None) -> str:
+def _about(newest: RunRecord, organization: str | None) -> str:
     """Return which organization a report is about; empty for all."""
     if organization is None:
         return ""
-    return f", {label_of(organization, newest.labels)}"
+    return f", {label_of(organization, organization_labels_of(newest))}"
 
 
 def _verdict(
@@ -260,7 +259,7 @@ def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[Fact]:
     if nights:
         yield Fact("Done", describe_counts(nights))
     if reader.scan is not None and reader.scan_pending is not None:
-        scan = reader.scan.record
+        scan = reader.scan
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
         yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
 
@@ -276,15 +275,21 @@ def _picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None:
     return Picture(nights_chart(nights), nights_table(nights, advisor))
 
 
-def _tables(newest: RecordedRun, reader: PeriodReader, advisor: Advisor) -> Iterator[Table]:
+def _tables(newest: RunRecord, reader: PeriodReader, advisor: Advisor) -> Iterator[Table]:
     if _is_read(reader):
         yield from unread_table(newest, advisor)
     if reader.scan is not None:
         as_of = ""
         if reader.scan is not newest:  # such as before a restore
-            as_of = f", as of {_run_name(reader.scan.record)}"
+            as_of = f", as of {_run_name(reader.scan)}"
         several = len(reader.organizations) > 1
-        yield from pending_tables(reader.scan, advisor, as_of=as_of, with_organization=several)
+        yield from pending_tables(
+            reader.scan,
+            advisor,
+            organization=reader.organization,
+            as_of=as_of,
+            with_organization=several,
+        )
     yield from period_tables(reader, advisor)
 
 
@@ -294,7 +299,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     A damaged file and a killed sweep are left to the verification.
     """
     last = reader.last_sweep
-    is_newest = reader.newest is not None and last is reader.newest.record
+    is_newest = reader.newest is not None and last is reader.newest
     if last is None or is_newest or last.end is None:
         return
     if status_of(last.exit_code) is Status.DONE:

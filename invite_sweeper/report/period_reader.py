@@ -22,6 +22,7 @@ from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import OutcomeLine, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError, UsageError
@@ -29,8 +30,15 @@ from invite_sweeper.models import InvitationKey, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT, NightRun, night_run
 from invite_sweeper.report.policies import PolicyInForce, add_policy
-from invite_sweeper.report.readback import MAX_TABLE_ROWS, RecordedRun, kept_by_entry
-from invite_sweeper.report.rows import NO_OUTCOME, Row, sorted_rows
+from invite_sweeper.report.rows import (
+    MAX_TABLE_ROWS,
+    NO_OUTCOME,
+    Row,
+    announced_rows,
+    kept_by_entry,
+    rows_of,
+    sorted_rows,
+)
 
 _INSTANT: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
@@ -270,9 +278,9 @@ class PeriodReader:
         self, period: Period, verification: Verification, organization: str | None = None
     ) -> None:
         self.runs: list[NightRun] = []
-        self.newest: RecordedRun | None = None
+        self.newest: RunRecord | None = None
         self.last_sweep: RunRecord | None = None
-        self.scan: RecordedRun | None = None
+        self.scan: RunRecord | None = None
         self.scan_pending: int | None = None
         self.first: date | None = None
         self.organizations: set[str] = set()
@@ -288,7 +296,7 @@ class PeriodReader:
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._fold = Fold()
         self._announcements: set[int] = set()
-        self._killed: dict[int, RecordedRun] = {}  # by the index of the run
+        self._killed: dict[int, str] = {}  # ids of runs, by their index
         self._open: dict[tuple[str, InvitationKey], NightRow] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
@@ -308,34 +316,38 @@ class PeriodReader:
 
     def _read_later(self, file: RunFile) -> None:
         """Read what a run after the period recovered."""
-        outcomes = self._fold.follow(RunRecord(file), FileChain(file), {OutcomeLine.event})
+        chain = FileChain(file)
+        outcomes = self._fold.follow(RunRecord(file), chain, chain.decode, {OutcomeLine.event})
         with suppress(RunError):  # the verification names the file
             for _ in outcomes:
                 pass
 
     def _read_run(self, file: RunFile, began: datetime | None) -> None:
         whole = RunRecord(file)
-        run = RecordedRun(whole, organization=self.organization)
         with suppress(RunError):  # as above
-            run.read(FileChain(file), self._fold)
+            add_lines(whole, FileChain(file), self._fold)
         if self.organization not in {None, *whole.start.organizations}:
             return
-        record = run.record
-        status = self._status(record) if run.is_whole else Status.DAMAGED
+        run = self._asked_for(whole)
+        status = self._status(run) if run.is_whole else Status.DAMAGED
         announced: list[Row] = []
-        if record.mode == "sweep":
+        if run.mode == "sweep":
             day = began.date() if began is not None else None
             announced = self._new_announcements(run, day)
-        night = night_run(record, began, status, len(announced))
+        night = night_run(run, began, status, len(announced))
         self._add_run(run, night)
-        if record.mode == "sweep":
+        if run.mode == "sweep":
             self._add_deletions(run, night)
             for row in announced:
                 self.announced.add(NightRow.of(row, night))
-            for row in kept_by_entry(run):
+            for row in kept_by_entry(run, self.organization):
                 self.kept.add(NightRow.of(row, night))
-        elif record.mode == "restore":  # a dry run did nothing to a person
+        elif run.mode == "restore":  # a dry run did nothing to a person
             self._add_restored(run, night)
+
+    def _asked_for(self, run: RunRecord) -> RunRecord:
+        """Return a run, or what it did in the organization that is asked for."""
+        return run if self.organization is None else run.of_organization(self.organization)
 
     def _status(self, record: RunRecord) -> Status:
         """Return how a run ended whose file is whole."""
@@ -346,62 +358,59 @@ class PeriodReader:
             return record.settled_as
         return status
 
-    def _add_run(self, run: RecordedRun, night: NightRun) -> None:
-        record = run.record
-        if record.end is None:
-            self._killed[len(self.runs)] = run
+    def _add_run(self, run: RunRecord, night: NightRun) -> None:
+        if run.end is None:
+            self._killed[len(self.runs)] = run.run_id
         self.runs.append(night)
         self.newest = run
-        self.organizations.update(record.start.organizations)
-        if record.mode == "sweep":
-            self.last_sweep = record
+        self.organizations.update(run.start.organizations)
+        if run.mode == "sweep":
+            self.last_sweep = run
         if night.pending is not None:
             self.scan = run
             self.scan_pending = night.pending
         if night.night is not None:
-            add_policy(self.policies, record, night.night)
-            if record.end is not None:
-                add_kept(self.entries, record.end, night.night)
+            add_policy(self.policies, run, night.night)
+            if run.end is not None:
+                add_kept(self.entries, run.end, night.night)
 
-    def _new_announcements(self, run: RecordedRun, night: date | None) -> list[Row]:
+    def _new_announcements(self, run: RunRecord, night: date | None) -> list[Row]:
         """Return what a run announced and no earlier one of its night, as one whose file is lost.
 
         Memory holds a hash of each.
         """
         announced: list[Row] = []
-        for row in run.announced:
+        for row in announced_rows(run):
             key = hash((night, announcement_key(row.event)))
             if key not in self._announcements:
                 self._announcements.add(key)
                 announced.append(row)
         return announced
 
-    def _add_restored(self, run: RecordedRun, night: NightRun) -> None:
-        for key, row in run.invitations.items():
+    def _add_restored(self, run: RunRecord, night: NightRun) -> None:
+        for row in rows_of(run):
             invited = NightRow.of(row, night)
             self.restored.add(invited)
             if row.outcome == NO_OUTCOME:
-                self._open[run.record.run_id, key] = invited
+                self._open[run.run_id, row.event.key] = invited
 
-    def _add_deletions(self, run: RecordedRun, night: NightRun) -> None:
-        for key, row in run.invitations.items():
+    def _add_deletions(self, run: RunRecord, night: NightRun) -> None:
+        for row in rows_of(run):
             if not row.outcome:  # planned, and nothing was sent
                 continue
             deletion = NightRow.of(row, night)
             self.deletions.add(deletion)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
-                self._open[run.record.run_id, key] = deletion
+                self._open[run.run_id, row.event.key] = deletion
 
     def _recover(self) -> None:
         """Set the outcomes that later runs recorded, once all files were read."""
-        for index, killed in self._killed.items():
-            record = self._fold.runs[killed.record.run_id]
-            if killed.record is not record:  # what it did in one organization
-                killed.recover(record)
+        for index, run_id in self._killed.items():
+            killed = self._asked_for(self._fold.runs[run_id])
             night = self.runs[index]
-            self.runs[index] = night_run(killed.record, night.began, night.status, night.announced)
+            self.runs[index] = night_run(killed, night.began, night.status, night.announced)
         for run_id, record in self._fold.runs.items():
-            for request in record.recovered_requests:
+            for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))
                 if row is None:
                     continue

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import (
@@ -15,20 +16,24 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     describe_answer,
 )
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
-from invite_sweeper.models import Invitation, ListUnreadable
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     Cell,
     CellsOf,
     Column,
+    Fact,
     Line,
     Table,
     describe_instant,
     display_text,
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, pluralize, truncate
 
 NO_OUTCOME: Final = "no_outcome"
 """Of a request that was sent, or may have been, and whose result is not in the file."""
@@ -153,6 +158,143 @@ def row_order(row: Row) -> tuple[object, ...]:
 def sorted_rows(rows: Iterable[RowT]) -> list[RowT]:
     """Return rows in their order, that of `row_order`."""
     return sorted(rows, key=row_order)
+
+
+# The rows of a run, made of its lines when they are asked for.
+
+
+def organization_labels_of(run: RunRecord) -> dict[str, str]:
+    """Return the organizations' names with their ids, by id; the last line of a file has them."""
+    # Before the question, the file has no last line.
+    organizations = run.end.organizations if run.end is not None else ()
+    return {organization.id: organization.label for organization in organizations}
+
+
+def rows_of(run: RunRecord) -> list[Row]:
+    """Return the planned deletions with their outcomes; of a restore, who was invited again."""
+    labels = organization_labels_of(run)
+    rows: list[Row] = []
+    for line in run.lines.values():
+        request = run.request_of(line)
+        if request is None:
+            continue
+        row = Row.of_line(line.planned or request, labels)
+        if isinstance(request, OutcomeLine):
+            row.set_outcome(request)
+        elif isinstance(request, Intent):
+            row.outcome = NO_OUTCOME
+        rows.append(row)
+    return rows
+
+
+def announced_rows(run: RunRecord) -> list[Row]:
+    """Return what is announced for a later deletion, or would be: the next to be deleted first."""
+    rows = sorted_rows(_rows_of_events(run, (Announced, WouldBeAnnounced)))
+    # Sorting is stable: what is due at the same instant stays in the order of rows.
+    return sorted(rows, key=lambda row: row.due)
+
+
+def kept_rows(run: RunRecord) -> list[Row]:
+    """Return what a run kept whose lines were all read, if the policy has `audit.record: all`."""
+    return sorted_rows(_rows_of_events(run, (Kept,)))
+
+
+def _rows_of_events(run: RunRecord, kinds: tuple[type[Invitation], ...]) -> Iterator[Row]:
+    labels = organization_labels_of(run)
+    for line in run.lines.values():
+        if isinstance(line.event, kinds):
+            yield Row.of_line(line.event, labels)
+
+
+def unread_lists(run: RunRecord) -> list[ListUnreadable]:
+    """Return the lists that could not be read."""
+    # One that Atlas no longer serves is a line of the story.
+    return [
+        line.event
+        for line in run.lines.values()
+        if isinstance(line.event, ListUnreadable) and not isinstance(line.event, SourceRetired)
+    ]
+
+
+def unread_lines(run: RunRecord, max_lines: int) -> list[Fact]:
+    """Return the place of each of the first lists that could not be read, and why."""
+    labels = organization_labels_of(run)
+    lines = []
+    for unreadable in unread_lists(run)[:max_lines]:
+        organization = label_of(unreadable.org_id or "", labels)
+        place = place_name(unreadable, organization, full=True)
+        reason = escape_unprintable(truncate(unreadable.reason))
+        lines.append(Fact(place, reason))
+    return lines
+
+
+def is_of_several(run: RunRecord) -> bool:
+    """Return whether a run was about several organizations, which each place then names."""
+    return len(organization_labels_of(run)) > 1
+
+
+def first_rows(rows: Iterable[Row], max_rows: int) -> list[Row]:
+    """Return the first rows in their order: what failed, then of each organization as many."""
+    ordered = sorted_rows(rows)
+    rows_of_organization = Counter[str]()
+    rank: dict[InvitationKey, int] = {}  # of a row in its organization
+    for row in ordered:
+        rank[row.event.key] = rows_of_organization[row.event.org_id]
+        rows_of_organization[row.event.org_id] += 1
+    # The first row of each organization, then the second ones: a large one hides no small one.
+    ordered.sort(key=lambda row: (not row.has_failed, rank[row.event.key]))
+    return sorted_rows(ordered[:max_rows])
+
+
+class AnnouncedAs(NamedTuple):
+    """What the announced invitations of a run are, and the event that records them."""
+
+    caption: str
+    event: str
+
+
+def announced_as(run: RunRecord) -> AnnouncedAs:
+    """Return what the announced invitations of a run are."""
+    if run.mode == "dry-run":
+        return AnnouncedAs("Would be announced", WouldBeAnnounced.event)
+    return AnnouncedAs("Announced for a later deletion", Announced.event)
+
+
+KEPT_CAPTION: Final = "Kept invitations"
+UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
+MAX_TABLE_ROWS: Final = 500
+"""Rows of a table of the report; the audit log has all."""
+_KEEP_ENTRY: Final = "keep:"
+"""How the reason of an invitation begins that a keep entry kept."""
+
+
+def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> Iterator[Row]:
+    """Yield what a run kept, as far as its file can be read, if it recorded that.
+
+    It is read anew each time, and not held in memory: a run may keep far more than it deletes.
+
+    Args:
+        organization: The id of the one that is asked for; None for all.
+        begin: How the reason begins; others are not decoded.
+    """
+    labels = organization_labels_of(run)
+    part = f'"reason":"{begin}'.encode()
+    chain = FileChain(run.file)
+    with suppress(RunError):  # the verification names the file
+        for line in chain:
+            if line.header.event != Kept.event or part not in line.raw:
+                continue
+            kept = chain.decode(line)
+            if not isinstance(kept, Kept) or not kept.reason.startswith(begin):
+                continue
+            if organization in {None, kept.org_id}:
+                yield Row.of_line(kept, labels)
+
+
+def kept_by_entry(run: RunRecord, organization: str | None) -> Iterator[Row]:
+    """Yield the invitations that a keep entry kept, of a run that recorded them."""
+    # Of a year of nights most kept lines are of other reasons.
+    return kept_in_file(run, organization, _KEEP_ENTRY)
 
 
 def _detail(event: OutcomeLine) -> str:

@@ -16,6 +16,7 @@ from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     Document,
     Fact,
@@ -24,20 +25,24 @@ from invite_sweeper.report.document import (
     describe_instant,
     display_text,
 )
-from invite_sweeper.report.readback import (
-    KEPT_CAPTION,
-    UNREAD_CAPTION,
-    RecordedRun,
-    announced_as,
-)
 from invite_sweeper.report.rows import (
+    KEPT_CAPTION,
     NO_OUTCOME,
+    UNREAD_CAPTION,
     Row,
+    announced_as,
+    announced_rows,
+    first_rows,
     full_place_cell,
     invitation_columns,
+    is_of_several,
+    kept_rows,
     place_name,
+    rows_of,
     sorted_rows,
     table_by_place,
+    unread_lines,
+    unread_lists,
 )
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
@@ -45,10 +50,11 @@ from invite_sweeper.text import Hint, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
+_AS_PLANNED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 
 
 def result_of(
-    run: RecordedRun,
+    run: RunRecord,
     advisor: Advisor,
     *,
     plan: Sequence[Fact] = (),
@@ -62,7 +68,10 @@ def result_of(
         differing_only: Of the plan, only what was not deleted: the question above has all of it.
         shown_above: Kinds of attention that the operator has read already.
     """
-    document = _document_of(run.without_done() if differing_only else run, advisor)
+    rows = rows_of(run)
+    if differing_only:
+        rows = [row for row in rows if row.outcome not in _AS_PLANNED]
+    document = _document_of(run, rows, advisor)
     attention = [each for each in document.attention if each.kind not in shown_above]
     closing = {fact.text for fact in plan}  # among them the path of the plan
     facts = [
@@ -73,44 +82,44 @@ def result_of(
     return document._replace(facts=tuple(facts), attention=tuple(attention), closing=tuple(plan))
 
 
-def whole_run(run: RecordedRun, closing: Iterable[Fact], advisor: Advisor) -> Document:
+def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
-    document = _document_of(run, advisor, max_rows=sys.maxsize)
+    document = _document_of(run, rows_of(run), advisor, max_rows=sys.maxsize)
     sections = document.sections
-    kept = sorted_rows(run.kept)
+    kept = kept_rows(run)
     if kept:
         table = _table(KEPT_CAPTION, run, kept, len(kept))
         sections = (Section(table=table), *sections)
     return document._replace(sections=sections, closing=tuple(closing))
 
 
-def question_about(record: RunRecord, advisor: Advisor, until: datetime) -> Document:
+def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Document:
     """Return the plan as it is on disk, and as headline the question whether to delete.
 
     Args:
+        run: With its lines.
         until: When an answer is too late.
     """
-    run = RecordedRun.of(record)
-    rows = run.invitations.values()
+    rows = rows_of(run)
     organizations = sorted({row.organization for row in rows})
-    facts = [Fact("In", ", ".join(organizations)), *story_of(record, advisor).facts]
+    facts = [Fact("In", ", ".join(organizations)), *story_of(run, advisor).facts]
     owners = sum(row.is_owner for row in rows)
     if owners:
         facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
     question = f"Delete {pluralize(len(rows), 'invitation')}?"
     remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
-    plan = _plan(run, advisor_of(record, advisor), _MAX_ROWS)
+    plan = _plan(run, rows, advisor_of(run, advisor), _MAX_ROWS)
     return Document(Fact(question, remark), tuple(facts), tuple(plan))
 
 
-def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
+def attention_lines(run: RunRecord, advisor: Advisor) -> Iterator[Hint]:
     """Yield what needs attention besides errors, and the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
     """
-    story = story_of(run.record, advisor)
+    story = story_of(run, advisor)
     has_only_errors = all(attention.kind == "error" for attention in story.attention)
-    if has_only_errors and run.record.exit_code != ExitCode.PARTIAL:
+    if has_only_errors and run.exit_code != ExitCode.PARTIAL:
         return
     yield Hint(f"{story.headline.label}: {story.headline.text}")
     for attention in story.attention:
@@ -119,11 +128,10 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
         yield from map(Hint, attention.text.split("\n"))
         if attention.hint.text:
             yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
-    for unread in run.unread_lines(_MAX_NAMED):
+    for unread in unread_lines(run, _MAX_NAMED):
         yield Hint(f"{unread.label} was not read: {unread.text}")
-    rows = run.invitations.values()
-    in_doubt = [row for row in rows if row.outcome in {"failed", "unknown"}]
-    is_restore = run.record.mode == "restore"
+    in_doubt = [row for row in rows_of(run) if row.outcome in {"failed", "unknown"}]
+    is_restore = run.mode == "restore"
     for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
         person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         concern = "may lack an invitation" if is_restore else "may still be invited"
@@ -133,60 +141,64 @@ def attention_lines(run: RecordedRun, advisor: Advisor) -> Iterator[Hint]:
 # The parts of a run ------------------------------------------------------------------------------
 
 
-def _document_of(run: RecordedRun, advisor: Advisor, max_rows: int = _MAX_ROWS) -> Document:
-    """Return the plan with its outcomes, who was announced, what was not read, and the story."""
-    record = run.record
-    about = advisor_of(record, advisor)
-    story = story_of(record, advisor)
+def _document_of(
+    run: RunRecord, rows: Sequence[Row], advisor: Advisor, max_rows: int = _MAX_ROWS
+) -> Document:
+    """Return the plan with its outcomes, who was announced, what was not read, and the story.
+
+    Args:
+        rows: Of the plan.
+    """
+    about = advisor_of(run, advisor)
+    story = story_of(run, advisor)
     sections = (
-        *_plan(run, about, max_rows),
+        *_plan(run, rows, about, max_rows),
         *_announced(run, about, max_rows),
         *_unread(run, about, max_rows),
         *story.sections,
     )
-    facts = [*story.facts, Fact("Audit", str(record.file.path), is_whole=True)]
-    if record.last_hash and record.mode != "dry-run":  # it is not the SHA-256 of a plan
-        facts.append(Fact("Last hash", record.last_hash, "note", is_whole=True))
+    facts = [*story.facts, Fact("Audit", str(run.file.path), is_whole=True)]
+    if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
+        facts.append(Fact("Last hash", run.last_hash, "note", is_whole=True))
     return story._replace(facts=tuple(facts), sections=sections)
 
 
-def _plan(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
+def _plan(run: RunRecord, rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first rows of the plan below their projects."""
-    rows = run.first(max_rows)
-    if rows:
-        all_rows = run.invitations.values()
-        table = table_by_place(rows, all_rows, with_organization=run.is_of_several)
+    first = first_rows(rows, max_rows)
+    if first:
+        table = table_by_place(first, rows, with_organization=is_of_several(run))
         yield Section(table=table._replace(command=about.list_run()))
 
 
-def _announced(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
+def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first that are announced."""
-    kind = announced_as(run.record)
-    rows = run.announced[:max_rows]
-    if rows:
+    kind = announced_as(run)
+    announced = announced_rows(run)
+    if announced:
         command = about.list_run("--event", kind.event)
-        table = _table(kind.caption, run, rows, len(run.announced), command)
+        table = _table(kind.caption, run, announced[:max_rows], len(announced), command)
         yield Section(table=table)
 
 
-def _unread(run: RecordedRun, about: Advisor, max_rows: int) -> Iterator[Section]:
+def _unread(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first lists that were not read."""
-    lines = [f"{line.label}: {line.text}" for line in run.unread_lines(max_rows)]
+    lines = [f"{line.label}: {line.text}" for line in unread_lines(run, max_rows)]
     if lines:
         yield Section(
             UNREAD_CAPTION,
             sentences=tuple(lines),
             style="warning",
-            total=len(run.unreadable),
+            total=len(unread_lists(run)),
             command=about.list_run("--event", ListUnreadable.event),
         )
 
 
 def _table(
-    caption: str, run: RecordedRun, rows: Sequence[Row], total: int, command: str = ""
+    caption: str, run: RunRecord, rows: Sequence[Row], total: int, command: str = ""
 ) -> Table:
     """Return invitations of which each names its place."""
-    columns = invitation_columns(rows, full_place_cell if run.is_of_several else None)
+    columns = invitation_columns(rows, full_place_cell if is_of_several(run) else None)
     return Table.of("invitations", caption, columns, rows, total=total, command=command)
 
 
@@ -321,25 +333,24 @@ RunResult: Final = msgspec.defstruct(
 )
 
 
-def result_json(run: RecordedRun, plan: PlanToApply | None = None) -> dict[str, Any]:
+def result_json(run: RunRecord, plan: PlanToApply | None = None) -> dict[str, Any]:
     """Return what `--output json` prints of a run that has ended, a `RunResult`.
 
     Args:
         plan: Of a dry run, if a sweep can apply it.
     """
-    record = run.record
-    assert record.end is not None  # noqa: S101 - it has ended
-    planned = [row for row in run.invitations.values() if isinstance(row.event, Planned)]
-    has_file = record.file.number > 0  # a command that began no run has none
+    assert run.end is not None  # noqa: S101 - it has ended
+    planned = [row for row in rows_of(run) if isinstance(row.event, Planned)]
+    has_file = run.file.number > 0  # a command that began no run has none
     is_cut = has_file and not run.is_whole
-    end = structs.asdict(record.end)
+    end = structs.asdict(run.end)
     return {
         **end,
-        "run_id": record.run_id,
-        **structs.asdict(record.start),
+        "run_id": run.run_id,
+        **structs.asdict(run.start),
         "organizations": end["organizations"],  # the first line has their ids alone
-        "audit_file": str(record.file.path),
-        "audit_last_hash": record.last_hash,
+        "audit_file": str(run.file.path),
+        "audit_last_hash": run.last_hash,
         "invitations": [planned_result(row) for row in planned[:MAX_PLANNED]],
         "truncated": len(planned) > MAX_PLANNED or is_cut,
         "plan": plan,

@@ -11,33 +11,35 @@ from typing import Any, Final, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.document import Cell, CellsOf, Column, Fact, Line, Table
 from invite_sweeper.report.nights import Night, NightRun
 from invite_sweeper.report.period_reader import KeepEntry, NewestRows, NightRow, PeriodReader
 from invite_sweeper.report.policies import PolicyInForce, ends_of_keep_entries
-from invite_sweeper.report.readback import (
-    KEPT_CAPTION,
-    MAX_TABLE_ROWS,
-    UNREAD_CAPTION,
-    RecordedRun,
-    announced_as,
-    kept_rows,
-)
 from invite_sweeper.report.rows import (
     BECAUSE,
     INVITED,
+    KEPT_CAPTION,
     LIST_AND_ID,
+    MAX_TABLE_ROWS,
     PLACE,
+    UNREAD_CAPTION,
     Row,
+    announced_as,
+    announced_rows,
+    first_rows,
     full_place_cell,
     invitation_columns,
     invited_cell,
+    kept_in_file,
     line_cell,
     list_cell,
     row_order,
+    rows_of,
     text_cell,
+    unread_lines,
     why_kept_cell,
 )
 from invite_sweeper.report.story import advisor_of
@@ -51,55 +53,61 @@ _UNREAD: Final[CellsOf[Fact]] = {
 }
 
 
-def unread_table(run: RecordedRun, advisor: Advisor) -> Iterator[Table]:
+def unread_table(run: RunRecord, advisor: Advisor) -> Iterator[Table]:
     """Yield the lists that a run could not read, if there are any."""
-    unread = run.unread_lines(MAX_TABLE_ROWS)
-    end = run.record.end
+    unread = unread_lines(run, MAX_TABLE_ROWS)
+    end = run.end
     total = end.projects_unreadable if end is not None else len(unread)
-    command = advisor_of(run.record, advisor).list_run("--event", ListUnreadable.event)
+    command = advisor_of(run, advisor).list_run("--event", ListUnreadable.event)
     if unread:
         yield Table.of("unreadable", UNREAD_CAPTION, _UNREAD, unread, total=total, command=command)
 
 
 def pending_tables(
-    run: RecordedRun, advisor: Advisor, *, as_of: str = "", with_organization: bool = False
+    run: RunRecord,
+    advisor: Advisor,
+    *,
+    organization: str | None,
+    as_of: str = "",
+    with_organization: bool = False,
 ) -> Iterator[Table]:
     """Yield who was pending in a sweep or a dry run; tables that are not empty.
 
     A deletion that a sweep sent is in the tables of the period.
 
     Args:
+        organization: The id of the one that is asked for; None for all.
         as_of: Follows the captions, where a later run is the newest of the report.
         with_organization: Each place names its organization, even if all rows are of one.
     """
-    end = run.record.end or RunFinished(exit_code=0)
-    list_run = advisor_of(run.record, advisor).list_run
-    is_dry_run = run.record.mode == "dry-run"
+    end = run.end or RunFinished(exit_code=0)
+    list_run = advisor_of(run, advisor).list_run
+    is_dry_run = run.mode == "dry-run"
     people_table = partial(_people_table, with_organization=with_organization)
-    planned = run.without_sent()
+    planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
     planned_caption = "Planned, and nothing was sent"
     if is_dry_run:
         planned_caption = "Invitations that would be deleted"
     yield from people_table(
         "invitations",
         f"{planned_caption}{as_of}",
-        planned.first(MAX_TABLE_ROWS),
-        total=len(planned.invitations),
+        first_rows(planned, MAX_TABLE_ROWS),
+        total=len(planned),
         command=list_run(),
     )
     if is_dry_run:
-        kind = announced_as(run.record)
+        kind = announced_as(run)
         yield from people_table(
             "due",
             f"{kind.caption}{as_of}",
-            run.announced[:MAX_TABLE_ROWS],
+            announced_rows(run)[:MAX_TABLE_ROWS],
             total=end.announced,
             command=list_run("--event", kind.event),
         )
     yield from people_table(
         "kept",
         f"{KEPT_CAPTION}{as_of}",
-        nsmallest(MAX_TABLE_ROWS, kept_rows(run), key=row_order),
+        nsmallest(MAX_TABLE_ROWS, kept_in_file(run, organization), key=row_order),
         total=end.kept,
         command=list_run("--event", Kept.event),
     )

@@ -80,7 +80,8 @@ def find_deletions(
     lines = _read_lines(directory, wanted, reader)
     deletions = last_deletions(lines, unconfirmed=wanted.unconfirmed)
     if not deletions:
-        raise _no_deletion_found(directory, wanted, lines, reader.runs, advisor)
+        searched = reader.runs if wanted.run is None else reader.runs[:1]
+        raise _no_deletion_found(directory, wanted, lines, searched, advisor)
     # The same organization may be in an audit directory that served two hosts of Atlas.
     in_this_atlas = [each for each in deletions if each.line.start.base_url == base_url]
     if not in_this_atlas:
@@ -116,16 +117,13 @@ def _read_lines(
         first = _index_of_run(directory, wanted.run)
     elif wanted.username is None:
         first = _index_of_last_deletions(files, wanted)
-    found_later = HistoryReader(LineFilter(events={OutcomeLine.event}, username=wanted.username))
     lines: list[HistoryLine] = []
     for chain in directory.reader(first=first):
-        if wanted.run is None or chain.file.number == files[first].number:
+        is_wanted = wanted.run is None or chain.file.number == files[first].number
+        if is_wanted:
             lines += reader.read(chain)
-        elif any(isinstance(line.event, Intent) for line in lines):
-            lines += found_later.read(chain)  # what became of the open requests of a killed run
-    if wanted.run is not None:
-        run_id = files[first].run_id
-        lines = [line for line in lines if run_id in {line.run.run_id, line.recovered_run}]
+        elif reader.has_open_requests:  # what became of those of a killed run
+            reader.read(chain)
     return lines
 
 
@@ -148,10 +146,13 @@ def _index_of_run(directory: AuditDirectory, run: str) -> int:
 
 def _index_of_last_deletions(files: Sequence[RunFile], wanted: Wanted) -> int:
     """Return the index of the last run that deleted anyone; 0 where none did."""
-    lines: list[HistoryLine] = []
     for index in reversed(range(len(files))):
         reader = HistoryReader(LineFilter(events=_DECISIVE))
-        lines = [*reader.read(FileChain(files[index])), *lines]
+        lines = reader.read(FileChain(files[index]))
+        for file in files[index + 1 :]:  # what became of the requests of a killed run
+            if not reader.has_open_requests:
+                break
+            reader.read(FileChain(file))
         if last_deletions(lines, unconfirmed=wanted.unconfirmed):
             return index
     return 0

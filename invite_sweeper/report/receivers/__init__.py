@@ -85,14 +85,14 @@ async def _notify_one(session: ClientSession, receiver: Receiver, run: RunMessag
     return Notified(receiver.settings)
 
 
-def is_due(receiver: Receiver, run: RunMessage) -> bool:
+def is_due(receiver: Receiver, message: RunMessage) -> bool:
     """Return whether the `when` of a receiver covers a run.
 
     `changes` covers runs that deleted something or after which something announced waits, dry
     runs that found something stale, and failures. `failures` covers runs that did not complete,
     and urgent warnings.
     """
-    end = run.record.end
+    end = message.run.end
     when = receiver.settings.when
     if receiver.is_monitor or when == "always" or end is None:
         return True
@@ -102,9 +102,9 @@ def is_due(receiver: Receiver, run: RunMessage) -> bool:
         return True
     if when != "changes":
         return False
-    would_delete = run.record.mode == "dry-run" and end.stale > 0
+    would_delete = message.run.mode == "dry-run" and end.stale > 0
     has_planned = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
-    return would_delete or has_planned or bool(run.waiting)
+    return would_delete or has_planned or bool(message.waiting)
 
 
 __all__ = [

@@ -15,6 +15,7 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat, status_of
 from invite_sweeper.report.message import MAX_USERS, RunMessage
 from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver
+from invite_sweeper.report.rows import first_rows, rows_of
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.report.sending import Message, NotSent
 
@@ -42,7 +43,7 @@ class Webhook(Receiver):
             "headline": message.headline,
             "attention": [attention._asdict() for attention in message.story.attention],
             "succeeded": message.has_succeeded,
-            "verdict": status_of(message.record.exit_code),
+            "verdict": status_of(message.run.exit_code),
             "retryable": may_repeat(fields["reasons"]),
             "finished_at": message.finished_at,
             "announcements": None,
@@ -52,7 +53,7 @@ class Webhook(Receiver):
                 invitation.to_json(details=details) for invitation in message.waiting
             ]
         if details:
-            rows = message.run.first(MAX_USERS)
+            rows = first_rows(rows_of(message.run), MAX_USERS)
             planned = [row for row in rows if isinstance(row.event, Planned)]
             fields["invitations"] = [planned_result(row) for row in planned]
         return fields

@@ -13,6 +13,7 @@ from invite_sweeper.audit import AuditDirectory, AuditLog, RunRecord
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Entry, Invitation, Source
 
@@ -101,4 +102,4 @@ def write_run(
 
 def last_record(directory: AuditDirectory) -> RunRecord:
     """Return the last run as its file has it."""
-    return Fold().read(FileChain(directory.files()[-1]))
+    return read_run(FileChain(directory.files()[-1]), Fold())

@@ -5,6 +5,7 @@ from audit.runs import deletion, intent, outcome, planned, started, write_run
 from invite_sweeper.audit import verify_directory
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.record import RunRecord
 
 RESTORE = {"start": started(mode="restore")}
@@ -17,7 +18,7 @@ def recovered(number: int, result: str = "already_gone", run: str = "r1") -> Out
 
 def runs(directory) -> list[RunRecord]:
     fold = Fold()
-    return [fold.read(chain) for chain in directory.reader()]
+    return [read_run(chain, fold) for chain in directory.reader()]
 
 
 def test_each_request_counts_once_with_the_last_that_is_known_of_it(directory):

@@ -20,6 +20,7 @@ from msgspec import structs
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
@@ -53,7 +54,7 @@ def write(directory):
 def records(directory) -> list[RunRecord]:
     """Return the runs as their files say them."""
     fold = Fold()
-    return [fold.read(chain) for chain in directory.reader()]
+    return [read_run(chain, fold) for chain in directory.reader()]
 
 
 def test_each_run_has_its_lines(directory, write):

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
+from invite_sweeper.audit.reader import read_back
 from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.period import Page, read_page
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
 from invite_sweeper.report.story import advisor_of, story_of
@@ -57,7 +57,7 @@ def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:
     """Return what receivers get about a run that ended a minute after NOW."""
     return RunMessage(
-        RecordedRun.of(record),
+        read_back(record),
         story_of(record, ADVISOR),
         story_of(record.without_people(), ADVISOR),
         NOW + timedelta(minutes=1),
@@ -70,12 +70,12 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
 def on_terminal(record: RunRecord, width: int = 10_000) -> str:
     """Return what a terminal shows of a run that has ended."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_document(console, result_of(RecordedRun.of(record), ADVISOR, shown_above={"error"}))
+    show_document(console, result_of(read_back(record), ADVISOR, shown_above={"error"}))
     return console.file.getvalue()
 
 
 def question_about(record: RunRecord, width: int = 10_000) -> str:
     """Return the question about the plan of a run."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_question(console, ask_about(record, ADVISOR, NOW))
+    show_question(console, ask_about(read_back(record), ADVISOR, NOW))
     return console.file.getvalue()

@@ -21,10 +21,10 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     announcement_key,
 )
+from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
 from invite_sweeper.report.announcements import find_waiting
-from invite_sweeper.report.readback import RecordedRun
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -58,7 +58,7 @@ def waiting_after(written, seen=(), wait=WEEK):
     """Return what waits after the last run, which saw the announcements of these lines."""
     history, record = written
     keys = {key_of(each) for each in seen}
-    return find_waiting(history, RecordedRun.of(record), keys, wait)
+    return find_waiting(history, read_back(record), keys, wait)
 
 
 def lists(source=Source.INVITES, **changes):

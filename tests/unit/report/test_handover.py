@@ -11,6 +11,7 @@ from invite_sweeper.audit import History, RunFile
 from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.reader import read_run
 from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.report.run import plan_to_apply
 
@@ -29,7 +30,7 @@ def read(path, age=timedelta(), history=None):
 
 def read_with(path, read_history, age=timedelta()):
     chain = FileChain(RunFile.of(path), hashed=True)
-    run = Fold().read(chain)
+    run = read_run(chain, Fold())
     return plan_to_apply(run, read_history, max_age=DAY, now=NOW + age)
 
 

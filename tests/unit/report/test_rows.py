@@ -18,8 +18,7 @@ from report.scenes import recorded, run
 from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import Source
-from invite_sweeper.report.readback import RecordedRun
-from invite_sweeper.report.rows import roles_cell, sorted_rows
+from invite_sweeper.report.rows import Row, first_rows, roles_cell, rows_of, sorted_rows
 
 OWNER = invitation(
     1,
@@ -89,11 +88,11 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
 
 
 def empty_run():
-    return RecordedRun(RunRecord(RunFile(0, "", Path())))
+    return RunRecord(RunFile(0, "", Path()))
 
 
 def row(one):
-    return empty_run().row(event_of(Planned, one, rule="r"))
+    return Row.of_line(event_of(Planned, one, rule="r"), {})
 
 
 EQUALLY_OLD = [
@@ -117,7 +116,7 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
             found.add(planned)
             if one.project_name == "a":
                 found.add(outcome(planned, "failed", http_status=500))
-        return found.first(max_rows)
+        return first_rows(rows_of(found), max_rows)
 
     assert first(arrived) == first(EQUALLY_OLD)
 
@@ -135,7 +134,7 @@ def test_first_rows_are_those_that_failed_then_as_many_of_each_organization(max_
         planned = event_of(Planned, one, rule="r")
         found.add(planned)
         found.add(outcome(planned, result))
-    ids = [each.event.invitation_id for each in found.first(max_rows)]
+    ids = [each.event.invitation_id for each in first_rows(rows_of(found), max_rows)]
     assert set(ids) == {object_id(number) for number in (2, 3, 4, 1)[:max_rows]}
 
 

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import WouldBeAnnounced
+from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
@@ -34,7 +35,6 @@ from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.page import render_html
-from invite_sweeper.report.readback import RecordedRun
 from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import attention_lines, result_json, result_of
 from invite_sweeper.report.story import describe_stale, story_of
@@ -121,13 +121,13 @@ def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(dire
     record = recorded(SCENES["list ends in 5 days"], directory)
     console = Console(file=StringIO(), width=200)
     shown_above = {"error", "warning"} if is_terminal else {"error"}
-    show_document(console, result_of(RecordedRun.of(record), ADVISOR, shown_above=shown_above))
+    show_document(console, result_of(read_back(record), ADVISOR, shown_above=shown_above))
     assert ("Atlas ends the list invites in 5 days." in console.file.getvalue()) is not is_terminal
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
     story = story_of(record, ADVISOR)
-    lines = attention_lines(RecordedRun.of(record), ADVISOR)
+    lines = attention_lines(read_back(record), ADVISOR)
     quiet = "\n".join(line.sentence for line in lines)
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
@@ -145,7 +145,7 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
     every = [sample for family in families for sample in family.samples]
     samples = {each.name: each.value for each in every if len(each.labels) == 1}
-    result = json.loads(to_json(result_json(RecordedRun.of(record))))
+    result = json.loads(to_json(result_json(read_back(record))))
     story = story_of(record, ADVISOR)
     sent = json.loads(message("webhook", record))
     for name in COUNTS:
@@ -176,7 +176,7 @@ def test_places_name_their_organization_where_the_run_is_about_several(directory
 
 
 def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(directory):
-    run = RecordedRun.of(recorded(SCENES["failed"], directory))
+    run = read_back(recorded(SCENES["failed"], directory))
     first = to_json(result_json(run))
     for file in directory.files():
         file.path.unlink()
@@ -207,7 +207,7 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = recorded(SCENES[name], directory)
-    lines = attention_lines(RecordedRun.of(record), ADVISOR)
+    lines = attention_lines(read_back(record), ADVISOR)
     for text in (on_terminal(record), "\n".join(line.text for line in lines)):
         assert all(each in text for each in named)
 

@@ -94,19 +94,22 @@ async def until(condition):
         await asyncio.sleep(0)
 
 
-def checking_intents(log, **known):
-    """Return an Atlas that fails for a DELETE whose intent is not on disk."""
+class ChecksIntents(FakeAtlas):
+    """Fails for a DELETE whose intent is not on disk."""
 
-    async def check(one, _):
-        assert ("intent", one.invitation_id) in log.lines[: log.on_disk]
+    def __init__(self, log, **known):
+        super().__init__(**known)
+        self.log = log
 
-    return FakeAtlas(before=check, **known)
+    async def delete(self, one, progress):
+        assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
+        return await super().delete(one, progress)
 
 
 async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded():
     """Intents are written in groups: a sync for each would cost more than its deletion."""
     log = FakeDeletionLog()
-    atlas = checking_intents(log)
+    atlas = ChecksIntents(log)
     run = Run(atlas, log, workers=20)
     await run.run(plan(150, 50))
     assert sorted(atlas.deleted) == ids(*range(1, 201))
@@ -170,17 +173,20 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 
 
+class FirstIsRetired(FakeAtlas):
+    """Answers the first DELETE with 410, once all other slots are taken."""
+
+    async def delete(self, one, progress):
+        if one.invitation_id == object_id(1):
+            await until(lambda: self.in_flight == 3)
+            return RETIRED
+        return await super().delete(one, progress)
+
+
 async def test_deletion_whose_intent_is_on_disk_is_not_sent_once_its_list_is_retired():
     """The fifth to eighth have their intents before the first is answered, and wait for a slot."""
+    atlas = FirstIsRetired()
     log = FakeDeletionLog()
-
-    async def first_is_retired(one, _):
-        if one.invitation_id != object_id(1):
-            return None
-        await until(lambda: atlas.in_flight == 3)  # all other slots are taken
-        return RETIRED
-
-    atlas = FakeAtlas(before=first_is_retired)
     atlas.gate.clear()  # the second to fourth keep their slots
     run = Run(atlas, log, sources=["invites", "users"], workers=4)
     task = asyncio.create_task(run.run(plan(8)))
@@ -281,43 +287,54 @@ async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
     assert run.outcomes[Outcome.DELETED] == len(atlas.deleted)
 
 
-@pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
-async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
-    in_progress = []
+class WaitsForCancel(FakeAtlas):
+    """Sends nothing, and returns once the deletion is cancelled."""
 
-    async def wait_for_cancel(_, progress):
-        in_progress.append(progress)
+    def __init__(self):
+        super().__init__()
+        self.in_progress = []
+
+    async def delete(self, one, progress):
+        self.in_progress.append(progress)
         await until(lambda: progress.cancelled)
         return progress.interrupt()
+
+
+@pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
+async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
+    atlas = WaitsForCancel()
 
     class SyncsOnce(FakeDeletionLog):
         async def sync(self):
             self.calls += 1
             if self.calls > 1:
-                await until(lambda: in_progress)
+                await until(lambda: atlas.in_progress)
                 raise failure
 
-    run = Run(FakeAtlas(before=wait_for_cancel), SyncsOnce(), workers=2)
+    run = Run(atlas, SyncsOnce(), workers=2)
     with pytest.raises(type(failure)):
         await asyncio.wait_for(run.run(plan(3)), 60)
     assert run.outcomes == {Outcome.SKIPPED: 3}
-    assert all(progress.cancelled for progress in in_progress)
+    assert all(progress.cancelled for progress in atlas.in_progress)
+
+
+class Defective(FakeAtlas):
+    """Fails at its fourth deletion."""
+
+    async def delete(self, one, progress):
+        if len(self.deleted) == 3:
+            raise KeyError("a defect")
+        return await super().delete(one, progress)
 
 
 @pytest.mark.parametrize("where", ["deletion", "callback", "tokens"])
 async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
-    async def fail_at_the_fourth(*_):
-        if len(atlas.deleted) == 3:
-            raise KeyError("a defect")
-
-    atlas = FakeAtlas()
+    atlas = Defective() if where == "deletion" else FakeAtlas()
     log = FakeDeletionLog()
     options = {}
-    if where == "deletion":
-        atlas.before = fail_at_the_fourth
-    elif where == "callback":
+    if where == "callback":
         options["on_done"] = lambda *_: len(atlas.deleted) == 3 and {}["x"]
-    else:
+    elif where == "tokens":
         tokens = dict.fromkeys(range(3), 0.0)
         atlas.try_acquire = lambda _: tokens.popitem()[1]
     run = Run(atlas, log, workers=1, **options)
@@ -325,16 +342,6 @@ async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
         await run.run(plan(30))
     assert run.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(log.outcomes()) == 30
-
-
-async def test_defect_while_tokens_are_acquired_skips_those_that_have_one():
-    log = FakeDeletionLog()
-    atlas = FakeAtlas()
-    tokens = [0.0]
-    atlas.try_acquire = lambda _: tokens.pop()
-    with pytest.raises(IndexError):
-        await Run(atlas, log, workers=2).run(plan(3))
-    assert (atlas.deleted, log.outcomes()) == ([], results("skipped", 1, 2, 3))
 
 
 async def test_error_of_the_log_takes_precedence_over_other_errors():
@@ -427,18 +434,19 @@ async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
 async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones():
     opened = asyncio.Event()
 
-    async def wait_for_breaker(one, progress):
-        if one.invitation_id in ids(4, 5):
-            await opened.wait()
-            assert progress.cancelled
-            return progress.interrupt()
-        if one.invitation_id == object_id(6):
-            progress.attempts += 1
-            await opened.wait()
-            assert not progress.cancelled
-        return None
+    class WaitsForBreaker(FakeAtlas):
+        async def delete(self, one, progress):
+            if one.invitation_id in ids(4, 5):
+                await opened.wait()
+                assert progress.cancelled
+                return progress.interrupt()
+            if one.invitation_id == object_id(6):
+                progress.attempts += 1
+                await opened.wait()
+                assert not progress.cancelled
+            return await super().delete(one, progress)
 
-    atlas = FakeAtlas(results=results(FAILED, 1, 2, 3), before=wait_for_breaker)
+    atlas = WaitsForBreaker(results=results(FAILED, 1, 2, 3))
     log = FakeDeletionLog()
     then = lambda *_: run.breaker.reason and opened.set()  # noqa: E731
     run = Run(atlas, log, workers=6, on_done=then, **HALF_OF_3)
@@ -484,7 +492,7 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
     async def go():
         stop = StopRequest()
         log = FakeDeletionLog(fails_at=fails_at)
-        atlas = checking_intents(
+        atlas = ChecksIntents(
             log,
             results={object_id(n): result for n, result in found.items()},
             waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},
@@ -525,11 +533,14 @@ class Queues(ProjectQueues):
         return [int(each.invitation_id, 16) for each in self.left()]
 
 
-def test_queues_are_emptied_in_order_up_to_a_number_and_one_that_waits_does_not_block():
+def test_queues_are_emptied_in_order_up_to_a_number():
     queues = Queues()
     taken = [queues.take_numbers(4) for _ in range(3)]
     assert taken == [(None, [1, 2, 3, 4]), (None, [5, 6]), (None, [])]
     assert queues.numbers_left() == []
+
+
+def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
     queues = Queues({object_id(1): [0.0, 5.0], object_id(2): [0.0, 0.0, 3.0]})
     assert queues.take_numbers() == (3.0, [1, 4, 5])
     assert queues.numbers_left() == [2, 3, 6]
@@ -538,6 +549,9 @@ def test_queues_are_emptied_in_order_up_to_a_number_and_one_that_waits_does_not_
     queues.now_s += 4
     assert queues.take_numbers(2) == (None, [2, 3])
     assert queues.numbers_left() == [6]
+
+
+def test_queue_waits_also_for_a_part_of_a_second():
     assert Queues({object_id(1): [0.5]}).take_numbers() == (0.5, [4, 5, 6])
 
 
@@ -599,3 +613,13 @@ async def test_each_missing_role_is_counted():
     assert run.swept.counts.missing_role == 1
     assert sorted(told) == ["deleted", "deleted", "failed"]
     assert run.organization.client.deletes_from == (Source.USERS,)
+
+
+async def test_defect_while_tokens_are_acquired_skips_those_that_have_one():
+    atlas = FakeAtlas()
+    log = FakeDeletionLog()
+    tokens = [0.0]
+    atlas.try_acquire = lambda _: tokens.pop()
+    with pytest.raises(IndexError):
+        await Run(atlas, log, workers=2).run(plan(3))
+    assert (atlas.deleted, log.outcomes()) == ([], results("skipped", 1, 2, 3))

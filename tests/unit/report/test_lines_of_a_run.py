@@ -1,22 +1,22 @@
-"""What is read of the file of a run: once for all of it, with the same rows as for its outputs."""
+"""What is read of the file of a run: the lines of which all outputs make their rows."""
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 from audit.runs import deletion, finished, invitation, write_run
 from builders import ORG, event_of
 
-from invite_sweeper.audit import RunFile
+from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.reader import read_back, read_whole_run
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.report.readback import RecordedRun, kept_rows
+from invite_sweeper.report.rows import kept_in_file, kept_rows, rows_of
 
 
 def whole(path):
-    return RecordedRun.whole(FileChain(RunFile.of(path), hashed=True))
+    return read_whole_run(FileChain(RunFile.of(path), hashed=True))
 
 
 def write(directory):
@@ -28,14 +28,15 @@ def write(directory):
 def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its_file(directory):
     path = write(directory)
     run = whole(path)
-    assert run.record.end.organizations[0].name == "Acme"
-    assert replace(run, kept=[]) == RecordedRun.of(run.record)
-    assert [row.outcome for row in run.invitations.values()] == ["deleted", "failed"]
-    assert run.kept == list(kept_rows(run))
-    assert [(row.event.invitation_id, row.organization) for row in run.kept] == [
+    assert run.end.organizations[0].name == "Acme"
+    assert rows_of(run) == rows_of(read_back(RunRecord(run.file, end=run.end)))
+    assert [row.outcome for row in rows_of(run)] == ["deleted", "failed"]
+    kept = kept_rows(run)
+    assert kept == list(kept_in_file(run, None))
+    assert [(row.event.invitation_id, row.organization) for row in kept] == [
         (invitation(n).invitation_id, f"Acme ({ORG})") for n in (7, 8)
     ]
-    assert run.record.sha256 == sha256(path.read_bytes()).hexdigest()
+    assert run.sha256 == sha256(path.read_bytes()).hexdigest()
 
 
 def test_whole_run_of_a_damaged_file_is_an_error(directory):
