@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper.simulator.state import DEFAULT_INVITER, SimulatedAtlas
 
@@ -29,21 +29,6 @@ _LAST_NAMES: Final = (
 _PRODUCTION: Final = "-prod"
 
 
-class _Stage(NamedTuple):
-    """The tag `env` of a project, and what its name has after the area."""
-
-    env: str
-    suffix: str
-
-
-_STAGES: Final = (
-    _Stage("sandbox", ""),
-    _Stage("sandbox", " sandbox"),
-    _Stage("dev", " dev"),
-    _Stage("test", "-test"),
-    _Stage("staging", " (staging)"),
-    _Stage("prod", _PRODUCTION),
-)
 # Mostly employees, then contractors and partners, private mailboxes, and the board.
 _DOMAIN_COUNTS: Final = {
     "example.com": 10,
@@ -141,27 +126,16 @@ def _add_project(sim: SimulatedAtlas, number: int, ending: str, rng: Random, org
     """Add a project of some age, of which most have tags; return its id."""
     tags: dict[str, str] = {}
     if rng.random() < _TAGGED_SHARE:
-        tags = {"env": _stage(number).env, "team": rng.choice(("core", "data", "web"))}
+        tags = {"env": "sandbox", "team": rng.choice(("core", "data", "web"))}
     age = timedelta(days=rng.randint(60, 1500), seconds=rng.randrange(_DAY_S))
     name = _project_name(number) + ending
     return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)
 
 
-def _stage(number: int) -> _Stage:
-    """Return the stage of a project: the next one after a project of each area."""
-    return _STAGES[number // len(_AREAS) % len(_STAGES)]
-
-
 def _project_name(number: int) -> str:
-    """Return the name of a project: `Data Lake`, and later `Data Lake dev` and `Data Lake dev 2`.
-
-    Each area has a project in the first stage, then each in the next one, and so on. After the
-    last stage the names begin anew, with a number.
-    """
-    area = _AREAS[number % len(_AREAS)]
-    earlier_names = number // (len(_AREAS) * len(_STAGES))
-    counter = f" {earlier_names + 1}" if earlier_names else ""
-    return f"{area}{_stage(number).suffix}{counter}"
+    """Return the name of a project: `Data Lake`, and after all areas `Data Lake 2`."""
+    earlier, area = divmod(number, len(_AREAS))
+    return f"{_AREAS[area]} {earlier + 1}" if earlier else _AREAS[area]
 
 
 def _add_user(

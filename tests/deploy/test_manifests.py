@@ -191,7 +191,7 @@ def test_systemd_and_the_page_name_the_codes_that_are_retried():
     final = f"{', '.join(map(str, others))} and {last}"
 
     assert {int(code) for code in never.split()} == FINAL
-    assert f"Exit codes {final} fail the Job at once; 6 and 8 are retried" in page
+    assert "Exit codes 6 and 8 are retried four times within minutes; the others fail" in page
     assert f"{final} need an operator and are not retried;" in page
 
 
