@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, announceme
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import OrganizationResult
-from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.outcomes import Outcome
@@ -81,17 +81,6 @@ def test_an_outcome_needs_no_intent(directory, write):
     assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
 
-@pytest.mark.parametrize("old", [b'"mode":"sweep"', b'"event":"intent"', b"{", b"\n"])
-def test_a_changed_file_refuses_the_run(directory, write, old):
-    write(*deletion(1))
-    write()
-    path = directory.find("r1").path
-    path.write_bytes(path.read_bytes().replace(old, b'"x":0', 1))
-    with pytest.raises(GuardRefused, match=rf"{path.name} line \d") as caught:
-        History.read(directory, NOW)
-    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
-
-
 def test_a_file_that_cannot_be_opened_refuses_the_run(directory):
     (directory.path / "000001-r1.jsonl").mkdir(parents=True)
     for read in (lambda: History.read(directory, NOW), directory.next_run):
@@ -134,9 +123,6 @@ class TestOpenIntents:
         assert records(directory)[-1].open_requests == 0
         found = write(outcome(planned(1), "already_gone", recovers="r1"))
         assert found.open_intents(HOST) == {}
-
-    def test_an_invitation_of_a_restore_without_an_answer_is_not_open(self, write):
-        assert write(*deletion(1, "unknown"), start=RESTORE).open_intents(HOST) == {}
 
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}

@@ -2,7 +2,7 @@
 
 import pytest
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
-from builders import ORG, OTHER_ORG, object_id
+from builders import ORG
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,10 +107,3 @@ def test_what_a_glob_matches_is_found_whatever_the_letters(tmp_path_factory, nam
     assert is_found == (
         Globs(globs).matches(name) or Globs(globs).matches(planned(1).invitation_id)
     )
-
-
-def test_names_that_look_the_same_are_one_person_in_an_organization_and_not_in_two():
-    wide = planned(2, username="\uff41da@example.com", project_id=object_id(9))
-    assert wide.person == planned(1, username="ada@example.com").person
-    elsewhere = planned(1, username="ada@example.com", org_id=OTHER_ORG)
-    assert elsewhere.person == (OTHER_ORG, "ada@example.com")

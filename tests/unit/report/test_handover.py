@@ -66,18 +66,15 @@ def test_a_plan_that_no_sweep_takes_is_refused_without_a_look_at_other_runs(
         read_with(path, fail, age)
 
 
-@pytest.mark.parametrize(("code", "is_used"), [(0, True), (4, True), (3, False), (8, False)])
-def test_a_plan_is_used_once_a_sweep_has_completed_it(directory, code, is_used):
+def test_a_plan_is_passed_on_until_a_sweep_has_completed_it(directory):
     path = dry_run(directory)
-    start = started(plan_sha256=read(path).sha256)
-    write_run(directory, "r2", start=start, end=finished(exit_code=code))
-    history = History.read(directory, NOW)
-    if not is_used:
-        assert read(path, history=history) == read(path)
-        return
-    with pytest.raises(GuardRefused) as caught:
-        read(path, history=history)
-    assert caught.value.message == "Run 2 has already applied the plan."
+    whole = read(path)
+    applies = started(plan_sha256=whole.sha256)
+    write_run(directory, "r2", start=applies, end=finished(exit_code=3))
+    assert read(path, history=History.read(directory, NOW)) == whole
+    write_run(directory, "r3", start=applies)
+    with pytest.raises(GuardRefused, match="Run 3 has already applied the plan"):
+        read(path, history=History.read(directory, NOW))
 
 
 def test_a_plan_is_not_passed_on_where_the_last_run_is_missing_and_may_have_used_it(directory):

@@ -176,22 +176,18 @@ async def test_open_intents_of_each_organization_are_resolved_with_its_own_crede
     assert (await night.run(at=later(48))).recovered == 0
 
 
-async def test_dry_run_resolves_nothing(directory):
-    line = planned(900, project_id=object_id(1), source=Source.INVITES)
-    await kill_after_intents(directory, line)
-    night = Night(directory, 1)
-    assert (await night.run(dry_run=True)).recovered == 0
-    assert len(History.read(directory, NOW).open_intents(HOST)[ORG]) == 1
-
-
-async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
-    line = planned(900, project_id=object_id(1), source=Source.INVITES)
-    await kill_after_intents(directory, line)
-    night = Night(directory, 1, 1)
-    night.atlases[0].list_results = {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 503.")}
-    result = await night.run(at=later())
-    assert (result.recovered, len(History.read(directory, NOW).open_intents(HOST)[ORG])) == (
-        0,
-        1,
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_intents_stay_open_in_a_dry_run_and_where_their_list_cannot_be_read(
+    directory, dry_run
+):
+    await kill_after_intents(
+        directory, planned(900, project_id=object_id(1), source=Source.INVITES)
     )
-    assert WarningCode.RECOVERY in night.view.codes()
+    night = Night(directory, 1, 1)
+    if not dry_run:
+        unread = ListUnreadable(object_id(1), "p0", "HTTP 503.")
+        night.atlases[0].list_results = {object_id(1): unread}
+    result = await night.run(at=later(), dry_run=dry_run)
+    left = History.read(directory, NOW).open_intents(HOST)[ORG]
+    assert (result.recovered, len(left)) == (0, 1)
+    assert (WarningCode.RECOVERY in night.view.codes()) is not dry_run

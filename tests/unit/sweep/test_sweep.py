@@ -200,28 +200,6 @@ async def test_over_a_tenth_fewer_projects_than_the_last_run_saw_are_warned_of_a
     assert fewer_projects(await night.run(at=later(48))) == []
 
 
-async def test_fewer_projects_are_counted_against_the_last_run_of_the_scope_that_listed_them(
-    directory,
-):
-    night = Night(directory, 1)
-    show(night, 10)
-    await night.run()
-    whole, night.policy = night.policy, Night(directory, 1, projects={"include": ["p1"]}).policy
-    narrowed = await night.run(at=later())
-    assert (narrowed.projects_seen, fewer_projects(narrowed)) == (1, [])
-    night.policy = whole
-    listed = night.atlases[0].projects
-
-    async def no_connection():
-        raise AtlasUnavailable("No connection.")
-
-    night.atlases[0].projects = no_connection
-    await night.run(at=later(48))
-    night.atlases[0].projects = listed
-    show(night, 5)
-    assert len(fewer_projects(await night.run(at=later(72)))) == 1
-
-
 UNUSED = "projects.exclude 'none-*' matched no project."
 EXCLUDE = {"projects": {"exclude": ["none-*", "p1"]}}
 
@@ -398,32 +376,28 @@ async def test_stop_while_the_first_organization_is_swept_skips_the_others(direc
 # What goes wrong while it deletes ----------------------------------------------------------------
 
 
-async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(directory):
-    night = Night(directory, 6, 2, limits={"canary": 5})
-    found = night.atlases[0].lists[object_id(1)]
-    failed = Sending(Outcome.FAILED, 1, 403, "X")
-    night.atlases[0].results = {each.invitation_id: failed for each in found}
-    result = await night.run()
-    first, second = result.organizations
-    assert night.deleted == [0, 0]
-    assert (first.failed, first.skipped, first.missing_role) == (5, 1, 5)
-    assert (second.skipped, second.exit_code, result.exit_code) == (2, 4, 4)
-    assert night.view.codes().count(WarningCode.CIRCUIT_BREAKER) == 1
-    assert Reason.CIRCUIT_BREAKER in second.reasons
-
-
-async def test_breaker_is_not_a_reason_of_an_organization_that_was_swept_before_it_opened(
-    directory,
+@pytest.mark.parametrize(
+    ("stale", "canary", "failing", "skipped"), [((6, 2), 5, 0, [1, 2]), ((1, 7), 6, 1, [0, 2])]
+)
+async def test_breaker_skips_what_all_organizations_have_left_and_is_a_reason_there_alone(
+    directory, stale, canary, failing, skipped
 ):
-    night = Night(directory, 1, 7, limits={"canary": 6})
-    found = night.atlases[1].lists[object_id(2)]
-    failed = Sending(Outcome.FAILED, 1, 500)
-    night.atlases[1].results = {each.invitation_id: failed for each in found}
+    night = Night(directory, *stale, limits={"canary": canary})
+    found = night.atlases[failing].lists[object_id(failing + 1)]
+    failed = Sending(Outcome.FAILED, 1, 403, "X")
+    night.atlases[failing].results = {each.invitation_id: failed for each in found}
     result = await night.run()
-    first, second = result.organizations
-    assert (first.deleted, first.reasons, first.exit_code) == (1, (), 0)
-    assert (second.failed, second.skipped) == (5, 2)
-    assert Reason.CIRCUIT_BREAKER in second.reasons
+    assert [each.skipped for each in result.organizations] == skipped
+    failures = (result.organizations[failing].failed, result.organizations[failing].missing_role)
+    assert failures == (5, 5)
+    assert night.deleted == ([0, 0] if failing == 0 else [1, 0])
+    for each, left in zip(result.organizations, skipped, strict=True):
+        assert (Reason.CIRCUIT_BREAKER in each.reasons, each.exit_code) == (
+            left > 0,
+            4 * (left > 0),
+        )
+    assert result.exit_code == 4
+    assert night.view.codes().count(WarningCode.CIRCUIT_BREAKER) == 1
 
 
 async def test_canary_is_that_of_the_whole_command(directory):
