@@ -6,6 +6,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -145,8 +146,11 @@ INVITED_STATUSES: Final = (
 """The statuses of an invitation: a user with one of them is not a member yet."""
 
 
+@lru_cache(maxsize=1024)
 def parse_timestamp(text: str | None) -> datetime | None:
     """Return a date in UTC; None without one, and where it cannot be read.
+
+    Cached: each step from the list to the decision asks for the dates of an invitation.
 
     A date without an offset cannot be read: it could mean any of 26 hours. Nor can one with a
     control character: `fromisoformat` reads a text only up to a NUL.

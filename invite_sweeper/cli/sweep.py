@@ -145,7 +145,7 @@ async def _sweep(session: Session) -> _SweptRun:
         dry_run=options.dry_run,
         saved=_read_saved_plan(session),
         detailed_exit_code=options.detailed_exitcode,
-        observe=seen,
+        observe=seen if announced else None,
     )
     check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
     async with (

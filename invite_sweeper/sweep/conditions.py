@@ -56,7 +56,7 @@ class ActiveMembers:
     """The active members of one organization; names are folded (`casefold_visible`).
 
     Attributes:
-        names: Of a list that was read to its end and did not shrink too much.
+        names: Of a list that was read to its end.
         gone: Inviters who are not among them, and of whom Atlas's answer to their name does not
             show an active member either.
     """

@@ -59,9 +59,8 @@ class Dates:
         self._spans_after_end: set[timedelta] = set()
         for entry in (*policy.rules, *policy.keep):
             if isinstance(entry, Keep) and entry.until is not None:
-                day_after = _shifted(datetime.combine(entry.until, time(), UTC), _DAY)
-                if day_after is not None:
-                    self._instants.add(day_after)
+                last_day = datetime.combine(entry.until, time(), UTC)
+                self._instants.update(_shifted(last_day, [_DAY]))
             if entry.older_than is not None:
                 self._spans_after_sent.add(entry.older_than)
             if entry.expires_within is not None:
@@ -160,11 +159,9 @@ class Dates:
         """Yield when a key of the policy begins or ceases to match one of the entries."""
         yield from self._instants
         for entry in entries:
-            changes = [_shifted(entry.sent_at, span) for span in self._spans_after_sent]
+            yield from _shifted(entry.sent_at, self._spans_after_sent)
             if self._spans_after_end:
-                ends_at = parse_timestamp(entry.expires_at)
-                changes += (_shifted(ends_at, span) for span in self._spans_after_end)
-            yield from filter(None, changes)
+                yield from _shifted(parse_timestamp(entry.expires_at), self._spans_after_end)
 
 
 def _ends_of_waits(decisions: Iterable[Decision]) -> Iterator[datetime]:
@@ -175,14 +172,15 @@ def _ends_of_waits(decisions: Iterable[Decision]) -> Iterator[datetime]:
             yield announcement.deletable_from
 
 
-def _shifted(instant: datetime | None, span: timedelta) -> datetime | None:
-    """Return the sum; None without an instant, and beyond the calendar."""
+def _shifted(instant: datetime | None, spans: Iterable[timedelta]) -> Iterator[datetime]:
+    """Yield the sums; none without an instant, and none beyond the calendar."""
     if instant is None:
-        return None
-    try:
-        return instant + span
-    except OverflowError:
-        return None
+        return
+    for span in spans:
+        try:
+            yield instant + span
+        except OverflowError:
+            continue
 
 
 LAST_KNOWN_ENDS: Final = {

@@ -84,6 +84,8 @@ class ReadingBuilder:
         self._kept_by_reason = Counter[str]()
         self._announced = 0
         self._waiting = 0
+        self._stale_within_7d = 0
+        self._stale_within_30d = 0
         self._deletable: list[events.Planned] = []
         self._lists = ReadLists()
         self._in_7d = command.now + timedelta(days=7)
@@ -105,7 +107,11 @@ class ReadingBuilder:
             counts=self._counts.plus(**self._counts_of_decided()),
             lists=self._lists,
             people=self.people,
-            dates=self.dates,
+            dates=replace(
+                self.dates,
+                stale_within_7d=self._stale_within_7d,
+                stale_within_30d=self._stale_within_30d,
+            ),
         )
 
     def _counts_of_decided(self) -> dict[str, int | Mapping[str, int]]:
@@ -221,14 +227,9 @@ class ReadingBuilder:
         if by_policy.stale:
             return
         stale = self._date_finder.stale_from(by_policy, self._in_30d)
-        if stale is None:
-            return
-        is_within_7d = stale.instant <= self._in_7d
-        self.dates = replace(
-            self.dates,
-            stale_within_7d=self.dates.stale_within_7d + int(is_within_7d),
-            stale_within_30d=self.dates.stale_within_30d + 1,
-        )
+        if stale is not None:
+            self._stale_within_30d += 1
+            self._stale_within_7d += int(stale.instant <= self._in_7d)
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
