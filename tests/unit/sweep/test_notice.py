@@ -50,22 +50,30 @@ OF_ACME = {"organizations": ["Acme*"]}
 OLD = {"older_than": "1d"}
 
 
+ONE = invitation(source=Source.INVITES)
+
+
+def noticed(announced, wait=WEEK, **keys):
+    """Return the decision about an invitation with these announcements."""
+    return Notice(announced, wait, NOW)(Selector(policy(**keys), NOW).decide(ONE))
+
+
 @pytest.mark.parametrize(
-    ("announced_wait", "wait", "days", "is_due"),
+    ("announced_wait", "wait", "since", "is_due"),
     [
-        (WEEK, DAY, 6, False),
-        (WEEK, DAY, 7, True),
-        (DAY, WEEK, 6, False),
-        (DAY, WEEK, 7, True),
+        (WEEK, DAY, 6 * DAY, False),
+        (WEEK, DAY, 7 * DAY, True),
+        (DAY, WEEK, 6 * DAY, False),
+        (DAY, WEEK, 7 * DAY, True),
+        (WEEK + HOUR, WEEK, WEEK - SECOND, False),  # an earlier version added no hour
     ],
 )
-def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait, days, is_due):
-    one = invitation(source=Source.INVITES)
-    step = Notice(announced_once(one, days * DAY, announced_wait), wait, NOW)
-    decision = step(Selector(policy(), NOW).decide(one))
+def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait, since, is_due):
+    decision = noticed(announced_once(ONE, since, announced_wait), wait)
     assert (decision.stale, decision.deletable) == (True, is_due)
     if not is_due:
-        assert decision.announcement.deletable_from == NOW + (7 - days) * DAY - HOUR
+        due_at = NOW + max(announced_wait, wait) - since - HOUR
+        assert decision.announcement.deletable_from == due_at
 
 
 @pytest.mark.parametrize(
@@ -77,18 +85,10 @@ def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait
     ],
 )
 def test_wait_is_over_an_hour_early_for_a_night_that_starts_before_the_second(wait, over_after):
-    one = invitation(source=Source.INVITES)
-    announced = Notice({}, wait, NOW)(Selector(policy(), NOW).decide(one))
-    assert announced.announcement.deletable_from == NOW + over_after
-    for early, is_over in ((timedelta(microseconds=1), False), (timedelta(), True)):
-        held = Notice(announced_once(one, over_after - early, HOUR), wait, NOW)
-        assert held(Selector(policy(), NOW).decide(one)).deletable is is_over
-
-
-def test_announcement_of_an_earlier_version_is_not_due_before_the_day_that_it_announced():
-    one = invitation(source=Source.INVITES)
-    told = announced_once(one, WEEK - SECOND, WEEK + HOUR)
-    assert Notice(told, WEEK, NOW)(Selector(policy(), NOW).decide(one)).waits
+    assert noticed({}, wait).announcement.deletable_from == NOW + over_after
+    for early, is_over in ((timedelta.resolution, False), (timedelta(), True)):
+        held = noticed(announced_once(ONE, over_after - early, HOUR), wait)
+        assert held.deletable is is_over
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,7 @@ def test_announcement_of_an_earlier_version_is_not_due_before_the_day_that_it_an
     ],
 )
 def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(keys, reason):
-    announced = invitation(source=Source.INVITES)
-    step = Notice(announced_once(announced, WEEK), WEEK, NOW)
-    decision = step(Selector(policy(**keys), NOW).decide(announced))
+    decision = noticed(announced_once(ONE, WEEK), **keys)
     assert (decision.keep_reason, decision.announcement) == (reason, None)
 
 
@@ -110,12 +108,9 @@ def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(
     ("keys", "is_seen"), [({}, True), ({"keep": [{"name": "k", "usernames": ["*"]}]}, False)]
 )
 def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_seen):
-    announced = invitation(source=Source.INVITES)
-    key = announcement_key(announced)
-    step = Notice(announced_once(announced, DAY), WEEK, NOW)
+    key = announcement_key(ONE)
     seen = SeenAnnouncements({key})
-    decision = Selector(policy(**keys), NOW).decide(announced)
-    seen(decision, step(decision))
+    seen(Selector(policy(**keys), NOW).decide(ONE), noticed(announced_once(ONE, DAY), **keys))
     assert seen.keys == ({key} if is_seen else set())
 
 
@@ -125,8 +120,7 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     ids=str,
 )
 def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not(since, is_new):
-    one = invitation(source=Source.INVITES)
-    decision = Notice(announced_once(one, since), WEEK, NOW)(Selector(policy(), NOW).decide(one))
+    decision = noticed(announced_once(ONE, since))
     assert (decision.rule, decision.deletable) == ("forgotten", since == WEEK)
     found = decision.announcement
     assert (found.rule is None, found.announced_at) == (not is_new, None if is_new else NOW - since)
