@@ -246,9 +246,7 @@ def compressed() -> Fault:
     headers = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
     return changed(
         lambda response: replace(
-            response,
-            body=gzip.compress(response.body),
-            headers=(*response.headers, *headers),
+            response, body=gzip.compress(response.body), headers=(*response.headers, *headers)
         )
     )
 
@@ -257,8 +255,7 @@ def without_rate_limits() -> Fault:
     """Return the real response without `RateLimit-*`. The documentation allows both."""
     return changed(
         lambda response: replace(
-            response,
-            headers=tuple(each for each in response.headers if "RateLimit" not in each[0]),
+            response, headers=tuple(each for each in response.headers if "RateLimit" not in each[0])
         )
     )
 

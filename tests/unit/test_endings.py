@@ -28,21 +28,13 @@ from invite_sweeper.names import exact_glob
 from invite_sweeper.policy import InvalidPolicy
 
 ADVISOR = Advisor(
-    run="7",
-    policy="my policy.yaml",
-    audit_dir="my audit",
-    base_url="https://cloud.mongodbgov.com",
+    run="7", policy="my policy.yaml", audit_dir="my audit", base_url="https://cloud.mongodbgov.com"
 )
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [
-        (10, Status.DONE),
-        (4, Status.PARTLY_DONE),
-        (99, Status.FAILED),
-        (None, Status.UNFINISHED),
-    ],
+    [(10, Status.DONE), (4, Status.PARTLY_DONE), (99, Status.FAILED), (None, Status.UNFINISHED)],
 )
 def test_status_of_an_exit_code(code, status):
     assert status_of(code) is status

@@ -18,8 +18,7 @@ def script(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("found", "shown"),
-    [("same", "invite-sweeper"), ("none", "{script}"), ("another", "{script}")],
+    ("found", "shown"), [("same", "invite-sweeper"), ("none", "{script}"), ("another", "{script}")]
 )
 def test_script_is_named_if_the_path_finds_it_and_else_printed_as_it_was_called(
     monkeypatch, tmp_path, script, found, shown

@@ -16,12 +16,7 @@ from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.errors import (
-    AuditLogError,
-    CredentialsRefused,
-    GuardRefused,
-    NoDeletionFound,
-)
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, GuardRefused, NoDeletionFound
 from invite_sweeper.models import Entry, ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (

@@ -203,8 +203,7 @@ def test_at_most_half_the_reserve_is_used_to_check_for_a_refill_at_growing_inter
 
 
 @pytest.mark.parametrize(
-    ("retry_after_s", "wait_s"),
-    [(-5.0, 1.0), (0.0, 1.0), (7.0, 7.0), (121.0, 120.0)],
+    ("retry_after_s", "wait_s"), [(-5.0, 1.0), (0.0, 1.0), (7.0, 7.0), (121.0, 120.0)]
 )
 def test_retry_after_is_clamped_to_1_to_120_s(retry_after_s, wait_s):
     bucket = new_bucket()

@@ -27,12 +27,7 @@ class BreakAt:
     """
 
     def __init__(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        step: int,
-        *,
-        kills: bool = False,
-        torn: bool = False,
+        self, monkeypatch: pytest.MonkeyPatch, step: int, *, kills: bool = False, torn: bool = False
     ) -> None:
         self.steps = 0
         self._step = step

@@ -31,10 +31,7 @@ from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.redaction import SECRETS
 
-OTHERS = (
-    Entry(Source.ORG_INVITES, None, object_id(8)),
-    Entry(Source.USERS, PROJECT, object_id(9)),
-)
+OTHERS = (Entry(Source.ORG_INVITES, None, object_id(8)), Entry(Source.USERS, PROJECT, object_id(9)))
 ORGANIZATION_USER = invitation(
     3,
     source=Source.ORG_USERS,

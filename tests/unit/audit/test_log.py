@@ -161,11 +161,7 @@ def test_each_line_is_copied_and_a_copy_that_fails_does_not_stop_the_log(directo
 class TestFailure:
     @pytest.mark.parametrize(
         ("name", "number", "short"),
-        [
-            ("write", errno.ENOSPC, False),
-            ("write", errno.EIO, True),
-            ("fsync", errno.EIO, False),
-        ],
+        [("write", errno.ENOSPC, False), ("write", errno.EIO, True), ("fsync", errno.EIO, False)],
     )
     async def test_all_who_wait_get_the_error_and_nothing_is_written_after_it(
         self, directory, log, monkeypatch, name, number, short
@@ -381,10 +377,7 @@ def test_no_delete_without_intent_and_the_next_run_goes_on(tmp_path, runs_before
         for _ in range(runs_before):
             sweep(directory, "r0", [], 100)
         sent: list[str] = []
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            suppress(AuditLogError, DamagedLog, Killed),
-        ):
+        with pytest.MonkeyPatch.context() as patch, suppress(AuditLogError, DamagedLog, Killed):
             broken = BreakAt(patch, step, **HOW[how])
             sweep(directory, "r1", sent, 1)
         check_next_run(directory, sent)

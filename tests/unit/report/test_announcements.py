@@ -3,15 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from audit.runs import (
-    deletion,
-    finished,
-    invitation,
-    last_record,
-    planned,
-    started,
-    write_run,
-)
+from audit.runs import deletion, finished, invitation, last_record, planned, started, write_run
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of
 
 from invite_sweeper.audit import History

@@ -30,12 +30,7 @@ from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.document import Fact, display_text
-from invite_sweeper.report.markdown import (
-    code_span,
-    markdown_name,
-    markdown_text,
-    render_markdown,
-)
+from invite_sweeper.report.markdown import code_span, markdown_name, markdown_text, render_markdown
 from invite_sweeper.report.page import render_html
 from invite_sweeper.text import escape_unprintable, shell_command
 

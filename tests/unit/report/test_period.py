@@ -477,20 +477,14 @@ def test_text_of_a_policy_cannot_become_markup_or_hide_a_line(directory):
 # The pictures ------------------------------------------------------------------------------------
 
 
-def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(
-    directory,
-):
+def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(directory):
     write(deleted(1, 2, 3, 4, invitations_seen=24), directory, days_ago=3)
     write(run(*deletion(5), *deletion(6, "failed"), invitations_seen=11), directory, days_ago=2)
     write(run(plan_made=False, exit_code=6, **NOT_SEEN), directory, days_ago=1)
     write(run(invitations_seen=5), directory)
     chart = page_of(directory).picture.chart
     columns = [(int(bar.x), bar.style, bar.y, bar.height) for bar in chart.bars]
-    assert columns == [
-        (0, "deleted", 0, 100),
-        (1, "deleted", 75, 25),
-        (1, "failed", 50, 25),
-    ]
+    assert columns == [(0, "deleted", 0, 100), (1, "deleted", 75, 25), (1, "failed", 50, 25)]
     assert (chart.highest, chart.highest_of_line, chart.width) == (4, 20, 4)
     assert chart.lines == ("0.5,0.0 1.5,50.0", "3.1,75.0 3.9,75.0")
 

@@ -32,10 +32,7 @@ OWNER = invitation(
     age=timedelta(days=15),
 )
 READER = invitation(2, username="reader@example.com", age=timedelta(days=40), source=Source.INVITES)
-PLANNED = (
-    event_of(Planned, READER, rule="forgotten"),
-    event_of(Planned, OWNER, rule="forgotten"),
-)
+PLANNED = (event_of(Planned, READER, rule="forgotten"), event_of(Planned, OWNER, rule="forgotten"))
 
 
 @pytest.fixture

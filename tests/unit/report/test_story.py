@@ -11,15 +11,7 @@ import pytest
 from audit.runs import intent, planned, started
 from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import (
-    ADVISOR,
-    Reader,
-    on_terminal,
-    page_of,
-    question_about,
-    run_message,
-    words,
-)
+from report.reading import ADVISOR, Reader, on_terminal, page_of, question_about, run_message, words
 from report.scenes import SCENES, Run, recorded, run
 from rich.cells import cell_len
 from rich.console import Console

@@ -65,11 +65,7 @@ def test_breaker_opens_only_over_a_limit(outcomes, limits, opened):
     assert reason.startswith(opened[1])
 
 
-@given(
-    st.text("dfg", max_size=60),
-    st.integers(1, 12),
-    st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.0]),
-)
+@given(st.text("dfg", max_size=60), st.integers(1, 12), st.sampled_from([0.0, 0.1, 0.29, 0.5, 1.0]))
 def test_running_counts_equal_a_recount_of_the_window(outcomes, window, share):
     def exceeds_limit(number):
         last = outcomes[max(0, number - window) : number]

@@ -11,9 +11,7 @@ KEYED = {"invitations_by_source", "kept_by_reason"}
 NUMBERS = [each for each in Counts.__struct_fields__ if each not in KEYED]
 by_key = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9))
 counts = st.builds(
-    Counts,
-    **dict.fromkeys(NUMBERS, st.integers(0, 9)),
-    **dict.fromkeys(KEYED, by_key),
+    Counts, **dict.fromkeys(NUMBERS, st.integers(0, 9)), **dict.fromkeys(KEYED, by_key)
 )
 
 

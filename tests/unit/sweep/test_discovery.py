@@ -37,8 +37,7 @@ async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INV
 
 
 @pytest.mark.parametrize(
-    ("sources", "source"),
-    [(["invites"], Source.INVITES), (["org_users", "users"], Source.USERS)],
+    ("sources", "source"), [(["invites"], Source.INVITES), (["org_users", "users"], Source.USERS)]
 )
 async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out(sources, source):
     """One that cannot be read may be of any organization, and may show its people."""

@@ -8,16 +8,7 @@ from datetime import timedelta
 from functools import reduce
 
 import pytest
-from builders import (
-    NOW,
-    OTHER_ORG,
-    PROJECT,
-    announced_once,
-    changed,
-    entry_of,
-    object_id,
-    policy,
-)
+from builders import NOW, OTHER_ORG, PROJECT, announced_once, changed, entry_of, object_id, policy
 from msgspec import structs
 from sweep.night import line_of
 

@@ -135,11 +135,7 @@ UNREAD = ", ".join(f"project P{n} ({object_id(500 + n)}): 503" for n in range(5)
 
 
 @pytest.mark.parametrize(
-    ("limit", "found"),
-    [
-        (6, f"{UNREAD} and 2 more"),
-        (0, f"project P0 ({object_id(500)}): 503"),
-    ],
+    ("limit", "found"), [(6, f"{UNREAD} and 2 more"), (0, f"project P0 ({object_id(500)}): 503")]
 )
 def test_lists_that_could_not_be_read_are_named_with_their_reasons_up_to_five(limit, found):
     name = "max_unreadable_projects"

@@ -12,13 +12,7 @@ from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_aft
 from invite_sweeper.audit import History, OpenIntent, RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import WarningCode
-from invite_sweeper.models import (
-    ListRef,
-    ListUnreadable,
-    Project,
-    ProjectGone,
-    Source,
-)
+from invite_sweeper.models import ListRef, ListUnreadable, Project, ProjectGone, Source
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery

@@ -25,13 +25,7 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
-from invite_sweeper.sweep.plan import (
-    AtlasOrganization,
-    OrganizationPlan,
-    Reading,
-    ReadLists,
-    Swept,
-)
+from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading, ReadLists, Swept
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
@@ -174,11 +168,7 @@ def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
     finished = ended(organization(parts={"lists": lists}), policy={"sources": ["invites", "users"]})
     assert finished.lists == (
         ListResult(
-            org_id=ORG,
-            source=Source.INVITES,
-            complete=False,
-            entries=1,
-            unread=(object_id(3),),
+            org_id=ORG, source=Source.INVITES, complete=False, entries=1, unread=(object_id(3),)
         ),
     )
 

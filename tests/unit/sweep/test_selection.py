@@ -117,11 +117,7 @@ DECISIONS = [
     ({"username": "a@example.com"}, BOTH, "no_rule"),
     ({"username": "a@gmail.com", "age": DAY}, BOTH, "too_young"),
     ({"username": "a@example.com", "age": DAY}, BOTH, "no_rule"),
-    (
-        {},
-        rules(a={"older_than": "30d"}, b={"older_than": "2d"}, c={"older_than": "1d"}),
-        "b",
-    ),
+    ({}, rules(a={"older_than": "30d"}, b={"older_than": "2d"}, c={"older_than": "1d"}), "b"),
     ({"expires_at": None}, rules(a={"expired": True}, b={"older_than": "14d"}), "b"),
     ({"username": None}, rules(a=OF_ALL, b={"older_than": "30d"}), "no_username"),
     ({"age": DAY}, rules(a={"older_than": "14d"}, b={"expired": True}), "too_young"),
@@ -379,11 +375,7 @@ def test_explain_returns_the_keys_of_each_entry_with_their_policy_names_and_resu
 # Properties --------------------------------------------------------------------------------------
 
 ages = st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=90))
-dates = st.one_of(
-    st.none(),
-    st.text(max_size=5),
-    st.builds(lambda age: NOW - age, ages),
-)
+dates = st.one_of(st.none(), st.text(max_size=5), st.builds(lambda age: NOW - age, ages))
 names = st.one_of(
     st.none(), st.sampled_from(["a@gmail.com", "B@Example.com", "c@board.example.com"])
 )

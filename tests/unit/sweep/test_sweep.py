@@ -5,16 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from builders import (
-    NOW,
-    ORG,
-    OTHER_ORG,
-    changed,
-    entry_of,
-    invitation,
-    object_id,
-    project,
-)
+from builders import NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
 from sweep.night import ORGS, Night, later, message
 
 from invite_sweeper.audit import check_written_plan
@@ -243,9 +234,7 @@ async def test_unused_keep_entry_is_named_by_a_dry_run_that_read_everything(
     assert result.kept_by_reason.get("keep:first", 0) == stale
 
 
-async def test_many_unused_keep_entries_are_one_line_with_the_number_and_the_first_three(
-    directory,
-):
+async def test_many_unused_keep_entries_are_one_line_with_the_number_and_the_first_three(directory):
     keep = [{"name": f"k{n}", "usernames": [f"x{n}@*"]} for n in range(500)]
     night = Night(directory, 1, keep=keep)
     await night.run(dry_run=True)
