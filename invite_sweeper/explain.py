@@ -60,17 +60,17 @@ class _KeyResult(NamedTuple):
     result: MatchResult
 
 
-class _EntryResult(NamedTuple):
+class _ClauseResult(NamedTuple):
     """A rule or keep entry, and whether the invitation matches it and each of its keys."""
 
-    entry: Rule | Keep
+    clause: Rule | Keep
     result: MatchResult
     keys: tuple[_KeyResult, ...]
 
     @property
     def kind(self) -> str:
         """The word of the policy."""
-        return "keep" if isinstance(self.entry, Keep) else "rule"
+        return "keep" if isinstance(self.clause, Keep) else "rule"
 
 
 class Explainer:
@@ -136,17 +136,17 @@ class Explainer:
             policy=tuple(policy_lines),
         )
 
-    def _results(self, invitation: Invitation) -> Iterator[_EntryResult]:
+    def _results(self, invitation: Invitation) -> Iterator[_ClauseResult]:
         """Yield the result of each keep entry and each rule, with those of its keys."""
-        for entry, entry_result, key_results in self._selector.explain(invitation):
+        for clause, clause_result, key_results in self._selector.explain(invitation):
             keys: list[_KeyResult] = []
             for key, result in key_results:
-                keys.append(_KeyResult(self._key_text(entry, key, invitation), result))
-            yield _EntryResult(entry, entry_result, tuple(keys))
+                keys.append(_KeyResult(self._key_text(clause, key, invitation), result))
+            yield _ClauseResult(clause, clause_result, tuple(keys))
 
-    def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
+    def _key_text(self, clause: Rule | Keep, key: str, invitation: Invitation) -> str:
         """Return what a key of the policy asks for, and what the invitation has."""
-        value: object = getattr(entry, key)
+        value: object = getattr(clause, key)
         if key == "until":
             return f"until is {value}, today is {self._now:%Y-%m-%d}"
         if isinstance(value, timedelta):
@@ -212,7 +212,7 @@ def describe_decision(
     return text
 
 
-def _condition(decision: Decision, results: Iterable[_EntryResult], stale_by: str | None) -> str:
+def _condition(decision: Decision, results: Iterable[_ClauseResult], stale_by: str | None) -> str:
     """Return the one key that made a decision: the first that matches, fails or is not known.
 
     Args:
@@ -222,22 +222,22 @@ def _condition(decision: Decision, results: Iterable[_EntryResult], stale_by: st
     decisive = reason  # as `keep:NAME`, or the reason of a key that cannot be evaluated
     if decision.stale or reason == "too_young":
         decisive = f"rule:{decision.rule or stale_by}"
-    for entry_result in results:
-        is_decisive = f"{entry_result.kind}:{entry_result.entry.name}" == decisive
-        for key in entry_result.keys:
+    for clause_result in results:
+        is_decisive = f"{clause_result.kind}:{clause_result.clause.name}" == decisive
+        for key in clause_result.keys:
             if is_decisive or key.result == reason:
                 return key.text
     return ""
 
 
-def _lines(entry_result: _EntryResult) -> Iterator[str]:
+def _lines(clause_result: _ClauseResult) -> Iterator[str]:
     """Yield a rule or keep entry of the policy, then its keys."""
-    entry = entry_result.entry
-    text = f"{entry_result.kind} {entry.name}: {_result_text(entry_result.result)}"
-    if isinstance(entry, Keep) and entry.reason:
-        text += f" ({entry.reason})"
+    clause = clause_result.clause
+    text = f"{clause_result.kind} {clause.name}: {_result_text(clause_result.result)}"
+    if isinstance(clause, Keep) and clause.reason:
+        text += f" ({clause.reason})"
     yield text
-    for key in entry_result.keys:
+    for key in clause_result.keys:
         yield f"  {key.text}: {_result_text(key.result)}"
 
 

@@ -179,13 +179,14 @@ class Policy(model.StrictModel):
         """Yield what is valid but probably not intended."""
         yield from self._scope_warnings()
         yield from self._late_rules()
-        for path, where, entry in self._entries():
-            if isinstance(entry, Keep) and not entry.is_active(today):
+        for path, where, clause in self._entries():
+            if isinstance(clause, Keep) and not clause.is_active(today):
                 yield Finding(
                     (*path, "until"),
-                    f"The keep entry `{entry.name}` ended on {entry.until} and no longer applies.",
+                    f"The keep entry `{clause.name}` ended on {clause.until} "
+                    "and no longer applies.",
                 )
-            if entry.older_than is not None and entry.older_than < timedelta(hours=1):
+            if clause.older_than is not None and clause.older_than < timedelta(hours=1):
                 yield Finding(
                     (*path, "older_than"),
                     f"`older_than` of {where} is under one hour: `m` are minutes and `s` seconds.",

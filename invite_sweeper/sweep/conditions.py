@@ -1,6 +1,6 @@
 """What a key of a rule or keep entry asks about an invitation: its conditions.
 
-`entry_conditions` makes one for each key that an entry of the policy has. The key names a field of
+`clause_conditions` makes one for each key that a clause of the policy has. The key names a field of
 the invitation, or what this run knows about its organization. A value that Atlas did not send is
 unknown, with the reason: then a rule makes nothing stale, and a keep entry keeps.
 """
@@ -87,47 +87,47 @@ def match_all(
     return unknown_reason or True
 
 
-def entry_conditions(
-    entry: Rule | Keep, members: Members = NO_MEMBERS, names: OrganizationNames = NO_NAMES
+def clause_conditions(
+    clause: Rule | Keep, members: Members = NO_MEMBERS, names: OrganizationNames = NO_NAMES
 ) -> Iterator[Condition]:
-    """Yield one condition for each key that the entry has, in a fixed order.
+    """Yield one condition for each key that the clause has, in a fixed order.
 
-    `until` is the first one: an entry that no longer holds matches nothing.
+    `until` is the first one: a clause that no longer holds matches nothing.
 
     Args:
-        entry: A rule or a keep entry of the policy.
+        clause: A rule or a keep entry of the policy.
         members: For `inviter_gone`.
         names: For `organizations`.
     """
-    if isinstance(entry, Keep) and entry.until is not None:
-        yield "until", _until(entry)
-    # Each key, and what makes a matcher of the value that the entry has for it.
+    if isinstance(clause, Keep) and clause.until is not None:
+        yield "until", _until(clause)
+    # Each key, and what makes a matcher of the value that the clause has for it.
     matchers: dict[str, Callable[[Any], Matcher]] = {
         "older_than": lambda age: _date("created_at", lambda sent, now: sent <= now - age),
         "expired": lambda wanted: _date("expires_at", lambda end, now: (end <= now) is wanted),
         "expires_within": lambda span: _date(
             "expires_at", lambda end, now: timedelta() < end - now <= span
         ),
-        "usernames": lambda globs: _name(entry, globs, "username"),
+        "usernames": lambda globs: _name(clause, globs, "username"),
         "not_usernames": _not_username,
-        "inviters": lambda globs: _name(entry, globs, "inviter"),
+        "inviters": lambda globs: _name(clause, globs, "inviter"),
         "roles": lambda wanted: _any_of(wanted, _roles_at, "no_roles"),
-        "projects": lambda entries: _projects(entry, entries),
-        "organizations": lambda entries: _organizations(entry, entries, names),
+        "projects": lambda entries: _projects(clause, entries),
+        "organizations": lambda entries: _organizations(clause, entries, names),
         "statuses": lambda wanted: _any_of(wanted, _statuses_at, "no_status"),
         "inviter_gone": lambda _: _inviter_gone(members),
     }
     for key, make_matcher in matchers.items():
-        value = getattr(entry, key)
+        value = getattr(clause, key)
         if value is not None:
             yield key, make_matcher(value)
 
 
-def _until(entry: Keep) -> Matcher:
+def _until(clause: Keep) -> Matcher:
     """Match everything up to the last day of a keep entry."""
 
     def matches(_: Invitation, now: datetime) -> MatchResult:
-        return entry.is_active(now.date())
+        return clause.is_active(now.date())
 
     return matches
 
@@ -145,13 +145,13 @@ def _date(
 
 
 def _name(
-    entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
+    clause: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Matcher:
     """Match a name that any of the globs matches; for a keep entry, also one that looks the same.
 
     So a look-alike of a protected name is kept, and a rule deletes only what it names.
     """
-    globs = Globs(patterns, protects=isinstance(entry, Keep))
+    globs = Globs(patterns, protects=isinstance(clause, Keep))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         name: str | None = getattr(invitation, field)
@@ -215,14 +215,14 @@ def _any_of(
     return matches
 
 
-def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
+def _projects(clause: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
     """Match the project, or those that an organization's invitation is linked to.
 
     A rule must match every linked project, because a deletion takes all of them away; a keep
     entry protects the invitation if it matches one.
     """
-    patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
-    must_match_all = isinstance(entry, Rule)
+    patterns = IdsAndGlobs(entries, protects=isinstance(clause, Keep))
+    must_match_all = isinstance(clause, Rule)
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         if not invitation.source.is_organization_level:
@@ -236,13 +236,13 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
 
 
 def _organizations(
-    entry: Rule | Keep, entries: tuple[str, ...], names: OrganizationNames
+    clause: Rule | Keep, entries: tuple[str, ...], names: OrganizationNames
 ) -> Matcher:
     """Match the organization by its id, or by its name as Atlas returned it in this run.
 
     Where the name is not known, a glob makes nothing stale and keeps what it may protect.
     """
-    patterns = IdsAndGlobs(entries, protects=isinstance(entry, Keep))
+    patterns = IdsAndGlobs(entries, protects=isinstance(clause, Keep))
 
     def matches(invitation: Invitation, _: datetime) -> MatchResult:
         name = names.get(invitation.org_id) or None

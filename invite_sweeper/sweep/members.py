@@ -18,7 +18,7 @@ from invite_sweeper.text import plural_form, pluralize
 
 
 class MemberCheck:
-    """Reads the active members of one organization, where an entry of the policy needs them.
+    """Reads the active members of one organization, where a clause of the policy needs them.
 
     Args:
         result: Gets the warnings about members and inviters that are not known.
@@ -40,7 +40,7 @@ class MemberCheck:
         """
         organization = self._builder.organization
         policy = self._result.command.policy
-        if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
+        if not any(clause.inviter_gone for clause in (*policy.rules, *policy.keep)):
             return
         names = await organization.client.reader.active_members(organization.id)
         if isinstance(names, ListUnreadable):

@@ -183,23 +183,23 @@ _NAMED_AFTER_END: Final = timedelta(days=14)
 def _ending_keep_entries(command: Command, counts: Counts) -> Iterator[str]:
     """Yield a sentence about each keep entry whose last day is near: an exception that ends."""
     today = command.now.date()
-    for entry in command.policy.keep:
-        last_day = entry.until
+    for keep in command.policy.keep:
+        last_day = keep.until
         if last_day is None:
             continue
         days_left = last_day - today
         if not -_NAMED_AFTER_END <= days_left <= _NAMED_BEFORE_END:
             continue
-        if not entry.is_active(today):
+        if not keep.is_active(today):
             yield (
-                f"The keep entry {entry.name!r} ended on {last_day}: it keeps no invitation any "
+                f"The keep entry {keep.name!r} ended on {last_day}: it keeps no invitation any "
                 "more. Move `until` if it should, or remove the entry."
             )
             continue
         when = f"in {pluralize(days_left.days, 'day')}" if days_left else "today"
-        kept = pluralize(counts.kept_by_reason.get(f"keep:{entry.name}", 0), "invitation")
+        kept = pluralize(counts.kept_by_reason.get(f"keep:{keep.name}", 0), "invitation")
         yield (
-            f"The keep entry {entry.name!r} ends on {last_day}, {when}: it keeps {kept} until "
+            f"The keep entry {keep.name!r} ends on {last_day}, {when}: it keeps {kept} until "
             "then. Move `until` if it should keep longer."
         )
 
@@ -210,10 +210,10 @@ _MAX_UNUSED_NAMED: Final = 3
 def _unused_keep_entries(command: Command, counts: Counts) -> Iterator[str]:
     """Yield a sentence about the keep entries that matched no invitation, if there are some."""
     names: list[str] = []
-    for entry in command.policy.keep:
-        has_matched = counts.kept_by_reason.get(f"keep:{entry.name}", 0) > 0
-        if entry.is_active(command.now.date()) and not has_matched:
-            names.append(repr(entry.name))
+    for keep in command.policy.keep:
+        has_matched = counts.kept_by_reason.get(f"keep:{keep.name}", 0) > 0
+        if keep.is_active(command.now.date()) and not has_matched:
+            names.append(repr(keep.name))
     if len(names) == 1:
         yield f"The keep entry {names[0]} matched no invitation: check its spelling."
     elif names:

@@ -44,7 +44,7 @@ class ProjectFilter:
         self._include = IdsAndGlobs(projects.include)
         self._exclude = IdsAndGlobs(projects.exclude, protects=True)
         self.names_projects_in_entries = any(
-            entry.projects is not None for entry in (*policy.rules, *policy.keep)
+            clause.projects is not None for clause in (*policy.rules, *policy.keep)
         )
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
@@ -207,16 +207,17 @@ def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[
         names: Those of all organizations of the policy.
     """
     all_names = ", ".join(repr(name) for name in sorted(names))
-    for entry in (*policy.rules, *policy.keep):
-        is_keep = isinstance(entry, Keep)
-        for pattern in entry.organizations or ():
+    for clause in (*policy.rules, *policy.keep):
+        is_keep = isinstance(clause, Keep)
+        for pattern in clause.organizations or ():
             globs = IdsAndGlobs([pattern], protects=is_keep)
             is_matched = any(globs.matches("", name) for name in names)
             if is_matched or not globs.has_globs:  # an id is checked with the policy
                 continue
+            kind = "keep entry" if is_keep else "rule"
             yield (
-                f"The {'keep entry' if is_keep else 'rule'} {entry.name!r} is for the organization "
-                f"{pattern!r}, and none of the policy has that name: {all_names}."
+                f"The {kind} {clause.name!r} is for the organization {pattern!r}, and none of "
+                f"the policy has that name: {all_names}."
             )
 
 

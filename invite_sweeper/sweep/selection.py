@@ -28,8 +28,8 @@ from invite_sweeper.sweep.conditions import (
     MatchResult,
     Members,
     OrganizationNames,
+    clause_conditions,
     date_or_reason,
-    entry_conditions,
     match_all,
 )
 from invite_sweeper.text import escape_unprintable, shorten_list
@@ -49,7 +49,7 @@ KEEP_REASONS: Final = {
     "changed_since_plan": "changed since the saved plan was created",
     "unrecordable": "too long for the audit log, or contains a secret of this run",
 }
-"""The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
+"""The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where a clause needs a
 value that Atlas did not send, `no_` and the name of the value."""
 
 
@@ -153,7 +153,7 @@ class Explained(NamedTuple):
         keys: Each of its keys, with the result of its condition.
     """
 
-    entry: Rule | Keep
+    clause: Rule | Keep
     result: MatchResult
     keys: list[tuple[str, MatchResult]]
 
@@ -194,12 +194,12 @@ class Selector:
     ) -> None:
         self._now = now
         self._keep: list[tuple[Keep, tuple[Condition, ...]]] = []
-        for entry in policy.keep:
-            conditions = tuple(entry_conditions(entry, members, names))
-            self._keep.append((entry, conditions))
+        for clause in policy.keep:
+            conditions = tuple(clause_conditions(clause, members, names))
+            self._keep.append((clause, conditions))
         self._rules: list[_RuleConditions] = []
         for rule in policy.rules:
-            conditions = tuple(entry_conditions(rule, members, names))
+            conditions = tuple(clause_conditions(rule, members, names))
             self._rules.append(_RuleConditions.of(rule, conditions))
 
     def decide(self, invitation: Invitation, at: datetime | None = None) -> Decision:
@@ -227,16 +227,16 @@ class Selector:
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""
-        entries: list[tuple[Rule | Keep, tuple[Condition, ...]]] = [*self._keep]
-        entries += ((rule, conditions) for rule, conditions, _ in self._rules)
-        for entry, conditions in entries:
+        clauses: list[tuple[Rule | Keep, tuple[Condition, ...]]] = [*self._keep]
+        clauses += ((rule, conditions) for rule, conditions, _ in self._rules)
+        for clause, conditions in clauses:
             results: list[tuple[str, MatchResult]] = []
             for key, matches in conditions:
                 result = matches(invitation, self._now)
-                if key == "until" and result is True:  # that an entry holds explains nothing
+                if key == "until" and result is True:  # that a clause holds explains nothing
                     continue
                 results.append((key, result))
-            yield Explained(entry, match_all(conditions, invitation, self._now), results)
+            yield Explained(clause, match_all(conditions, invitation, self._now), results)
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:
         """Return why an invitation is kept before any rule is asked: steps 1 to 4 of the order."""
@@ -248,12 +248,12 @@ class Selector:
         if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
         # 2. The first keep entry that matches. Before it, one with an unknown condition may match
-        # and would keep as well (4.), but an entry that does match is the certain reason.
+        # and would keep as well (4.), but a clause that does match is the certain reason.
         unknown_reason = None
-        for entry, conditions in self._keep:
+        for clause, conditions in self._keep:
             result = match_all(conditions, invitation, now)
             if result is True:
-                return f"keep:{entry.name}"
+                return f"keep:{clause.name}"
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
         # 3. Without a usable date no rule is asked, be it one without `older_than`.
