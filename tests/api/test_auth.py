@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from datetime import timedelta
-from typing import NamedTuple
 
 import faults
 import pytest
@@ -262,61 +261,27 @@ async def test_deletion_cancelled_while_no_token_can_be_fetched_is_skipped(sim, 
 
 
 NO_TOKEN = (
-    b"",
-    b"[]",
-    b"{}",
-    b'{"access_token":5}',
-    b'{"access_token":""}',
-    b'{"access_token":"a b"}',
-    b'{"access_token":"a\\r\\nX-Evil: 1"}',
+    *(b"", b"[]", b"{}", b"[" * 3000, b'{"access_token":5}', b'{"access_token":""}'),
+    *(b'{"access_token":"a b"}', b'{"access_token":"a\\r\\nX-Evil: 1"}'),
     b'{"access_token":"\\u00e4"}',
-    b'{"access_token":"abc","expires_in":null}',
-    b'{"access_token":"abc","expires_in":"long"}',
-    b'{"access_token":"abc","expires_in":0}',
-    b"[" * 3000,
+    *(b'{"access_token":"abc","expires_in":%b}' % each for each in (b"null", b'"long"', b"0")),
 )
-
-
-class _TokenFault(NamedTuple):
-    """What becomes of a run whose token endpoint has a fault.
-
-    Attributes:
-        times: How many requests have it; None for all.
-        error: A part of the error that ends the run; None if it goes on.
-    """
-
-    fault: faults.Fault
-    times: int | None
-    error: str | None
-    requests: int
-
-
 TOKEN_FAULTS = {
+    # The fault, how many requests have it, a part of the error that ends the run, the requests.
     **{
-        f"{status} always": _TokenFault(
-            faults.fail_with(status, "invalid_request"), None, error="access token", requests=1
-        )
+        f"{status} always": (faults.fail_with(status, "invalid_request"), None, "access token", 1)
         for status in (400, 401, 403)
     },
-    "500": _TokenFault(faults.fail_with(500), 1, error=None, requests=2),
-    "502 with HTML": _TokenFault(faults.html(502), 1, error=None, requests=2),
-    "reset": _TokenFault(faults.reset(), 1, error=None, requests=2),
-    "truncated": _TokenFault(faults.truncated(), 1, error=None, requests=2),
-    "429": _TokenFault(
-        faults.fail_with(429, "RATE_LIMITED", retry_after="3"), 1, error=None, requests=2
-    ),
-    "500 always": _TokenFault(faults.fail_with(500), None, error="500", requests=5),
-    "reset always": _TokenFault(faults.reset(), None, error="connection lost", requests=5),
-    "404": _TokenFault(faults.fail_with(404), None, error="404", requests=1),
-    "redirect": _TokenFault(
-        faults.redirect("/x"), None, error="redirects are not followed", requests=1
-    ),
-    **{
-        f"{body!r:.45}": _TokenFault(
-            faults.malformed(body), 1, error="no valid bearer token", requests=1
-        )
-        for body in NO_TOKEN
-    },
+    "500": (faults.fail_with(500), 1, None, 2),
+    "502 with HTML": (faults.html(502), 1, None, 2),
+    "reset": (faults.reset(), 1, None, 2),
+    "truncated": (faults.truncated(), 1, None, 2),
+    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="3"), 1, None, 2),
+    "500 always": (faults.fail_with(500), None, "500", 5),
+    "reset always": (faults.reset(), None, "connection lost", 5),
+    "404": (faults.fail_with(404), None, "404", 1),
+    "redirect": (faults.redirect("/x"), None, "redirects are not followed", 1),
+    **{f"{b!r:.45}": (faults.malformed(b), 1, "no valid bearer token", 1) for b in NO_TOKEN},
 }
 
 

@@ -4,7 +4,6 @@ import platform
 from dataclasses import replace
 from datetime import timedelta
 from types import NoneType
-from typing import NamedTuple
 
 import faults
 import pytest
@@ -46,78 +45,30 @@ def alpha(sim):
 # --- one deletion ----------------------------------------------------------------------------
 
 RETIRED = "410, which stops the run"
-
-
-class _Deletion(NamedTuple):
-    """What becomes of a deletion with a fault.
-
-    Attributes:
-        times: How many DELETEs have it.
-        remaining: The invitations that are left, of two.
-        code: Atlas's `errorCode` of a failure.
-    """
-
-    fault: faults.Fault
-    times: int | None
-    outcome: Outcome
-    attempts: int
-    remaining: int
-    code: str | None = None
-
-
 MATRIX = {
-    "500 always": _Deletion(
-        faults.fail_with(500), ALWAYS, FAILED, attempts=5, remaining=2, code="UNEXPECTED_ERROR"
-    ),
-    "500 after the deletion": _Deletion(
-        faults.fail_with(500, late=True), 1, GONE, attempts=2, remaining=1
-    ),
-    "502 with HTML always": _Deletion(faults.html(502), ALWAYS, FAILED, attempts=5, remaining=2),
-    "429 nine times": _Deletion(LIMITED, 9, DELETED, attempts=10, remaining=1),
-    "reset after the deletion": _Deletion(
-        faults.reset(late=True), 1, GONE, attempts=2, remaining=1
-    ),
-    "reset always": _Deletion(faults.reset(), ALWAYS, UNKNOWN, attempts=5, remaining=2),
-    "reset always, after the deletion": _Deletion(
-        faults.reset(late=True), 5, UNKNOWN, attempts=5, remaining=1
-    ),
-    "truncated 200 always": _Deletion(
-        faults.truncated(LONG_200), 5, UNKNOWN, attempts=5, remaining=1
-    ),
-    "truncated 502 always": _Deletion(
-        faults.truncated(LONG_502), 5, FAILED, attempts=5, remaining=1
-    ),
-    "405 during an upgrade three times": _Deletion(
-        faults.upgrade(), 3, DELETED, attempts=4, remaining=1
-    ),
-    "401 always": _Deletion(
-        faults.challenge(), ALWAYS, FAILED, attempts=3, remaining=2, code="UNEXPECTED_ERROR"
-    ),
-    "truncated 200": _Deletion(faults.truncated(LONG_200), 1, GONE, attempts=2, remaining=1),
-    "401 for a role always": _Deletion(
-        faults.role_missing(), ALWAYS, FAILED, attempts=2, remaining=2, code="USER_UNAUTHORIZED"
-    ),
-    "404": _Deletion(faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, attempts=1, remaining=2),
-    "404 as HTML": _Deletion(faults.html(404), 1, FAILED, attempts=1, remaining=2),
-    "400": _Deletion(
-        faults.fail_with(400, "CONFLICT"), 1, FAILED, attempts=1, remaining=2, code="CONFLICT"
-    ),
-    "redirect": _Deletion(EVIL, ALWAYS, FAILED, attempts=1, remaining=2),
-    "200 with HTML": _Deletion(faults.html(200), ALWAYS, FAILED, attempts=1, remaining=2),
-    "202 with an error": _Deletion(
-        faults.fail_with(202, "CONFLICT"), ALWAYS, FAILED, attempts=1, remaining=2, code="CONFLICT"
-    ),
-    "204 with the content type HTML": _Deletion(
-        faults.mislabelled(), 1, FAILED, attempts=1, remaining=1
-    ),
-    RETIRED: _Deletion(
-        faults.fail_with(410, "VERSION_GONE"),
-        ALWAYS,
-        FAILED,
-        attempts=1,
-        remaining=2,
-        code="VERSION_GONE",
-    ),
+    # The fault, how many DELETEs have it, the outcome, the attempts, how many of two invitations
+    # are left, and Atlas's `errorCode` of a failure.
+    "500 always": (faults.fail_with(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
+    "500 after the deletion": (faults.fail_with(500, late=True), 1, GONE, 2, 1, None),
+    "502 with HTML always": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
+    "429 nine times": (LIMITED, 9, DELETED, 10, 1, None),
+    "reset after the deletion": (faults.reset(late=True), 1, GONE, 2, 1, None),
+    "reset always": (faults.reset(), ALWAYS, UNKNOWN, 5, 2, None),
+    "reset always, after the deletion": (faults.reset(late=True), 5, UNKNOWN, 5, 1, None),
+    "truncated 200 always": (faults.truncated(LONG_200), 5, UNKNOWN, 5, 1, None),
+    "truncated 502 always": (faults.truncated(LONG_502), 5, FAILED, 5, 1, None),
+    "405 during an upgrade three times": (faults.upgrade(), 3, DELETED, 4, 1, None),
+    "401 always": (faults.challenge(), ALWAYS, FAILED, 3, 2, "UNEXPECTED_ERROR"),
+    "truncated 200": (faults.truncated(LONG_200), 1, GONE, 2, 1, None),
+    "401 for a role always": (faults.role_missing(), ALWAYS, FAILED, 2, 2, "USER_UNAUTHORIZED"),
+    "404": (faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, None),
+    "404 as HTML": (faults.html(404), 1, FAILED, 1, 2, None),
+    "400": (faults.fail_with(400, "CONFLICT"), 1, FAILED, 1, 2, "CONFLICT"),
+    "redirect": (EVIL, ALWAYS, FAILED, 1, 2, None),
+    "200 with HTML": (faults.html(200), ALWAYS, FAILED, 1, 2, None),
+    "202 with an error": (faults.fail_with(202, "CONFLICT"), ALWAYS, FAILED, 1, 2, "CONFLICT"),
+    "204 with the content type HTML": (faults.mislabelled(), 1, FAILED, 1, 1, None),
+    RETIRED: (faults.fail_with(410, "VERSION_GONE"), ALWAYS, FAILED, 1, 2, "VERSION_GONE"),
 }
 
 
@@ -228,59 +179,29 @@ async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, online, s
 # --- one list --------------------------------------------------------------------------------
 
 
-class _Listing(NamedTuple):
-    """What becomes of a list with a fault.
-
-    Attributes:
-        times: How many requests have it.
-        result: The number of invitations; the status and error code of a list that is unreadable.
-    """
-
-    fault: faults.Fault
-    times: int | None
-    result: int | tuple[int | None, str | None]
-    requests: int
-
-
+FORBIDDEN = faults.fail_with(403, "ACCESS_FORBIDDEN")
 LISTS = {
-    "500 four times": _Listing(faults.fail_with(500), 4, result=2, requests=5),
-    "500 always": _Listing(
-        faults.fail_with(500), ALWAYS, result=(500, "UNEXPECTED_ERROR"), requests=5
-    ),
-    "503 with HTML always": _Listing(faults.html(503), ALWAYS, result=(503, None), requests=5),
-    "truncated body always": _Listing(faults.truncated(), ALWAYS, result=(None, None), requests=5),
-    "cut body always": _Listing(faults.malformed(), ALWAYS, result=(200, None), requests=5),
-    "body of another form always": _Listing(
-        faults.malformed(b"{}"), ALWAYS, result=(200, None), requests=2
-    ),
-    "body of another form once": _Listing(faults.malformed(b"{}"), 1, result=2, requests=2),
-    "too large body": _Listing(
-        faults.malformed(b"[" + b" " * 5000 + b"]"), ALWAYS, result=(None, None), requests=1
-    ),
-    "200 with HTML always": _Listing(faults.html(200), ALWAYS, result=(200, None), requests=5),
-    "204": _Listing(faults.empty(204), ALWAYS, result=(204, None), requests=1),
-    "401 once": _Listing(faults.challenge(), 1, result=2, requests=2),
-    "401 always": _Listing(
-        faults.challenge(), ALWAYS, result=(401, "UNEXPECTED_ERROR"), requests=3
-    ),
-    "401 for a role": _Listing(
-        faults.role_missing(), ALWAYS, result=(401, "USER_UNAUTHORIZED"), requests=2
-    ),
-    "403": _Listing(
-        faults.fail_with(403, "ACCESS_FORBIDDEN"),
-        ALWAYS,
-        result=(403, "ACCESS_FORBIDDEN"),
-        requests=1,
-    ),
-    "404 as HTML": _Listing(faults.html(404), ALWAYS, result=(404, None), requests=1),
-    "redirect to another host": _Listing(EVIL, ALWAYS, result=(302, None), requests=1),
-    "compressed body": _Listing(faults.compressed(), ALWAYS, result=2, requests=1),
-    "redirect to Atlas": _Listing(
-        faults.redirect("/api/atlas/v2/groups"), ALWAYS, result=(302, None), requests=1
-    ),
-    "content type text/plain once": _Listing(
-        faults.mislabelled("text/plain"), 1, result=2, requests=2
-    ),
+    # The fault, how many requests have it; the number of invitations, or the status and error code
+    # of a list that is unreadable; and the requests.
+    "500 four times": (faults.fail_with(500), 4, 2, 5),
+    "500 always": (faults.fail_with(500), ALWAYS, (500, "UNEXPECTED_ERROR"), 5),
+    "503 with HTML always": (faults.html(503), ALWAYS, (503, None), 5),
+    "truncated body always": (faults.truncated(), ALWAYS, (None, None), 5),
+    "cut body always": (faults.malformed(), ALWAYS, (200, None), 5),
+    "body of another form always": (faults.malformed(b"{}"), ALWAYS, (200, None), 2),
+    "body of another form once": (faults.malformed(b"{}"), 1, 2, 2),
+    "too large body": (faults.malformed(b"[" + b" " * 5000 + b"]"), ALWAYS, (None, None), 1),
+    "200 with HTML always": (faults.html(200), ALWAYS, (200, None), 5),
+    "204": (faults.empty(204), ALWAYS, (204, None), 1),
+    "401 once": (faults.challenge(), 1, 2, 2),
+    "401 always": (faults.challenge(), ALWAYS, (401, "UNEXPECTED_ERROR"), 3),
+    "401 for a role": (faults.role_missing(), ALWAYS, (401, "USER_UNAUTHORIZED"), 2),
+    "403": (FORBIDDEN, ALWAYS, (403, "ACCESS_FORBIDDEN"), 1),
+    "404 as HTML": (faults.html(404), ALWAYS, (404, None), 1),
+    "redirect to another host": (EVIL, ALWAYS, (302, None), 1),
+    "compressed body": (faults.compressed(), ALWAYS, 2, 1),
+    "redirect to Atlas": (faults.redirect("/api/atlas/v2/groups"), ALWAYS, (302, None), 1),
+    "content type text/plain once": (faults.mislabelled("text/plain"), 1, 2, 2),
 }
 
 

@@ -254,29 +254,6 @@ async def test_all_three_requests_are_repeated_after_a_429_of_any_of_them(
     assert requests == first[refused] + whole
 
 
-@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
-async def test_all_three_tokens_are_acquired_first_or_none_and_unused_ones_are_released(
-    sim, online, invite, alpha, fake_time, status
-):
-    user = invite()
-    async with online() as atlas:
-        (listed,) = await atlas.reader.invitations(place_of(Source.USERS, alpha), Source.USERS)
-        sim.set_status(user, status)
-        deleter = atlas.deleter(Source, {listed.key})
-        keys = (CLOUD_USERS_GROUP, alpha), (CLOUD_USERS_ORG, ORG)
-        of_project, of_org = (atlas.limiter.bucket(*key) for key in keys)
-
-        def in_flight():
-            return len(of_project.in_flight), len(of_org.in_flight)
-
-        of_org.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
-        assert (deleter.try_acquire(listed), in_flight()) == (7.0, (0, 0))
-        fake_time.now_s += 7.0
-        assert (deleter.try_acquire(listed), in_flight()) == (0.0, (2, 1))
-        await deleter.delete(listed, Sending())
-        assert in_flight() == (0, 0)
-
-
 SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)
 
 
@@ -464,21 +441,29 @@ async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
 
 
 @pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
-async def test_both_tokens_of_a_removal_are_acquired_first_or_none_and_unused_ones_are_released(
-    sim, online, invite, alpha, fake_time, status
+@pytest.mark.parametrize("absent", [True, False])
+async def test_all_tokens_of_a_removal_are_acquired_first_or_none_and_unused_ones_are_released(
+    sim, online, invite, alpha, fake_time, status, absent
 ):
+    """Two of the project, and one of the organization where it is asked."""
     user = invite()
     async with online() as atlas:
         (listed,) = await atlas.reader.invitations(place_of(Source.USERS, alpha), Source.USERS)
         sim.set_status(user, status)
-        deleter = atlas.deleter(Source)
-        bucket = atlas.limiter.bucket(CLOUD_USERS_GROUP, alpha)
-        bucket.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
-        assert (deleter.try_acquire(listed), len(bucket.in_flight)) == (7.0, 0)
+        deleter = atlas.deleter(Source, {listed.key} if absent else ())
+        keys = (CLOUD_USERS_GROUP, alpha), (CLOUD_USERS_ORG, ORG)
+        of_project, of_org = (atlas.limiter.bucket(*key) for key in keys)
+
+        def in_flight():
+            return len(of_project.in_flight), len(of_org.in_flight)
+
+        limited = of_org if absent else of_project
+        limited.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
+        assert (deleter.try_acquire(listed), in_flight()) == (7.0, (0, 0))
         fake_time.now_s += 7.0
-        assert (deleter.try_acquire(listed), len(bucket.in_flight)) == (0.0, 2)
+        assert (deleter.try_acquire(listed), in_flight()) == (0.0, (2, int(absent)))
         await deleter.delete(listed, Sending())
-        assert len(bucket.in_flight) == 0
+        assert in_flight() == (0, 0)
 
 
 @OF_USERS
