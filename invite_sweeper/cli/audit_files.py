@@ -15,7 +15,7 @@ from invite_sweeper.audit import (
     verify_directory,
 )
 from invite_sweeper.cli.options import PRESENT
-from invite_sweeper.cli.session import load_policy
+from invite_sweeper.cli.settings import load_policy
 from invite_sweeper.errors import UsageError
 
 PATHS: Final = click.argument(

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 import click
+from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
@@ -17,6 +18,7 @@ from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
@@ -106,7 +108,7 @@ async def diagnose(
         UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    session = Session.of(options, environment)
+    session = Session(check_options(options, environment))
     with session.working():
         return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
 
@@ -114,8 +116,8 @@ async def diagnose(
 class _WarningChecks(Progress):
     """Makes checks of the warnings of a run."""
 
-    def __init__(self, checks: Checks, session: Session) -> None:
-        super().__init__(session.log, None)
+    def __init__(self, checks: Checks, log: FilteringBoundLogger) -> None:
+        super().__init__(log, None)
         self._checks = checks
 
     @override
@@ -146,46 +148,47 @@ class _Doctor(Checks):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self._settings = session.settings
 
     async def run(self, *, notify: bool) -> DiagnosisResult:
         """Check this machine and the receivers, then make a dry run without a log."""
-        session = self._session
-        policy = self._session.policy
+        settings = self._settings
+        policy = settings.policy
         self.add(
             "policy",
-            f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
+            f"{settings.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
             f"{pluralize(len(policy.keep), 'keep entry', 'keep entries')}, "
             f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
         )
-        for text in policy.warnings(session.now.date()):
+        for text in policy.warnings(settings.now.date()):
             self.add("policy", text, warns=True)
         self._check_files()
         history = History()
         with self.step("earlier runs"):
-            session.add_history(history)
+            settings.add_history(history)
             self._check_earlier_runs()
         await self._check_receivers(notify=notify)
         with self.step("credentials"):
-            for name, credentials in session.credentials().items():
+            for name, credentials in settings.credentials().items():
                 text = _KINDS[credentials.kind].format(credentials.actor)
                 self.add(f"credentials {name}".rstrip(), text)
         names = [OrganizationName(organization.id, None) for organization in policy.organizations]
         # Credentials that are missing have failed above. What else fails when clients are opened is
         # the proxy of the environment.
         with self.step("proxy"):
-            async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-                command = session.command(history, dry_run=True)
+            async with self._session.organizations(history, retry_for_s=_RETRY_S) as organizations:
+                command = settings.command(history, dry_run=True)
                 readings = await self._check_atlas(command, organizations)
                 names = [
                     OrganizationName(reading.id, reading.organization.name) for reading in readings
                 ]
-        return self.result(session.now, names)
+        return self.result(settings.now, names)
 
     def _check_files(self) -> None:
-        directory = self._session.directory
+        directory = self._settings.directory
         with self.step("outputs"):
-            check_outputs(self._session.options, directory, self._session.metrics_file)
-        path = self._session.metrics_file
+            check_outputs(self._settings)
+        path = self._settings.metrics_file
         if path is not None:
             with self.step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
@@ -196,8 +199,8 @@ class _Doctor(Checks):
 
     def _check_earlier_runs(self) -> None:
         name = "earlier runs"
-        session = self._session
-        directory = session.directory
+        settings = self._settings
+        directory = settings.directory
         for warning in directory.warnings_of_missing_files():
             hint = "Restore the file from a copy, if it is not lost."
             self.add(name, warning.message, hint, warns=True)
@@ -206,12 +209,12 @@ class _Doctor(Checks):
             self.add(name, "None yet.")
             return
         fold = Fold()
-        since = session.now - DEFAULT_NIGHTS * NIGHT
+        since = settings.now - DEFAULT_NIGHTS * NIGHT
         runs = [read_run(chain, fold) for chain in directory.recent(since)]
         self._check_nights(runs)
         last = runs[-1]
         name_of_last = f"The last run, {last.file.number} of {describe_instant(last.start.now)}"
-        story = story_of(last, session.advisor)
+        story = story_of(last, settings.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
         hint = ""
         # What stopped the last run, killed or refused, may stop the next one, too.
@@ -223,28 +226,28 @@ class _Doctor(Checks):
 
     def _check_nights(self, runs: Sequence[RunRecord]) -> None:
         """Check that each night was done, and that a nightly job has run up to now."""
-        session = self._session
-        begun = session.directory.begun_without_file()
+        settings = self._settings
+        begun = settings.directory.begun_without_file()
         night_runs = [night_of_record(run) for run in runs]
-        nights = recent_nights(night_runs, session.now, begun)
+        nights = recent_nights(night_runs, settings.now, begun)
         if len(nights) > 1:
             is_well = were_all_done(nights)
             hint = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"
-            command = session.advisor.list_runs()
+            command = settings.advisor.list_runs()
             self.add("nights", describe_endings(nights), f"{hint} {command}", warns=not is_well)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        session = self._session
+        settings = self._settings
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with open_session(LIMIT_S) as http:
-            for settings in session.policy.notify:
-                receiver = receiver_of(settings, session.environment)
+            for channel in settings.policy.notify:
+                receiver = receiver_of(channel, settings.environment)
                 with self.step(receiver.name):
-                    message = receiver.test_message(_TEST_MESSAGE, session.now)
-                    await request(http, method, message, settings.url_env)
+                    message = receiver.test_message(_TEST_MESSAGE, settings.now)
+                    await request(http, method, message, channel.url_env)
                     self.add(receiver.name, text)
-            gateway = session.options.pushgateway
+            gateway = settings.options.pushgateway
             if gateway is not None:
                 with self.step("pushgateway"):
                     await request(http, "HEAD", Message(gateway), "--pushgateway")
@@ -256,7 +259,7 @@ class _Doctor(Checks):
         self, command: Command, organizations: Sequence[AtlasOrganization]
     ) -> Sequence[Reading]:
         """Read as a sweep does, check the guards and each organization; return the readings."""
-        result = Result(command, organizations, _WarningChecks(self, self._session))
+        result = Result(command, organizations, _WarningChecks(self, self._session.log))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
         self._check_sunsets(organizations)
         plans = make_plans(result.readings, command.limits, command.now)
@@ -278,8 +281,8 @@ class _Doctor(Checks):
 
     def _check_sunsets(self, organizations: Iterable[AtlasOrganization]) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
-        sources = self._session.policy.sources
-        today = self._session.now.date()
+        sources = self._settings.policy.sources
+        today = self._settings.now.date()
         sunsets: dict[Source, date] = {}
         for organization in organizations:
             sunsets |= organization.client.server.sunsets
@@ -318,7 +321,7 @@ class _Doctor(Checks):
         """Check the lists of a sweep with the roles that they need, and the secret."""
         self._check_scope(scope)
         owners = await self._find_owners(reading, scope)
-        for source in self._session.policy.sources:
+        for source in self._settings.policy.sources:
             if source not in reading.lists.retired:  # the run has warned
                 self._check_list(source, reading, owners)
         await self._check_secret(reading)
@@ -336,10 +339,10 @@ class _Doctor(Checks):
             elif isinstance(outcome, ListUnreadable) and is_role_missing(outcome):
                 owners.refused.append(outcome)
 
-        sources = self._session.policy.sources
+        sources = self._settings.policy.sources
         beside = {_older(source) for source in sources}.difference(sources)
         reader = reading.organization.client.reader
-        workers = self._session.policy.execution.concurrency
+        workers = self._settings.policy.execution.concurrency
         await list_invitations(reader, scope, beside, add, workers=workers)
         return owners
 
@@ -360,7 +363,7 @@ class _Doctor(Checks):
         if isinstance(expiries, ListUnreadable):
             self.add("secret", f"Not checked. {expiries.reason}")
             return
-        live = [ends_at for ends_at in expiries if ends_at > self._session.now]
+        live = [ends_at for ends_at in expiries if ends_at > self._settings.now]
         if live:
             self.add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 

@@ -15,6 +15,7 @@ from invite_sweeper.audit.person import HistoryLine, HistoryReader
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import (
     Judged,
@@ -75,8 +76,9 @@ async def search(
     terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    session = Session.of(options, environment)
-    session.credentials()
+    settings = check_options(options, environment)
+    session = Session(settings)
+    settings.credentials()
     with session.working():
         survey = await read_survey(session)
         globs = Globs(terms)
@@ -97,8 +99,8 @@ async def search(
     readings = survey.result.readings
     return Search(
         terms=tuple(terms),
-        now=session.now,
-        sources=tuple(session.policy.sources),
+        now=settings.now,
+        sources=tuple(settings.policy.sources),
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[
@@ -158,12 +160,13 @@ def _read_history(
     Returns:
         The histories; and the usernames of these people, and the ids of all their invitations.
     """
+    settings = session.settings
     reader = HistoryReader(LineFilter(events=EVENTS_OF_PEOPLE, terms=terms))
     people: dict[PersonKey, list[HistoryLine]] = {}
     names: set[str] = set()
     for line in session.read_runs(reader.read):
         event = line.event
-        if isinstance(event, Invitation) and line.start.base_url == session.base_url:
+        if isinstance(event, Invitation) and line.start.base_url == settings.base_url:
             people.setdefault(event.person, []).append(line)
             entries = (event, *event.entries)
             names |= {event.username or "", *(entry.invitation_id for entry in entries)}
@@ -175,8 +178,8 @@ def _read_history(
         histories.append(
             history_of(
                 lines,
-                session.advisor,
-                session.policy.organization_ids,
+                settings.advisor,
+                settings.policy.organization_ids,
                 is_there=is_member or person in pending,
             )
         )

@@ -24,7 +24,8 @@ from invite_sweeper.atlas.credentials import (
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
-from invite_sweeper.cli.session import Session, read_all_credentials
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options, read_all_credentials
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.cli.survey import read_survey
 from invite_sweeper.errors import (
@@ -397,7 +398,8 @@ def _choose_ended(policy: Policy, path: Path, base_url: str, time: _ReadingTime 
 
 async def _count_stale(policy: Policy, path: Path, base_url: str) -> Counter[str]:
     """Return how many invitations each rule of the policy would end now."""
-    session = Session(RunOptions(policy=path, base_url=base_url, quiet=True), policy)
+    options = RunOptions(policy=path, base_url=base_url, quiet=True)
+    session = Session(check_options(options, policy=policy))
     with session.working():
         survey = await read_survey(session)
     return Counter(

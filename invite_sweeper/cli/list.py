@@ -17,6 +17,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import Settings, check_options
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
@@ -69,9 +70,10 @@ def list(  # noqa: A001 - a command has the name of its function
 
     Example: invite-sweeper list --stale --username '*@example.com'
     """
-    session = Session.of(RunOptions(**given, output=output))
-    _check_organizations(session, organization)
-    session.credentials()
+    settings = check_options(RunOptions(**given, output=output))
+    session = Session(settings)
+    _check_organizations(settings, organization)
+    settings.credentials()
     survey = run_async(_read(session))
     rows = _rows(survey)  # made one by one: memory holds those that are listed
     if stale != kept:  # both together are all
@@ -102,16 +104,16 @@ async def _read(session: Session) -> Survey:
         return await read_survey(session)
 
 
-def _check_organizations(session: Session, wanted: Sequence[str]) -> None:
+def _check_organizations(settings: Settings, wanted: Sequence[str]) -> None:
     """Raise UsageError for an organization that the policy does not name."""
-    policy = session.options.policy
-    known = [organization.id for organization in session.policy.organizations]
+    policy = settings.options.policy
+    known = [organization.id for organization in settings.policy.organizations]
     unknown = [org_id for org_id in wanted if org_id not in known]
     if unknown:
         raise UsageError(
             f"The policy {policy} has no organization {', '.join(unknown)}.",
             hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. All of them:",
-            command=session.advisor.pending(),
+            command=settings.advisor.pending(),
         )
 
 

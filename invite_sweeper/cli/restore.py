@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
+from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
@@ -21,6 +22,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.view import Progress, confirm, print_result
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
@@ -70,7 +72,7 @@ def restore(
     Example: invite-sweeper restore --username 'ada.*' --dry-run
     """
     options = RunOptions(**given)
-    session = Session.of(options)
+    session = Session(check_options(options))
     try:
         code = run_async(_restore(session, Wanted(run, username, include_unconfirmed)))
     except UsageError:
@@ -82,47 +84,49 @@ def restore(
 
 async def _restore(session: Session, wanted: Wanted) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    is_dry_run = session.options.dry_run
+    settings = session.settings
+    is_dry_run = settings.options.dry_run
     with session.working(locked=not is_dry_run):
-        history = session.read_history()
+        history = History()
+        settings.add_history(history)
         session.warn_of_missing_files()
-        deletions = _find_deletions(session, wanted)
+        deletions = find_deletions(settings.directory, wanted, settings.base_url, settings.advisor)
+        _warn_of_left_out(session.log, deletions)
         names = history.organization_names()
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
             show_people = partial(_show_people, plan, deletions, names)
             if is_dry_run:
-                _show_plan(session, plan, names, show_people)
+                _show_plan(settings.options, plan, show_people)
+                _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
             ask = partial(_ask, plan, show_people)
-            if plan.to_invite and not await confirm(session, ask):
+            if plan.to_invite and not await confirm(settings, session.stop, ask):
                 raise Cancelled("Cancelled.")
-            command = session.command(history, restores=deletions.runs)
+            command = settings.command(history, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
             async with session.open_log() as log:
                 report_wait = partial(_report_wait, session.log)
                 restorer = Restorer(result, log, session.stop, report, report_wait)
                 # What a killed restore left open: these people may be invited already.
-                opened = chain.from_iterable(history.open_intents(session.base_url).values())
+                opened = chain.from_iterable(history.open_intents(settings.base_url).values())
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            has_asked = session.asks and bool(plan.to_invite)
-            print_result(session, read_back(record), has_shown_plan=has_asked)
+            has_asked = settings.asks and bool(plan.to_invite)
+            print_result(settings, session.log, read_back(record), has_shown_plan=has_asked)
             return code
 
 
-def _find_deletions(session: Session, wanted: Wanted) -> Deletions:
-    """Return what is undone; warn of deletions that Atlas did not confirm."""
-    deletions = find_deletions(session.directory, wanted, session.base_url, session.advisor)
+def _warn_of_left_out(log: FilteringBoundLogger, deletions: Deletions) -> None:
+    """Warn of deletions that Atlas did not confirm."""
     if deletions.left_out:
-        session.log.warning(
+        log.warning(
             "deletions that Atlas did not confirm are left out",
             count=deletions.left_out,
             hint="To invite these people again, too: --include-unconfirmed",
         )
-    return deletions
 
 
 def _report(log: FilteringBoundLogger, names: Mapping[str, str], line: OutcomeLine) -> None:
@@ -154,15 +158,12 @@ def _report_wait(log: FilteringBoundLogger, seconds: float) -> None:
 
 
 def _show_plan(
-    session: Session,
-    plan: RestorePlan,
-    names: Mapping[str, str],
-    show_people: Callable[[Console], None],
+    options: RunOptions, plan: RestorePlan, show_people: Callable[[Console], None]
 ) -> None:
     """Show what a dry run found."""
-    if session.options.output == "json":
+    if options.output == "json":
         write_json(plan)
-    elif not session.options.quiet:
+    elif not options.quiet:
         console = stdout_console()
         show_people(console)
         people = _describe_people(plan.to_invite)
@@ -170,11 +171,13 @@ def _show_plan(
         if plan.barred:
             counts += f", {count_people(plan.barred):,} cannot be invited"
         _print(console, f"Dry run: {people} would be invited again, {counts}. {_NOTHING_INVITED}")
+
+
+def _warn_of_barred(log: FilteringBoundLogger, plan: RestorePlan, names: Mapping[str, str]) -> None:
+    """Warn of the people whom a restore would not invite."""
     for barred in plan.barred:
         place = _place(barred, names)
-        session.log.warning(
-            "would not be invited", user=barred.username, place=place, reason=barred.reason
-        )
+        log.warning("would not be invited", user=barred.username, place=place, reason=barred.reason)
 
 
 def _show_people(

@@ -82,7 +82,7 @@ async def read_survey(session: Session) -> Survey:
     def observe(by_policy: Decision, decision: Decision) -> None:
         judged.append(Judged(by_policy, decision))
 
-    command = session.command(history, dry_run=True, observe=observe)
+    command = session.settings.command(history, dry_run=True, observe=observe)
     async with session.organizations(history) as organizations:
         view = Progress(session.log, session.terminal)
         result = Result(command, organizations, view)

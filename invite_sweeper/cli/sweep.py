@@ -12,8 +12,8 @@ import click
 from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
+from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import (
-    AuditDirectory,
     History,
     LogReader,
     RunFile,
@@ -30,7 +30,8 @@ from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarn
 from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
-from invite_sweeper.cli.session import Session, shard_of
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import Settings, check_options, shard_of
 from invite_sweeper.cli.view import TerminalView, print_end_at_question, print_result
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
@@ -42,6 +43,7 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.last_resort import LastResort
+from invite_sweeper.policy import Policy
 from invite_sweeper.report import metrics
 from invite_sweeper.report.announcements import (
     SeenAnnouncements,
@@ -79,22 +81,26 @@ async def run_command(options: RunOptions, environment: Mapping[str, str] = os.e
         with suppress(OSError, UsageError):
             await _measure(error, options, environment)
         raise
+    settings = session.settings
     try:
         with session.working(locked=True):
+            history = History()
             try:
-                swept = await _sweep(session)
+                settings.add_history(history)
+                swept = await _sweep(session, history)
             except RunError as error:
-                await _report_to_others(session, _without_run(session, error))
+                await _report_to_others(session, history, _without_run(settings, error))
                 raise
-            plan = _plan_to_apply(session, _copy_plan(options.out, swept.run, session.log))
+            file = _copy_plan(options.out, swept.run, session.log)
+            plan = _plan_to_apply(settings, file)
             code = swept.run.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            await _report_to_others(session, swept.run, swept.seen)
+            await _report_to_others(session, history, swept.run, swept.seen)
             _print(session, swept, plan)  # also which receiver failed
             return code
     except LockHeld as error:
         # The run that holds the lock writes the metrics.
-        await _notify(session, _without_run(session, error), datetime.now(UTC))
+        await _notify(session, _without_run(settings, error), datetime.now(UTC), None)
         raise
 
 
@@ -111,9 +117,10 @@ def _open_checked_session(options: RunOptions, environment: Mapping[str, str]) -
             "--project cannot be used with --plan.",
             hint="A plan that was made with --project is applied to the same projects.",
         )
-    session = Session.of(options, environment)
-    session.credentials()  # all that are missing are named before anything is opened
-    check_outputs(options, session.directory, session.metrics_file)
+    settings = check_options(options, environment)
+    session = Session(settings)  # from now on, errors have the form of the log
+    settings.credentials()  # all that are missing are named before anything is opened
+    check_outputs(settings)
     return session
 
 
@@ -130,24 +137,24 @@ class _SweptRun(NamedTuple):
     view: TerminalView
 
 
-async def _sweep(session: Session) -> _SweptRun:
+async def _sweep(session: Session, history: History) -> _SweptRun:
     """Put the run of a session together, and run it to its end.
 
     Raises:
         RunError: No run began; the errors of a run are in its record.
     """
-    options = session.options
-    history = session.read_history()
-    announced = history.announcements(session.base_url)
+    settings = session.settings
+    options = settings.options
+    announced = history.announcements(settings.base_url)
     seen = SeenAnnouncements(announced.keys())
-    command = session.command(
+    command = settings.command(
         history,
         dry_run=options.dry_run,
-        saved=_read_saved_plan(session),
+        saved=_read_saved_plan(settings),
         detailed_exit_code=options.detailed_exitcode,
         observe=seen if announced else None,
     )
-    check_plan(command, max_age=session.plan_max_age, sha256=options.plan_sha256)
+    check_plan(command, max_age=settings.plan_max_age, sha256=options.plan_sha256)
     async with (
         session.organizations(history) as organizations,
         session.open_log() as log,
@@ -160,22 +167,23 @@ async def _sweep(session: Session) -> _SweptRun:
     return _SweptRun(read_back(record), seen.keys, view)
 
 
-def _read_saved_plan(session: Session) -> SavedPlan | None:
+def _read_saved_plan(settings: Settings) -> SavedPlan | None:
     """Return the plan of `--plan`; None without one."""
-    name = session.options.plan
+    name = settings.options.plan
     if name is None:
         return None
-    path = session.directory.find(name).path  # an empty name, as of an unset variable, is an error
-    return read_plan(path, advisor=session.advisor)
+    path = settings.directory.find(name).path  # an empty name, as of an unset variable, is an error
+    return read_plan(path, advisor=settings.advisor)
 
 
 def _print(session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None:
     """Print the result, below a question what came after it."""
     view = swept.view
     if view.has_shown_plan and not view.has_agreed:
-        print_end_at_question(session, swept.run)
+        print_end_at_question(session.settings.options, swept.run)
     else:
-        print_result(session, swept.run, plan=plan, has_shown_plan=view.has_shown_plan)
+        shown = view.has_shown_plan
+        print_result(session.settings, session.log, swept.run, plan=plan, has_shown_plan=shown)
 
 
 def _copy_plan(out: Path | None, record: RunRecord, log: FilteringBoundLogger) -> Path:
@@ -211,28 +219,29 @@ def _copy_plan(out: Path | None, record: RunRecord, log: FilteringBoundLogger) -
     return out
 
 
-def _plan_to_apply(session: Session, path: Path) -> PlanToApply | None:
+def _plan_to_apply(settings: Settings, path: Path) -> PlanToApply | None:
     """Return the plan of a dry run that has just ended; None where no sweep can apply it.
 
     Args:
         path: The file of the run, or the copy of it that is passed on.
     """
-    if not session.options.dry_run or session.options.is_demo:
+    if not settings.options.dry_run or settings.options.is_demo:
         return None
     chain = FileChain(RunFile.of(path), hashed=True)
-    max_age = session.plan_max_age
+    max_age = settings.plan_max_age
     try:
         run = read_run(chain, Fold())
         # No sweep can have completed it: this run holds the lock.
-        return plan_to_apply(run, lambda: None, max_age=max_age, now=session.now)
+        return plan_to_apply(run, lambda: None, max_age=max_age, now=settings.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 
 
-def check_outputs(
-    options: RunOptions, directory: AuditDirectory, metrics_file: Path | None
-) -> None:
+def check_outputs(settings: Settings) -> None:
     """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
+    options = settings.options
+    directory = settings.directory
+    metrics_file = settings.metrics_file
     inputs = [("the policy", options.policy)]
     if options.plan is not None and is_file(options.plan):  # else it is the number of a run
         inputs.append(("the plan", Path(options.plan)))
@@ -253,19 +262,19 @@ def check_outputs(
 # What others get: the receivers of the policy, and the metrics.
 
 
-def _without_run(session: Session, error: RunError) -> RunRecord:
+def _without_run(settings: Settings, error: RunError) -> RunRecord:
     """Return the result of a command that an error ended before it began a run."""
     code = int(error.exit_code)
     reasons = tuple(error.reasons)
     organizations = tuple(
         OrganizationResult(id=organization.id, exit_code=code, reasons=reasons)
-        for organization in session.policy.organizations
+        for organization in settings.policy.organizations
     )
     end = RunFinished(
         exit_code=code, error=error.parts(), reasons=reasons, organizations=organizations
     )
-    command = session.command(History(), dry_run=session.options.dry_run)
-    file = RunFile(0, session.run_id, session.directory.path)
+    command = settings.command(History(), dry_run=settings.options.dry_run)
+    file = RunFile(0, settings.run_id, settings.directory.path)
     return RunRecord(file, start=command.run_started(), end=end)
 
 
@@ -288,34 +297,39 @@ async def _measure(error: RunError, options: RunOptions, environment: Mapping[st
 
 
 async def _report_to_others(
-    session: Session, run: RunRecord, seen: Collection[AnnouncementKey] = ()
+    session: Session,
+    history: History,
+    run: RunRecord,
+    seen: Collection[AnnouncementKey] = (),
 ) -> None:
     """Notify the receivers, then write and push the metrics; failures are warnings.
 
     The metrics have which receiver failed, so they come after the notifications.
 
     Args:
+        history: Before the run.
         seen: As in `_SweptRun`.
     """
-    options = session.options
+    settings = session.settings
     finished_at = datetime.now(UTC)
-    history = session.history
-    succeeded_before = history.last_success if history is not None else None
-    # To notify receivers, this run is added to the history: the earlier success comes first.
-    notified = await _notify(session, run, finished_at, seen)
+    succeeded_before = history.last_success
+    # It adds this run to the history: the earlier success comes first.
+    waiting = _find_waiting(settings.policy, history, run, seen)
+    notified = await _notify(session, run, finished_at, waiting)
     metered = metrics.Metrics(
-        session.labels,
+        settings.labels,
         run,
         finished_at,
         succeeded_at=succeeded_before,
         receivers=notified,
     )
     messages: list[str] = []
-    if session.metrics_file is not None:
-        messages += metered.write(session.metrics_file)
-    if options.pushgateway is not None:
+    if settings.metrics_file is not None:
+        messages += metered.write(settings.metrics_file)
+    gateway = settings.options.pushgateway
+    if gateway is not None:
         limit_s = _time_for_others_s(session.last_resort)
-        messages += await metered.push(options.pushgateway, limit_s=limit_s)
+        messages += await metered.push(gateway, limit_s=limit_s)
     for message in messages:
         session.log.warning(message)
 
@@ -324,19 +338,19 @@ async def _notify(
     session: Session,
     run: RunRecord,
     finished_at: datetime,
-    seen: Collection[AnnouncementKey] = (),
+    waiting: tuple[WaitingInvitation, ...] | None,
 ) -> Sequence[Notified]:
-    """Notify the receivers how the run ended and what waits; a failure is a warning of the run."""
-    settings = session.policy.notify
-    if not settings:
+    """Notify the receivers how the run ended and what waits; a failure is a warning of the run.
+
+    Args:
+        waiting: None where it is not known.
+    """
+    settings = session.settings
+    if not settings.policy.notify:
         return ()
-    history = _history_with(session, run)
-    waiting: tuple[WaitingInvitation, ...] | None = None
-    if history is not None:
-        waiting = _find_waiting(session, history, run, seen)
-    message = _message(session, run, finished_at, waiting)
+    message = _message(settings.advisor, run, finished_at, waiting)
     limit_s = _time_for_others_s(session.last_resort)
-    notified = await notify(settings, session.environment, message, limit_s=limit_s)
+    notified = await notify(settings.policy.notify, settings.environment, message, limit_s=limit_s)
     for receiver in notified:
         if receiver.error:
             _add_warning(session.log, run, receiver.error)
@@ -357,41 +371,33 @@ def _time_for_others_s(last_resort: LastResort) -> float:
 
 
 def _find_waiting(
-    session: Session, history: History, run: RunRecord, seen: Collection[AnnouncementKey]
-) -> tuple[WaitingInvitation, ...]:
-    """Return what is announced and waits after a run; nothing without `notice`."""
-    notice = session.policy.notice
-    if notice is None:
+    policy: Policy, history: History, run: RunRecord, seen: Collection[AnnouncementKey]
+) -> tuple[WaitingInvitation, ...] | None:
+    """Return what is announced and waits after a run; None where it cannot be read."""
+    if policy.notice is None or not policy.notify:
         return ()
-    return find_waiting(history, run, seen, notice.wait)
+    if run.file.number:  # else no run began
+        try:
+            history.add(LogReader((run.file,)))
+        except RunError:  # the run has reported it: the log could not be written
+            return None
+    return find_waiting(history, run, seen, policy.notice.wait)
 
 
 def _message(
-    session: Session,
+    advisor: Advisor,
     run: RunRecord,
     finished_at: datetime,
     waiting: tuple[WaitingInvitation, ...] | None,
 ) -> RunMessage:
     """Return what receivers get of a run; `waiting` is None where it is not known."""
-    record = run
-    about = advisor_of(record, session.advisor)
+    about = advisor_of(run, advisor)
     return RunMessage(
         run,
-        story_of(record, session.advisor),
-        story_of(record.without_people(), session.advisor),
+        story_of(run, advisor),
+        story_of(run.without_people(), advisor),
         finished_at,
         waiting,
         list_run=about.list_run(),
         list_pending=about.pending(),
     )
-
-
-def _history_with(session: Session, record: RunRecord) -> History | None:
-    """Return the history with the run that has just ended; None where it cannot be read."""
-    history = session.history
-    if history is not None and record.file.number:
-        try:
-            history.add(LogReader((record.file,)))
-        except RunError:  # the run has reported it: the log could not be written
-            return None
-    return history

@@ -26,6 +26,7 @@ from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import RedactingConsole, stdout_console, write_json
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS, print_error, print_error_parts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, GuardRefused
@@ -41,6 +42,7 @@ from invite_sweeper.report.run import (
     result_of,
 )
 from invite_sweeper.report.story import errors_of
+from invite_sweeper.shutdown import StopRequest
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
@@ -134,7 +136,9 @@ class Progress:
             self._bar.stop()
 
 
-async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
+async def confirm(
+    settings: Settings, stop: StopRequest, present: Callable[[Console], None]
+) -> bool:
     """Return whether the user confirmed, which end of input does not.
 
     With `--yes`, and where stdin is not a terminal, it does not ask.
@@ -146,7 +150,7 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
         GuardRefused: stderr is not a terminal, which would show the question.
         Interrupted: A signal or the deadline came first.
     """
-    if not session.asks:
+    if not settings.asks:
         return True
     if not sys.stderr.isatty():
         raise GuardRefused(
@@ -162,12 +166,12 @@ async def confirm(session: Session, present: Callable[[Console], None]) -> bool:
     OUTPUTS.is_asking = True
     answer = b""
     try:
-        answer = await session.stop.run_unless_stopped(_read_line())
+        answer = await stop.run_unless_stopped(_read_line())
     finally:
         OUTPUTS.is_asking = OUTPUTS.is_asking and not answer.endswith(b"\n")
         OUTPUTS.end_question()
-    if session.stop.reason is not None:
-        raise session.stop.as_error()
+    if stop.reason is not None:
+        raise stop.as_error()
     word = answer.strip().lower()
     if word == b"y":
         sys.stderr.write("Only the whole word yes confirms.\n")
@@ -208,7 +212,8 @@ class TerminalView(Progress):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.log, session.terminal)
-        self._session = session
+        self._settings = session.settings
+        self._stop = session.stop
         self.has_shown_plan = False
         self.has_agreed = False
 
@@ -219,7 +224,7 @@ class TerminalView(Progress):
         After a move without `--audit-dir`, limits and announcements begin anew without an error.
         """
         begins_log = (warning.code, warning.level) == (WarningCode.AUDIT_LOG, WarningLevel.REMARK)
-        if begins_log and not self._session.options.is_demo:
+        if begins_log and not self._settings.options.is_demo:
             self._log.warning(warning.message)
         else:
             super().warn(warning)
@@ -230,16 +235,17 @@ class TerminalView(Progress):
         self.close()
 
         def ask(console: Console) -> None:
-            question = question_about(read_back(record), self._session.advisor, until)
+            question = question_about(read_back(record), self._settings.advisor, until)
             terminal.show_question(console, question)
             self.has_shown_plan = True
 
-        self.has_agreed = await confirm(self._session, ask)
+        self.has_agreed = await confirm(self._settings, self._stop, ask)
         return self.has_agreed
 
 
 def print_result(
-    session: Session,
+    settings: Settings,
+    log: FilteringBoundLogger,
     run: RunRecord,
     *,
     plan: PlanToApply | None = None,
@@ -251,8 +257,8 @@ def print_result(
         plan: Of a dry run, if a sweep can apply it.
         has_shown_plan: A question has shown the plan on this terminal.
     """
-    options = session.options
-    advisor = session.advisor
+    options = settings.options
+    advisor = settings.advisor
     is_json = options.output == "json"
     if is_json:
         write_json(result_json(run, plan))
@@ -260,7 +266,7 @@ def print_result(
         console = stdout_console()
         lines_of_plan: tuple[Fact, ...] = ()
         if plan is not None:
-            deciding = _deciding_options(session, run)
+            deciding = _deciding_options(options, run)
             lines_of_plan = tuple(lines_to_pass_on(plan, run, advisor, *deciding))
         result = result_of(
             run,
@@ -274,13 +280,13 @@ def print_result(
     if is_json or options.quiet:
         for line in attention_lines(run, advisor):
             command = {"command": line.command} if line.command else {}
-            session.log.warning(line.text, **command)
+            log.warning(line.text, **command)
     _print_errors(run)
 
 
-def print_end_at_question(session: Session, run: RunRecord) -> None:
+def print_end_at_question(options: RunOptions, run: RunRecord) -> None:
     """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
-    if session.options.output == "json":
+    if options.output == "json":
         write_json(result_json(run))
     end = run.end
     if end is not None and Reason.NOT_CONFIRMED in end.reasons:
@@ -296,9 +302,8 @@ def _print_errors(run: RunRecord) -> None:
             print_error_parts(parts)
 
 
-def _deciding_options(session: Session, record: RunRecord) -> Sequence[str]:
+def _deciding_options(options: RunOptions, record: RunRecord) -> Sequence[str]:
     """Return the options that decided about a plan: the sweep that applies it needs them, too."""
-    options = session.options
     words: list[str] = []
     if record.start.shard is not None:
         words += ["--shard", record.start.shard]

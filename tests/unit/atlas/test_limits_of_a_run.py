@@ -9,6 +9,7 @@ from invite_sweeper.atlas import endpoints, open_limiter
 from invite_sweeper.audit import History
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options
 from invite_sweeper.policy import Execution
 
 
@@ -50,7 +51,8 @@ async def test_max_requests_per_second_is_a_ceiling_over_all_organizations(tmp_p
     organizations = [{"id": ORG, "credentials": "A"}, {"id": OTHER_ORG, "credentials": "B"}]
     rules = policy(organizations=organizations, execution={"max_requests_per_second": 0.01})
     environment = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": f"a-token-of-{name}" for name in "AB"}
-    session = Session(RunOptions(policy=tmp_path / "policy.yaml"), rules, environment)
+    options = RunOptions(policy=tmp_path / "policy.yaml")
+    session = Session(check_options(options, environment, rules))
     async with session.organizations(History()) as (one, other):
         assert one.client is not other.client
         assert not await waits(one.client.limiter)
