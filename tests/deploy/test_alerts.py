@@ -263,7 +263,7 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
         for name in RULES
     ]
     test = {"interval": "5m", "input_series": series, "alert_rule_test": cases}
-    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": "5m", "tests": [test]}
+    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": "30m", "tests": [test]}
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
     done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
     fired = set()
@@ -302,20 +302,19 @@ def log_series(name, numbers):
         yield {"series": series, "values": f"{before}1x23"}
 
 
-@pytest.mark.parametrize("name", LOGS)
-def test_log_that_does_not_go_on_where_it_ended_is_alarmed(name, tmp_path):
-    numbers, is_lost = LOGS[name]
-    case = {"eval_time": f"{len(numbers) * 24 - 2}h", "alertname": f"InviteSweeper{LOST}"}
-    test = {
-        "interval": "1h",
-        "input_series": [*log_series(name, numbers)],
-        "alert_rule_test": [case | {"exp_alerts": []}],
-    }
-    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": [test]}
+def test_log_that_does_not_go_on_where_it_ended_is_alarmed(tmp_path):
+    tests = []
+    for name, (numbers, _) in LOGS.items():
+        case = {"eval_time": f"{len(numbers) * 24 - 2}h", "alertname": f"InviteSweeper{LOST}"}
+        series = [*log_series(name, numbers)]
+        cases = [case | {"exp_alerts": []}]
+        tests.append({"interval": "1h", "input_series": series, "alert_rule_test": cases})
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "30m", "tests": tests}
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
     done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
 
-    assert (f'instance="{name}"' in done.stdout + done.stderr) == is_lost
+    fired = {name for name in LOGS if f'instance="{name}"' in done.stdout + done.stderr}
+    assert fired == {name for name, (_, is_lost) in LOGS.items() if is_lost}
 
 
 def test_copy_for_an_installation_is_what_the_command_in_the_file_makes(tmp_path):
@@ -325,24 +324,6 @@ def test_copy_for_an_installation_is_what_the_command_in_the_file_makes(tmp_path
     copy = run("sh", "-c", typed, cwd=ALERTS.parent).stdout
 
     assert yaml.safe_load(copy) == yaml.safe_load(text.replace('=~".+"', '="shared/eu"'))
-
-
-def test_alert_of_a_missing_run_names_the_memory_and_where_a_kill_is_shown():
-    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
-    (missing,) = (each for each in group["rules"] if each["alert"].endswith("NoSuccess"))
-    words = missing["annotations"]["description"]
-
-    assert [
-        each for each in ("137", "143", "memory", "`kubectl describe`") if each not in words
-    ] == []
-
-
-def test_each_selector_is_one_of_an_installation():
-    text = ALERTS.read_text(encoding="utf-8")
-    selectors = re.findall(r"invite_sweeper_\w+(\S*)", text.partition("groups:")[2])
-
-    assert len(selectors) > len(RULES)
-    assert [each for each in selectors if not each.startswith('{instance=~".+"')] == []
 
 
 def test_every_alert_is_seen_to_fire():

@@ -127,12 +127,6 @@ def test_no_file_is_touched_while_a_run_holds_the_lock(log, archive):
     assert all(file.path.suffix == ".jsonl" for file in log.files())
 
 
-def test_a_directory_without_a_run_is_left_alone(tmp_path, archive):
-    log = AuditDirectory(tmp_path / "audit")
-    assert "has no run yet" in archived(log, archive)
-    assert not archive.path.exists()
-
-
 def test_unit_and_job_run_the_script_on_the_directory_of_the_night(tmp_path):
     nightly = (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8")
     (line,) = re.findall(r"^ExecStart=(.*)$", UNIT, re.MULTILINE)

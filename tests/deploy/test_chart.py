@@ -1,7 +1,6 @@
 """The chart renders what its values say, or refuses them for a stated reason."""
 
 import json
-import math
 import random
 import re
 
@@ -24,7 +23,6 @@ from deploy.pods import check
 from running import cli_in
 from seeds import seeds
 
-from invite_sweeper.atlas.endpoints import CLOUD_USERS_ORG
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
@@ -60,39 +58,19 @@ FOR_A_REASON = [
 """A value, and the reason of the chart, which names neither the value nor one alone."""
 WRONG = {
     "mode": ("Sweep", f"sweep{LINE}"),
-    "enabled": (False,),
     "fullnameOverride": ("A_b",),
-    "commonLabels": ({"a": LINE},),
     "image.tag": ("latest", f"1{LINE}", 1.0),
     "image.digest": ("sha256:beef",),
     "image.repository": (f"a{LINE}", "a b", '"quoted"'),
-    "imagePullSecrets": (["registry"],),
     "schedule": ("@hourly", "17 3 * *", "17 3 * * *\nsuspend: true"),
     "timeZone": (f"Etc/UTC{LINE}", 'UTC" #'),
     "shards": (0, "3"),
-    "retries": (-1,),
-    "deadlineMinutes": ("60", 301),
-    "suspend": ("yes",),
-    "successfulJobsHistoryLimit": (-1,),
-    "failedJobsHistoryLimit": ("7",),
-    "ttlSecondsAfterFinished": (-1, "1d"),
-    "activeDeadlineSeconds": (86401,),
     "terminationGracePeriodSeconds": (20,),
-    "topologySpreadConstraints": ([{"maxSkew": 1}],),
-    "startingDeadlineSeconds": (86400,),
     "credentials.secretName": (f"a{LINE}",),
     "credentials.named": ([BAD_ACCOUNT], [BAD_ACCOUNT | {"name": "P_"}]),
-    "audit.size": (f"2Gi{LINE}",),
     "audit.accessMode": ("ReadWriteOncePod",),
-    "audit.storageClassName": ("{{ .Release.Name }}",),
-    "audit.existingClaim": ("A B",),
-    "audit.claim": ({"annotations": {"a": 1}},),
-    "job.args": ([1],),
-    "job.name": ("A",),
     "metrics.instance": ('"', "a b", f"a{LINE}"),
     "metrics.pushgateway": ("http://user:password@gateway:9091", f"http://gateway{LINE}"),
-    "metrics.textfile.hostPath": ("/var/../etc", "relative"),
-    "metrics.textfile": ({"hostPath": "/var", "claimName": "a"},),
     "proxy.url": ("http://user:password@proxy:3128", "proxy:3128"),
     "networkPolicy.enabled": ("no",),
     "networkPolicy.egress": (
@@ -102,7 +80,6 @@ WRONG = {
         ["sweep"], [f"--verbose{LINE}"], ["--audit-dir=/tmp/other"], ["--policy"], ["--yes"],
         ["--plan-max-age=1000d"],
     ),
-    "extraVolumes": ([{"emptyDir": {}}],),
     "extraObjects": ([{"kind": "Secret"}],),
     "extraEnv": (
         [{"name": "A B", "value": ""}], [{"name": "A", "value": 1}],
@@ -112,15 +89,7 @@ WRONG = {
         [{"name": "MONGODB_ATLAS_PRIVATE_API_KEY_PROD", "value": "secret"}],
     ),
     "extraEnvFrom": ([{}], [{"secretRef": {"name": "a", "namespace": "b"}}]),
-    "serviceAccount.labels": ({"a": LINE},),
     "podLabels": ({"a": True},),
-    "podAnnotations": ({"a": 1}, {"a": "\u2029kind: Secret"}),
-    "prometheusRule.labels": ({"a": LINE},),
-    "prometheusRule.hoursWithoutSuccess": (0,),
-    "nodeSelector": ({"a": [1]},),
-    "tolerations": ([{"operator": "Always"}],),
-    "affinity": ({"nodeAfinity": {}},),
-    "priorityClassName": (f"a{LINE}",),
     "resources.limits": ({"memory": f"1Gi{LINE}"}, {"memory": "1 GB"}),
     "policy": ("", {"version": 1}, "a: 1\n\u2028kind: Secret\n", "a: 1\x85kind: Secret"),
 }  # fmt: skip
@@ -325,23 +294,6 @@ def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_sus
     assert "PrometheusRule" not in rendered(weekdays | {"suspend": True}, tmp_path)
 
 
-def test_deadline_of_the_values_is_long_enough_for_the_people_that_they_name():
-    """Each person of `org_users` takes two requests of one bucket: read and DELETE."""
-    limit = CLOUD_USERS_ORG.limit
-    text = (CHART / "values.yaml").read_text(encoding="utf-8")
-    burst = limit.capacity - limit.reserve(0.1)  # the default of execution.reserve
-
-    def minutes(people):
-        return (2 * people - burst) / limit.refill * (60 / limit.period_s)
-
-    words = " ".join(text.replace("# ", "").split())
-    assert f"Atlas's limits allow {limit.refill // 2:.0f} people of one organization" in words
-    assert f"{limit.refill:.0f} a minute after a burst of {limit.capacity:.0f}" in words
-    assert f"4,000 people take about {math.ceil(minutes(4000))} minutes" in words
-    assert "7,500 fit into the hour" in words
-    assert minutes(7500) < load(CHART / "values.yaml")["deadlineMinutes"] < minutes(7800)
-
-
 def test_each_release_has_a_dashboard_of_its_own(tmp_path):
     source = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
     found = {}
@@ -361,24 +313,6 @@ def test_each_release_has_a_dashboard_of_its_own(tmp_path):
         (chosen,) = (v for v in dashboard["templating"]["list"] if v["name"] == "instance")
         assert chosen["current"] == {"text": instance, "value": instance}
         assert dashboard["panels"] == source["panels"]
-
-
-@pytest.mark.parametrize("hours", [26, 74])
-def test_dashboard_changes_color_where_the_alerts_fire(tmp_path, hours):
-    values = {"prometheusRule": {"enabled": True, "hoursWithoutSuccess": hours}}
-    objects = documents(rendered({"dashboard": {"enabled": True}, **values}, tmp_path))
-    (text,) = objects["ConfigMap", f"{NAME}-dashboard"]["data"].values()
-    rules = objects["PrometheusRule", NAME]["spec"]["groups"][0]["rules"]
-
-    ends = {
-        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
-        for panel in json.loads(text)["panels"]
-        if panel["title"] in {"Since the last success", "Oldest pending"}
-    }
-    fires = {rule["alert"]: rule["expr"].rpartition("> ")[2] for rule in rules}
-    assert fires["InviteSweeperNoSuccess"] == f"{hours} * 3600"
-    assert fires["InviteSweeperOldestPending"] == "25 * 86400"
-    assert ends == {"Since the last success": hours * 3600, "Oldest pending": 25 * 86400}
 
 
 def test_command_of_the_values_wins_also_without_the_schema(tmp_path):

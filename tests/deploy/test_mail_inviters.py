@@ -86,18 +86,6 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mai
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("Acme", "Acme"), ("A\u202e\nBcc: x", "A  Bcc: x"), ("", ORG_ID), (None, ORG_ID)],
-)
-def test_organization_is_named_where_the_message_has_its_name(hook, mailbox, name, shown):
-    one = announcement(project_id=None, project_name=None)
-    organizations = [{"id": "f" * 24, "name": "Other"}, {"id": ORG_ID, "name": name}]
-    assert post(hook, one, organizations=organizations) == TAKEN
-    lines = mailbox.take(hook)["ada@example.com"].get_content().splitlines()
-    assert f"- p1@example.com to organization {shown}: from 2026-12-01 on" in lines
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
     [
         ("terraform payments", "API key 'terraform payments' (wkzjqvtb)"),
         ("x\r\nBcc: eve@example.com", "API key 'x\\r\\nBcc: eve@example.com' (wkzjqvtb)"),
@@ -115,12 +103,8 @@ def test_api_key_is_shown_with_its_description_to_who_answers(hook, mailbox, nam
     [
         {"key": "wrong"},
         {"signature": ""},
-        {"signature": "v1,"},
         {"signature": "v1,\u00e9"},
-        {"sent_at": 0},
-        {"sent_at": "-1"},
         {"sent_at": "1" * 5000},
-        {"sent_at": "\u00b2"},
         {"sent_at": ""},
     ],
     ids=lambda forged: str(forged)[:30],
@@ -152,14 +136,6 @@ def test_message_repeated_mails_nobody_again_and_what_is_new_beside_it_is_mailed
     assert re.findall(r"p\d@", text) == ["p2@"]
 
 
-@pytest.mark.parametrize("new", [True, False])
-def test_what_waits_and_was_not_mailed_is_mailed_also_if_an_earlier_run_announced_it(
-    hook, mailbox, new
-):
-    assert post(hook, announcement(new=new)) == TAKEN
-    assert mailbox.take(hook).keys() == {"ada@example.com"}
-
-
 def test_what_was_mailed_is_not_mailed_again_by_the_next_process(smtp, mailbox, tmp_path):
     smtp.start()
     with hook_of(smtp, tmp_path) as url:
@@ -185,25 +161,6 @@ def test_answer_comes_before_the_mails_and_several_are_sent_at_once(hook, mailbo
     assert mailbox.take(hook).keys() == {*inviters}
 
 
-def test_hook_that_is_stopped_waits_for_the_mails_that_it_sends(smtp, mailbox, tmp_path):
-    smtp.start()
-    mailbox.is_open.clear()
-    with hook_of(smtp, tmp_path) as url:
-        assert post(url, announcement()) == TAKEN
-        wait_until(lambda: mailbox.unanswered)
-    assert mailbox.take().keys() == {"ada@example.com"}
-    with hook_of(smtp, tmp_path) as url:
-        assert post(url, announcement()) == TAKEN
-    assert mailbox.take() == {}
-
-
-def test_person_announced_anew_is_mailed_anew(hook, mailbox):
-    assert post(hook, announcement(1)) == TAKEN
-    assert mailbox.take(hook).keys() == {"ada@example.com"}
-    assert post(hook, announcement(1, announced_at="2027-01-01T01:00:00Z")) == TAKEN
-    assert mailbox.take(hook).keys() == {"ada@example.com"}
-
-
 @pytest.mark.parametrize(
     "inviter",
     [
@@ -220,20 +177,6 @@ def test_inviter_without_an_address_is_mailed_to_who_answers(hook, mailbox, invi
     assert found.keys() == {TEAM}
     assert f"sent by {inviter!a}, were not" in " ".join(found[TEAM].get_content().split())
     assert found[TEAM]["Bcc"] is None
-
-
-@pytest.mark.parametrize("inviter", [None, ""])
-def test_inviter_whom_atlas_does_not_name_is_said_to_be_unknown(hook, mailbox, inviter):
-    assert post(hook, announcement(inviter=inviter)) == TAKEN
-    text = " ".join(mailbox.take(hook)[TEAM].get_content().split())
-    assert "sent by an inviter whom Atlas does not name, were not accepted" in text
-
-
-def test_inviter_in_two_spellings_gets_one_mail(hook, mailbox):
-    ones = announcement(1, inviter="Boss@example.com"), announcement(2, inviter="boss@example.com")
-    assert post(hook, *ones) == TAKEN
-    (mail,) = mailbox.take(hook).values()
-    assert re.findall(r"p\d@", mail.get_content()) == ["p1@", "p2@"]
 
 
 @pytest.mark.parametrize(
@@ -400,7 +343,7 @@ cd /opt/mail-inviters && bin/python -c 'import mail_inviters'
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly  # it installs what the webhook needs
 @pytest.mark.needs("root", "mount", "unshare")
 def test_commands_of_the_page_install_what_the_unit_and_the_component_need(tmp_path):
     """In a namespace of its own, in which /etc and /opt are copies."""
