@@ -200,7 +200,7 @@ class RunRecord(msgspec.Struct, eq=False):
         return sum(isinstance(request, Intent) for request in self.left.values())
 
     @property
-    def settled_as(self) -> Status:
+    def ended_as(self) -> Status:
         """How it ended if it has no last line, and is not unfinished."""
         has_left = bool(self.left or self.recovered_requests)
         return Status.RECOVERED if has_left else Status.CUT_OFF

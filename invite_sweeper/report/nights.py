@@ -131,7 +131,7 @@ def night_of_record(record: RunRecord) -> NightRun:
     """Return what is kept of a run whose file is whole, and which later runs have recovered."""
     status = status_of(record.exit_code)
     if record.recovered is not None:
-        status = record.settled_as
+        status = record.ended_as
     return night_run(record, parse_timestamp(record.start.now), status, 0)
 
 

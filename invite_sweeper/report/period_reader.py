@@ -355,7 +355,7 @@ class PeriodReader:
         # Of a damaged log it is not known what later runs recorded.
         is_open = record.file.name in self._left_open or self._is_damaged
         if status is Status.UNFINISHED and not is_open:
-            return record.settled_as
+            return record.ended_as
         return status
 
     def _add_run(self, run: RunRecord, night: NightRun) -> None:

@@ -81,7 +81,7 @@ def _story_of_killed(run: RunRecord) -> Document:
         outcomes = describe_recorded_deletions(run.outcomes)
     parts = [outcomes] if outcomes else []
     if run.recovered is not None:
-        return _story_of_settled(run, run.recovered, parts)
+        return _story_of_recovered(run, run.recovered, parts)
     messages = ["The run has no last line: it is still running, or it was killed."]
     if run.mode == "restore" and run.open_requests:
         invitations = pluralize(run.open_requests, "invitation")
@@ -106,13 +106,13 @@ def _story_of_killed(run: RunRecord) -> Document:
     )
 
 
-def _story_of_settled(run: RunRecord, recovered: Recovered, parts: Sequence[str]) -> Document:
+def _story_of_recovered(run: RunRecord, recovered: Recovered, parts: Sequence[str]) -> Document:
     """Return the story of a run without an end that left nothing open.
 
     Args:
         parts: What became of its requests.
     """
-    status = run.settled_as
+    status = run.ended_as
     not_sent = run.planned - run.outcomes.total()
     ended = describe_recovery(recovered)
     if run.mode == "sweep" and not_sent > 0:

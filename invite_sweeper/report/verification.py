@@ -15,7 +15,7 @@ _MAX_RUNS: Final = 10
 
 
 def document_of_verification(verification: Verification, folder: Path | None = None) -> Document:
-    """Return the verdict, what a later run settled, and what needs attention.
+    """Return the verdict, what a later run recovered, and what needs attention.
 
     Args:
         folder: Files in it are named without it.

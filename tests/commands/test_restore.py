@@ -288,7 +288,7 @@ def kill_last_run_after_its_first_intent(cli):
     (cli.audit_dir / "HEAD").write_text(json.dumps(head))
 
 
-def test_a_killed_restore_is_settled_by_the_next_one_and_shown_alike_everywhere(cli):
+def test_a_killed_restore_is_recovered_by_the_next_one_and_shown_alike_everywhere(cli):
     swept(cli)
     restore(cli)
     kill_last_run_after_its_first_intent(cli)

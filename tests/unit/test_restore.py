@@ -535,7 +535,7 @@ def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     [("ACTIVE", "active", 4), ("PENDING", "already_there", 0), ("", "already_there", 0)],
 )
 @pytest.mark.parametrize("mode", ["restore", "sweep"])
-def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_member_is_loud(
+def test_request_of_a_killed_restore_is_ended_as_its_list_shows_and_an_active_member_is_loud(
     directory, status, outcome, code, mode
 ):
     """A person who is there without such a request was there before."""
@@ -545,9 +545,9 @@ def test_request_of_a_killed_restore_is_settled_as_its_list_shows_and_an_active_
     opened = History.read(directory, NOW).open_intents(HOST)[ORG]
     run = Restore(directory)
     end = run.run(there=[present(one, status), present(before, "ACTIVE")], opened=opened)
-    settled = [line.outcome for line in run.lines(OutcomeLine) if line.recovers]
+    recovered = [line.outcome for line in run.lines(OutcomeLine) if line.recovers]
     outcome, code = (outcome, code) if mode == "restore" else ("already_there", 0)
-    assert settled == [outcome] * (mode == "restore")
+    assert recovered == [outcome] * (mode == "restore")
     assert (getattr(end, outcome), end.exit_code) == (1 + (outcome == "already_there"), code)
     assert end.active + end.already_there == 2
     assert ("made_active" in end.reasons) is (code == 4)

@@ -359,8 +359,8 @@ def check_next_run(directory: AuditDirectory, sent: list[str]) -> None:
     history = History.read(directory, NOW)
     assert history.sent.total() >= len(sent)
     open_intents = history.open_intents(HOST).get(ORG, ())
-    settled = [outcome(each.intent, recovers=each.file.run_id) for each in open_intents]
-    write_run(directory, "r2", *settled)
+    recovered = [outcome(each.intent, recovers=each.file.run_id) for each in open_intents]
+    write_run(directory, "r2", *recovered)
     after = verify_directory(directory)
     assert after.verdict is Verdict.SOUND, after
 
@@ -395,7 +395,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("count", range(len(LINES) + 1))
-def test_a_kill_after_each_kind_of_line_is_settled_by_the_next_run(directory, count):
+def test_a_kill_after_each_kind_of_line_is_recovered_by_the_next_run(directory, count):
     write_run(directory, "before", *deletion(1))
     log = begin(directory, "killed")
     lines = [log._chain.add(each) + b"\n" for each in LINES[:count]]

@@ -28,8 +28,8 @@ def test_of_each_invitation_the_last_line_of_a_run_counts(directory):
     write_run(
         directory, "r1", *deletion(1), planned(2), planned(3), intent(planned(3)), killed=True
     )
-    settled = outcome(planned(3), "already_gone", recovers="r1")
-    write_run(directory, "r2", settled, *deletion(4, "failed"), *deletion(3))
+    recovered = outcome(planned(3), "already_gone", recovers="r1")
+    write_run(directory, "r2", recovered, *deletion(4, "failed"), *deletion(3))
     found = [
         (line.run.number, line.event.event, getattr(line.event, "outcome", None))
         for line in history_of(directory, username="*")

@@ -134,7 +134,7 @@ def test_what_a_later_run_found_gone_after_a_kill_is_already_gone_and_not_delete
     directory, outcome_of, numbers
 ):
     write_run(directory, "r1", *deletion(1), planned(2), intent(planned(2)), killed=True)
-    settled = outcome(planned(2), "already_gone", recovers="r1")
-    write_run(directory, "r2", settled, *deletion(3), *deletion(4, "already_gone"))
+    recovered = outcome(planned(2), "already_gone", recovers="r1")
+    write_run(directory, "r2", recovered, *deletion(3), *deletion(4, "already_gone"))
     records = [each for f in directory.files() for each, _ in matching(f.path, outcome=outcome_of)]
     assert [each["invitation_id"] for each in records] == [*map(object_id, numbers)]

@@ -174,9 +174,9 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
     for night in range(40, -1, -1):
         if night != 15:
             write(scenes.get(night, clean(2)), directory, days_ago=night)
-        if night == 9:  # the next run settles it
-            settled = outcome(planned(2), "already_gone", recovers="run-31")
-            write(run(settled, recovered=1, deleted=0), directory, days_ago=8.9)
+        if night == 9:  # the next run recovers it
+            recovered = outcome(planned(2), "already_gone", recovers="run-31")
+            write(run(recovered, recovered=1, deleted=0), directory, days_ago=8.9)
     page = page_of(directory)
     marks = [night.mark for night in page.nights]
     assert len(marks) == 30
@@ -213,7 +213,7 @@ def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_go
     assert page_of(directory).attention == ()
 
 
-def test_killed_sweep_needs_attention_until_a_later_run_has_settled_it(directory):
+def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directory):
     write(SCENES["killed"], directory, days_ago=2)
     write(DRY_RUN, directory, days_ago=1)
     page = page_of(directory)

@@ -245,8 +245,8 @@ def test_what_a_later_run_recorded_of_a_request_counts_in_its_night_and_names_th
 ):
     write(lost, directory, days_ago=2)
     write(deleted(5), directory, days_ago=1)
-    settled = outcome(planned(1), found, recovers="run-1")
-    write(run(settled, recovered=1, already_gone=0, failed=0), directory)
+    recovered = outcome(planned(1), found, recovers="run-1")
+    write(run(recovered, recovered=1, already_gone=0, failed=0), directory)
     page = page_of(directory, until=until)
     assert [(night.deleted, night.failed) for night in page.nights][:2] == [(0, failed), (1, 0)]
     assert figure(page, "Done").startswith("1 deleted")
@@ -266,12 +266,12 @@ def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     assert [str(night.status) for night in page.nights] == ["damaged", "unfinished", "done"]
 
 
-def test_a_killed_restore_that_the_next_one_settled_is_shown_once(directory):
+def test_a_killed_restore_that_the_next_one_recovered_is_shown_once(directory):
     invited = (intent(planned(1)),)
     start = {"mode": "restore", "start": {"restores": "run-0"}}
     write(run(*invited, **start, **NOT_SEEN)._replace(end=None), directory, days_ago=1)
-    settled = outcome(planned(1), "unknown", recovers="run-1")
-    write(run(settled, unknown=0, **start, **NOT_SEEN), directory)
+    recovered = outcome(planned(1), "unknown", recovers="run-1")
+    write(run(recovered, unknown=0, **start, **NOT_SEEN), directory)
     (row,) = table(page_of(directory), "restored")
     assert row["Outcome"].startswith("unknown")
     assert row["Outcome"].endswith("recovered by run 2")
@@ -316,8 +316,8 @@ def test_of_a_killed_run_one_organization_has_what_a_later_run_recorded_of_it_th
     lines = (*deletion(1), planned(2), intent(planned(2)), *deletion(8, org_id=OTHER_ORG))
     killed_run = run(*lines, theirs, intent(theirs), start=both)._replace(end=None)
     write(killed_run, directory, days_ago=1)
-    settled = [outcome(one, "already_gone", recovers="run-1") for one in (planned(2), theirs)]
-    write(run(*settled, recovered=2, already_gone=0, deleted=0, start=both), directory)
+    recovered = [outcome(one, "already_gone", recovers="run-1") for one in (planned(2), theirs)]
+    write(run(*recovered, recovered=2, already_gone=0, deleted=0, start=both), directory)
     page = page_of(directory, organization=ORG)
     assert [night.deleted for night in page.nights] == [1, 0]
     rows = table(page, "deletions")
