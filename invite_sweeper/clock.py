@@ -5,13 +5,12 @@ count that time on Linux.
 """
 
 import time
+from functools import partial
 from typing import Final
 
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Source: clock_gettime(2): CLOCK_BOOTTIME includes suspended time. Where it is missing, as on
-macOS, CLOCK_MONOTONIC includes it."""
+seconds: Final = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Return seconds since an arbitrary instant; they never go back.
 
-
-def seconds() -> float:
-    """Return seconds since an arbitrary instant; they never go back."""
-    return time.clock_gettime(_CLOCK)
+Source: clock_gettime(2): CLOCK_BOOTTIME includes suspended time. Where it is missing, as on macOS,
+CLOCK_MONOTONIC includes it.
+"""

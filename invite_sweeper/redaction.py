@@ -27,9 +27,6 @@ MIN_SECRET_LENGTH: Final = 8
 _MIN_TOKEN_LENGTH: Final = 16
 _BLOCK: Final = 16
 """A text is cut into blocks of this many characters, which are looked up among those of forms."""
-_BLOCKS: Final = re.compile(f"(?s:.){{1,{_BLOCK}}}")
-_PART: Final = 4096 * _BLOCK
-"""The characters of a text of which all blocks are in memory at once."""
 _MIN_LONG: Final = 2 * _BLOCK - 1
 """A form this long contains a whole block of a text, wherever it begins in the text."""
 _MAX_DECODINGS: Final = 3
@@ -184,12 +181,9 @@ class Redactor:
         are looked up in one set, so that a line without a secret, as nearly all are, takes the
         same time for any number of them.
         """
-        # Part by part: the last line of a run may have megabytes.
-        has_block = any(
-            not self._blocks.isdisjoint(_BLOCKS.findall(folded, start, start + _PART))
-            for start in range(0, len(folded), _PART)
-        )
-        forms = self._forms if has_block else self._short_forms
+        # Not all at once: the last line of a run may have megabytes.
+        blocks = (folded[start : start + _BLOCK] for start in range(0, len(folded), _BLOCK))
+        forms = self._short_forms if self._blocks.isdisjoint(blocks) else self._forms
         return [form for form in forms if form in folded]
 
 

@@ -117,18 +117,12 @@ class Dates:
     def _first_end(
         self, decided: Decision, notice: Notice | None, until: datetime
     ) -> StaleFrom | None:
-        """Return when a sweep first may end an invitation, and by which rule."""
+        """Return when a sweep first may end an invitation, and by which rule.
+
+        The sweeps to come end what they may of a person, as if one ran at each instant.
+        """
         if decided.keep_reason == "list_unread":  # no date ends that
             return None
-        for instant, decision in self._ends(decided, notice, until):
-            if decision.rule is not None and decided.invitation in decision.all_entries:
-                return StaleFrom(instant, decision.rule)
-        return None
-
-    def _ends(
-        self, decided: Decision, notice: Notice | None, until: datetime
-    ) -> Iterator[tuple[datetime, Decision]]:
-        """Yield what the sweeps to come end of a person, as if one ran at each instant."""
         left = list(decided.person or decided.all_entries)
         if notice is not None:
             notice = notice.of(left)
@@ -145,9 +139,12 @@ class Dates:
                 notice = notice.after(decisions)
                 instants.update(_ends_of_waits(decisions))
             for decision in decisions:
-                if decision.deletable:
-                    yield instant, decision
-                    left = [entry for entry in left if entry not in decision.all_entries]
+                if decision.rule is None or decision.waits:
+                    continue
+                if decided.invitation in decision.all_entries:
+                    return StaleFrom(instant, decision.rule)
+                left = [entry for entry in left if entry not in decision.all_entries]
+        return None
 
     def _decisions_at(self, instant: datetime, entries: Sequence[Invitation]) -> Iterable[Decision]:
         """Return the invitations that the entries of a person are at an instant."""
