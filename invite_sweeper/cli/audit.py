@@ -29,7 +29,6 @@ from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.audit_files import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
     DEFAULT_POLICIES,
     DOCUMENTATION,
@@ -52,6 +51,7 @@ from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
+from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
 from invite_sweeper.report.policies import describe_change, printable_lines

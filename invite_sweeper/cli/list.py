@@ -7,7 +7,6 @@ from typing import Any, Final
 import click
 
 from invite_sweeper.cli.console import json_line, run_async, stdout_console
-from invite_sweeper.cli.csv_rows import csv_cell, csv_row
 from invite_sweeper.cli.options import (
     CONNECTED,
     ROWS_OUTPUT,
@@ -24,6 +23,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.models import rfc3339
 from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
+from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import ListedInvitation, describe_excluded, list_of
 from invite_sweeper.report.rows import label_of, place_name
 from invite_sweeper.sweep.selection import Decision

@@ -24,7 +24,7 @@ from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_replaceable, replace_file, write_error
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
-from invite_sweeper.report.period import is_report, read_page
+from invite_sweeper.report.period import is_report, read_period
 
 
 @click.command(cls=SectionedCommand)
@@ -54,8 +54,8 @@ def report(
     """Write a report of a period: an HTML page, or Markdown.
 
     It shows each night with its counts, who was announced, deleted, restored and kept by which
-    entry, how long due invitations waited, the policies in force, what is pending, what needs
-    attention, and whether the audit log is sound. A night is a day in UTC.
+    entry, the policies in force, what is pending, what needs attention, and whether the audit log
+    is sound. A night is a day in UTC.
 
     Example: invite-sweeper report --since 2026-11-01 --out november.html
     """
@@ -77,12 +77,12 @@ def report(
     if not paths or paths[0].is_dir():
         now = datetime.now(UTC)
         begun = AuditDirectory(files[0].path.parent).begun_without_file()
-    page = read_page(
+    document = read_period(
         files, verification, advisor, since, until, now=now, begun=begun, organization=organization
     )
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
-    text = render_markdown(page) if form == "md" else render_html(page)
+    text = render_markdown(document) if form == "md" else render_html(document)
     data = text.encode()  # also where the locale has another encoding: the page names UTF-8
     if out is None:
         sys.stdout.buffer.write(data)

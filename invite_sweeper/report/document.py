@@ -126,6 +126,43 @@ class Attention(NamedTuple):
         return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
 
 
+class Bar(NamedTuple):
+    """A bar of a picture, such as of one night.
+
+    Attributes:
+        label: Short, below the bar.
+        number: What a tile shows of it, as text.
+        mark: Short, where the number does not say all; `meaning` says it in words.
+        text: All of it in words, for screen readers.
+        parts: Numbers, in the order of the picture's names.
+        level: The point of the line; None where it is not known.
+    """
+
+    label: str
+    number: str
+    mark: str
+    meaning: str
+    style: Style
+    text: str
+    parts: tuple[int, ...]
+    level: int | None
+
+
+class Picture(NamedTuple):
+    """A picture of what a table has as numbers: a tile and a bar each, and a line.
+
+    Attributes:
+        names: Of the parts of each bar.
+        line: What the line shows.
+        remark: How to read the tiles.
+    """
+
+    names: tuple[str, ...]
+    line: str
+    remark: str
+    bars: tuple[Bar, ...]
+
+
 class Section(NamedTuple):
     """A part of a document.
 
@@ -135,6 +172,8 @@ class Section(NamedTuple):
         style: Of the heading.
         total: Number of facts or sentences, shown or not; 0 if all are shown.
         command: Lists all of them.
+        picture: Of the table.
+        texts: Long ones, of several lines, which a page shows on request.
     """
 
     heading: str = ""
@@ -144,6 +183,8 @@ class Section(NamedTuple):
     style: Style = "plain"
     total: int = 0
     command: str = ""
+    picture: Picture | None = None
+    texts: tuple[Fact, ...] = ()
 
 
 class Document(NamedTuple):
@@ -154,6 +195,7 @@ class Document(NamedTuple):
         attention: The most urgent first; empty if nothing needs attention.
         remarks: Sentences about the policy and the setup that need none.
         closing: What is copied, at the end.
+        title: Of a page, which has one above the headline.
     """
 
     headline: Fact
@@ -162,6 +204,7 @@ class Document(NamedTuple):
     attention: tuple[Attention, ...] = ()
     remarks: tuple[str, ...] = ()
     closing: tuple[Fact, ...] = ()
+    title: str = ""
 
 
 # Texts that are safe to show ---------------------------------------------------------------------

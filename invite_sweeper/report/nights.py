@@ -10,16 +10,18 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Final, NamedTuple
+
+from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, status_of
 from invite_sweeper.models import parse_timestamp
-from invite_sweeper.outcomes import Outcome
+from invite_sweeper.report.document import Bar, Picture
 from invite_sweeper.text import shorten_list
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")
@@ -49,6 +51,7 @@ class NightRun(NamedTuple):
             CUT_OFF if it left no request open, RECOVERED if a later run has recorded each outcome.
         exit_code: None if it has no last line.
         cause: Why it was refused, as one word; empty of any other.
+        counts: What it did, by the names of COUNTED.
         pending: What it left pending where it read; None where it did not read all that it
             planned by, and of a restore.
         is_whole: Whether every list in scope was read.
@@ -60,14 +63,11 @@ class NightRun(NamedTuple):
     began: datetime | None
     status: Status
     exit_code: int | None
-    cause: str
-    deleted: int
-    announced: int
-    restored: int
-    failed: int
-    pending: int | None
-    is_whole: bool
-    reason: str | None
+    cause: str = ""
+    counts: Mapping[str, int] = {}
+    pending: int | None = None
+    is_whole: bool = True
+    reason: str | None = None
 
     @property
     def night(self) -> date | None:
@@ -79,6 +79,42 @@ class NightRun(NamedTuple):
         """Its mode and number."""
         return f"{self.mode or 'run'} {self.number or ''}".rstrip()
 
+    @property
+    def mark(self) -> str:
+        """Its exit code where that is not 0."""
+        if self.status is Status.EMPTY:
+            return "no run"
+        if self.exit_code is None:
+            return "!"
+        return "" if self.exit_code == ExitCode.DONE else f"exit {self.exit_code}"
+
+    @property
+    def meaning(self) -> str:
+        """What its exit code means; without one, or of a later version, its status."""
+        labels: dict[int | None, str] = {int(code): code.label for code in ExitCode}
+        return labels.get(self.exit_code, self.cause or str(self.status))
+
+    @property
+    def why(self) -> str:
+        """Why it was not done: the reason of a refused one, else what its end means."""
+        if self.status is Status.REFUSED and self.cause:
+            return self.cause
+        if self.status is Status.CUT_OFF:
+            return CUT_OFF_CAUSE
+        return "" if self.exit_code is None else self.meaning
+
+
+_NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these files")
+_NO_FILE: Final = NightRun(
+    0, "", None, Status.REFUSED, None, "a run began, and ended before it had a file"
+)
+"""What a night without a run has in the place of one."""
+_DID: Final[Mapping[str, Sequence[str]]] = {
+    "sweep": ("deleted", "failed"),
+    "restore": ("restored", "failed"),
+}
+"""What counts of a run of each mode, beside what it announced; a dry run does nothing."""
+
 
 def night_run(
     record: RunRecord, began: datetime | None, status: Status, announced: int
@@ -89,16 +125,8 @@ def night_run(
         announced: What it announced, and no run before it.
     """
     end = record.end
-    is_sweep = record.mode == "sweep"
-    is_restore = record.mode == "restore"
-    if end is not None:
-        deleted = end.deleted
-        restored = end.restored
-        failed = end.failed
-    else:
-        deleted = record.outcomes[Outcome.DELETED]
-        restored = record.outcomes[Outcome.RESTORED]
-        failed = record.outcomes[Outcome.FAILED]
+    done: Mapping[str, int] = record.outcomes if end is None else structs.asdict(end)
+    counts = {name: done[name] for name in _DID.get(record.mode, ())}
     return NightRun(
         number=record.file.number,
         mode=record.mode,
@@ -106,11 +134,8 @@ def night_run(
         status=status,
         exit_code=record.exit_code,
         cause=end.reasons[0] if end is not None and end.reasons else "",
-        deleted=deleted if is_sweep else 0,
-        announced=announced if is_sweep else 0,
-        restored=restored if is_restore else 0,
-        failed=failed,
-        pending=None if end is None or is_restore else _pending_after(end),
+        counts={**counts, "announced": announced},
+        pending=None if end is None or record.mode == "restore" else _pending_after(end),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
     )
@@ -136,32 +161,83 @@ def night_of_record(record: RunRecord) -> NightRun:
 
 
 class Night(NamedTuple):
-    """One day (UTC), with the counts of all its runs.
+    """One day (UTC) with its runs.
 
     Attributes:
-        status: Of the run that decides how the night ended; EMPTY of a day without a run.
-        mark: The exit code of that run where it is not 0; `!` without one, `-` without a run.
-        meaning: What the exit code means.
-        cause: The same, or of a refused night the reason.
-        runs: Each with its mode and number.
-        text: The night in words, for screen readers and as a tooltip.
-        pending: What the newest sweep or dry run of the day left; None where it is not known.
-        is_whole: Whether that run had read every list in scope.
+        has_begun: A run began that ended before it had a file.
     """
 
     day: date
-    status: Status
-    mark: str
-    meaning: str
-    cause: str = ""
-    runs: tuple[str, ...] = ()
-    text: str = ""
-    deleted: int = 0
-    announced: int = 0
-    restored: int = 0
-    failed: int = 0
-    pending: int | None = None
-    is_whole: bool = True
+    runs: tuple[NightRun, ...] = ()
+    has_begun: bool = False
+
+    @property
+    def deciding(self) -> NightRun:
+        """The worst run of the first mode that the night has; of unknown modes, of all."""
+        worst_first = tuple(Status)
+        candidates: Sequence[NightRun] = self.runs
+        for mode in _DECIDING_MODES:
+            of_mode = [run for run in self.runs if run.mode == mode]
+            if of_mode:
+                candidates = of_mode
+                break
+        no_run = _NO_FILE if self.has_begun else _NO_RUN
+        return min(candidates, key=lambda run: worst_first.index(run.status), default=no_run)
+
+    @property
+    def status(self) -> Status:
+        """How it ended; EMPTY without a run."""
+        return self.deciding.status
+
+    @property
+    def scan(self) -> NightRun | None:
+        """The newest run that knows what it left pending."""
+        return next((run for run in reversed(self.runs) if run.pending is not None), None)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each run with its mode and number."""
+        return tuple(run.label for run in self.runs)
+
+    def number(self, name: str) -> int:
+        """Return how many its runs did of what COUNTED names."""
+        return sum(run.counts.get(name, 0) for run in self.runs)
+
+    @property
+    def text(self) -> str:
+        """The night in words."""
+        run = self.deciding
+        if not self.runs:
+            return f"{self.day}: {run.cause}"
+        ended = "no last line" if run.exit_code is None else f"exit code {run.exit_code}"
+        parts = [f"{self.day}: {run.status}, {ended}, {run.meaning}", ", ".join(self.labels)]
+        parts += _counts((self,))
+        if self.scan is not None:
+            parts.append(f"{self.scan.pending:,} pending")
+        return "; ".join(parts)
+
+
+def picture_of(nights: Sequence[Night]) -> Picture:
+    """Return the picture of some nights: what was done in each, and what was pending after it."""
+    return Picture(
+        names=COUNTED,
+        line="pending after the night",
+        remark="Each night shows how many invitations were deleted, its exit code where it is not "
+        "0 (the worst of its sweeps), and the day of the month, in UTC.",
+        bars=tuple(
+            Bar(
+                label=f"{night.day:%d}",
+                number=f"{night.number('deleted'):,}" if night.runs else "–",  # noqa: RUF001 - a dash
+                mark=night.deciding.mark,
+                meaning=night.deciding.meaning,
+                style=night.status.style,
+                text=night.text,
+                parts=tuple(map(night.number, COUNTED)),
+                level=night.scan.pending if night.scan is not None else None,
+            )
+            for night in nights
+        ),
+    )
 
 
 def last_night_over(now: datetime) -> date:
@@ -194,7 +270,7 @@ def nights_of(
     last = newest if last is None else max(last, newest)
     while night <= last:
         has_begun = begun is not None and begun.date() == night
-        yield _night(night, runs_by_night.get(night, ()), has_begun=has_begun)
+        yield Night(night, tuple(runs_by_night.get(night, ())), has_begun)
         night += NIGHT
 
 
@@ -214,81 +290,6 @@ def recent_nights(
     return tuple(nights_of(recent, first=first, last=last_night_over(now), begun=begun))
 
 
-_NO_FILE: Final = "a run began, and ended before it had a file"
-
-
-def _night(day: date, runs: Sequence[NightRun], *, has_begun: bool) -> Night:
-    if not runs:
-        if has_begun:
-            return Night(day, Status.REFUSED, "!", _NO_FILE, _NO_FILE, text=f"{day}: {_NO_FILE}")
-        return Night(day, Status.EMPTY, "-", "no run in these files", text=f"{day}: no run")
-    deciding = _deciding_run(runs)
-    scans = [run for run in runs if run.pending is not None]
-    newest_scan = scans[-1] if scans else None
-    night = Night(
-        day=day,
-        status=deciding.status,
-        mark=_mark(deciding),
-        meaning=_meaning(deciding),
-        cause=_cause(deciding),
-        runs=tuple(run.label for run in runs),
-        deleted=sum(run.deleted for run in runs),
-        announced=sum(run.announced for run in runs),
-        restored=sum(run.restored for run in runs),
-        failed=sum(run.failed for run in runs),
-        pending=newest_scan.pending if newest_scan is not None else None,
-        is_whole=newest_scan is None or newest_scan.is_whole,
-    )
-    return night._replace(text=_in_words(night, deciding.exit_code))
-
-
-def _deciding_run(runs: Sequence[NightRun]) -> NightRun:
-    """Return the worst run of the first mode that a night has; of unknown modes, of all."""
-    candidates = runs
-    for mode in _DECIDING_MODES:
-        of_mode = [run for run in runs if run.mode == mode]
-        if of_mode:
-            candidates = of_mode
-            break
-    worst_first = tuple(Status)
-    return min(candidates, key=lambda run: worst_first.index(run.status))
-
-
-def _mark(run: NightRun) -> str:
-    if run.exit_code is None:
-        return "!"
-    return "" if run.exit_code == ExitCode.DONE else str(run.exit_code)
-
-
-def _meaning(run: NightRun) -> str:
-    """Return what the exit code of a run means; without one, or of a later version, its status."""
-    for code in ExitCode:
-        if code == run.exit_code:
-            return code.label
-    return str(run.status)
-
-
-def _cause(run: NightRun) -> str:
-    """Return why a night was not done: the reason of a refused one, else what its end means."""
-    if run.status is Status.REFUSED and run.cause:
-        return run.cause
-    if run.status is Status.CUT_OFF:
-        return CUT_OFF_CAUSE
-    return "" if run.exit_code is None else _meaning(run)
-
-
-def _in_words(night: Night, exit_code: int | None) -> str:
-    ended = "no last line" if exit_code is None else f"exit code {exit_code}"
-    parts = [f"{night.day}: {night.status}, {ended}, {night.meaning}", ", ".join(night.runs)]
-    for name in COUNTED:
-        count = getattr(night, name)
-        if count:
-            parts.append(f"{count:,} {name}")
-    if night.pending is not None:
-        parts.append(f"{night.pending:,} pending")
-    return "; ".join(parts)
-
-
 def describe_endings(nights: Sequence[Night]) -> str:
     """Return how the nights ended, as a sentence: the verdict of a period.
 
@@ -297,7 +298,7 @@ def describe_endings(nights: Sequence[Night]) -> str:
     """
     if len(nights) == 1:
         (night,) = nights  # it has runs: a period without any is an error
-        runs = shorten_list(night.runs, _MAX_RUNS)
+        runs = shorten_list(night.labels, _MAX_RUNS)
         return f"Its runs were {runs}. The night was {night.status}."
     numbers = Counter(night.status for night in nights)
     parts = [f"{numbers[Status.DONE]} done"]
@@ -312,7 +313,8 @@ def describe_endings(nights: Sequence[Night]) -> str:
 
 def _groups(nights: Iterable[Night], status: Status) -> Iterator[str]:
     """Yield the days of consecutive nights that ended so, and why."""
-    for (ended, cause), group in groupby(nights, key=lambda night: (night.status, night.cause)):
+    endings = groupby(nights, key=lambda night: (night.status, night.deciding.why))
+    for (ended, cause), group in endings:
         if ended is status:
             days = [night.day for night in group]
             why = f": {cause}" if cause else ""
@@ -356,9 +358,11 @@ def nights_since_newest(nights: Sequence[Night]) -> Sequence[Night]:
 
 def describe_counts(nights: Sequence[Night]) -> str:
     """Return what was done in some nights, in a few words."""
-    parts = []
+    return ", ".join(_counts(nights)) or "nothing was deleted"
+
+
+def _counts(nights: Sequence[Night]) -> Iterator[str]:
     for name in COUNTED:
-        count = sum(getattr(night, name) for night in nights)
+        count = sum(night.number(name) for night in nights)
         if count:
-            parts.append(f"{count:,} {name}")
-    return ", ".join(parts) or "nothing was deleted"
+            yield f"{count:,} {name}"

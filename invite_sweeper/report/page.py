@@ -1,44 +1,35 @@
-"""A report as one HTML page."""
+"""A document as one HTML page, which needs no script and no network."""
 
 import base64
 import hashlib
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from invite_sweeper.endings import Style
 from invite_sweeper.names import ATLAS_ID
-from invite_sweeper.report.nights import COUNTED
-from invite_sweeper.report.period import DOUBT, Page
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.report.document import Document
+from invite_sweeper.text import escape_unprintable
 
 
-def render_html(page: Page) -> str:
+def render_html(document: Document) -> str:
     """Return one self-contained page that makes no network requests.
 
     Its Content-Security-Policy allows only its own style sheet, by hash, and no script.
     """
     environment = Environment(
         loader=PackageLoader("invite_sweeper.report"),
-        autoescape=True,
+        autoescape=select_autoescape(enabled_extensions=("html.j2",), default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
-    environment.filters["pluralize"] = pluralize
     style = environment.get_template("page.css.j2").render()
-    style_digest = hashlib.sha256(style.encode()).digest()
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        legend=_legend(page),
-        counted=COUNTED,
-        doubt=DOUBT,
-        style=style,
-        style_hash=f"sha256-{base64.b64encode(style_digest).decode()}",
-    )
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = environment.get_template("page.html.j2")
+    return page.render(document=document, style=style, style_hash=f"sha256-{digest}")
 
 
 _LONG_WORD: Final = re.compile(rf"(?<!\S)(?!\(?{ATLAS_ID}\)?(?!\S))\S{{17,}}")
@@ -74,21 +65,3 @@ def _mark_breaks(word: re.Match[str]) -> str:
     """Return a long word with a mark between its pieces."""
     pieces = [piece for piece in _PIECE.findall(word[0]) if piece]  # the last match is empty
     return _BREAK.join(pieces)
-
-
-class LegendEntry(NamedTuple):
-    """A mark of the nights with its meaning."""
-
-    mark: str
-    meaning: str
-    style: Style
-
-
-def _legend(page: Page) -> tuple[LegendEntry, ...]:
-    """Return the marks of the nights, once each; a night that was done has none."""
-    entries = {
-        LegendEntry(night.mark, night.meaning, night.status.style)
-        for night in page.nights
-        if night.mark
-    }
-    return tuple(sorted(entries))

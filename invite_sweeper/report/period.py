@@ -1,52 +1,91 @@
-"""The content of the report of an audit directory; `page.py` and `markdown.py` render it.
+"""The report of a period as a document: nights, people, policies, what is pending, the verdict.
 
-It is about a period: what was done night by night and to whom, what is pending, the policies. What
-it has of the newest run is its story; the page adds the verification of the files, and an earlier
+What it has of the newest run is its story; it adds the verification of the files, and an earlier
 sweep that still needs attention.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from functools import partial
+from heapq import nsmallest
+from typing import Any, Final, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.endings import Status, status_of
+from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
+from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.endings import Status, Style, status_of
 from invite_sweeper.errors import UsageError
-from invite_sweeper.report.charts import Chart, nights_chart
-from invite_sweeper.report.document import Attention, Document, Fact, Table, describe_instant
+from invite_sweeper.models import ListUnreadable
+from invite_sweeper.report.document import (
+    Attention,
+    Cell,
+    CellsOf,
+    Column,
+    Document,
+    Fact,
+    Line,
+    Section,
+    Table,
+    describe_instant,
+)
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
     NIGHT,
     Night,
+    NightRun,
     describe_counts,
     describe_endings,
     last_night_over,
     nights_of,
     nights_since_newest,
+    picture_of,
     were_all_done,
 )
-from invite_sweeper.report.period_reader import PeriodReader, find_period
-from invite_sweeper.report.policies import PolicyInForce
-from invite_sweeper.report.rows import label_of, organization_labels_of
-from invite_sweeper.report.story import story_of
-from invite_sweeper.report.tables import (
-    nights_table,
-    pending_tables,
-    period_tables,
-    unread_table,
+from invite_sweeper.report.period_reader import (
+    KeepEntry,
+    NewestRows,
+    NightRow,
+    PeriodReader,
+    find_period,
 )
+from invite_sweeper.report.policies import PolicyInForce, ends_of_keep_entries
+from invite_sweeper.report.rows import (
+    BECAUSE,
+    INVITED,
+    KEPT_CAPTION,
+    LIST_AND_ID,
+    MAX_TABLE_ROWS,
+    PLACE,
+    UNREAD_CAPTION,
+    Row,
+    announced_as,
+    announced_rows,
+    first_rows,
+    full_place_cell,
+    invitation_columns,
+    invited_cell,
+    kept_in_file,
+    label_of,
+    line_cell,
+    list_cell,
+    organization_labels_of,
+    row_order,
+    rows_of,
+    text_cell,
+    unread_lines,
+    why_kept_cell,
+)
+from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verification import document_of_verification
 from invite_sweeper.text import Hint, pluralize, upper_first
 
-DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
+_T = TypeVar("_T")
+_DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
 _START: Final = re.compile(rb"(# |<!doctype html>.*?<title>)Invitation (sweep|restore)", re.DOTALL)
 """How a report begins, in Markdown and in HTML: with one of its titles."""
-_FEWEST_NIGHTS_OF_PICTURE: Final = 2
-_TILES: Final = 31
-"""Nights with a tile; the table has all."""
 
 
 def is_report(start: bytes) -> bool:
@@ -54,60 +93,7 @@ def is_report(start: bytes) -> bool:
     return _START.match(start) is not None
 
 
-class Picture(NamedTuple):
-    """A picture and the table with its numbers."""
-
-    chart: Chart
-    table: Table
-
-
-class Page(NamedTuple):
-    """The content of a report.
-
-    Attributes:
-        log: The result of the verification.
-        story: Of the newest run of the period.
-        attention: Of the verification, of that run, and of the last sweep if it is another one.
-        verdict: What the period comes to; of a single run the headline of its story; that of the
-            verification if the log is damaged.
-        is_damaged: Everything that follows comes from a damaged log.
-        figures: What the period comes to, a label and a text each.
-        nights: Those of the period, the oldest first; empty for a single run.
-        picture: Of the nights; None for a single run, and for a single night.
-        tables: What is pending, and what was done to whom.
-        policies: Under which the runs worked, the newest first.
-    """
-
-    title: str
-    verdict: Fact
-    log: Document
-    is_damaged: bool
-    story: Document
-    attention: tuple[Attention, ...]
-    figures: tuple[Fact, ...]
-    nights: tuple[Night, ...]
-    picture: Picture | None
-    tables: tuple[Table, ...]
-    policies: tuple[PolicyInForce, ...]
-
-    @property
-    def tiles(self) -> tuple[Night, ...]:
-        """The nights that have a tile, the newest ones."""
-        return self.nights[-_TILES:]
-
-    @property
-    def nights_title(self) -> str:
-        """The heading of the nights; empty for a single run."""
-        if not self.nights:
-            return ""
-        first = self.nights[0].day
-        last = self.nights[-1].day
-        if first == last:
-            return f"The night of {first}"
-        return f"The nights from {first} to {last}"
-
-
-def read_page(
+def read_period(
     files: Sequence[RunFile],
     verification: Verification,
     advisor: Advisor,
@@ -117,7 +103,7 @@ def read_page(
     now: datetime | None = None,
     begun: datetime | None = None,
     organization: str | None = None,
-) -> Page:
+) -> Document:
     """Return the report of a period.
 
     Memory holds three runs at most, and beyond them counts of each run and 500 rows of each table.
@@ -147,35 +133,29 @@ def read_page(
             hint="Name another period with --since and --until; list the runs:",
             command=advisor.list_runs(),
         )
-    log = document_of_verification(verification, folder)
-    story = story_of(newest, advisor)
-    is_damaged = verification.verdict is Verdict.DAMAGED
+    last = None if now is None else last_night_over(now)
+    if last is not None and until is not None:
+        last = min(last, period.last)
     nights: tuple[Night, ...] = ()
-    if len(reader.runs) > 1:
-        last = None if now is None else last_night_over(now)
-        if last is not None and until is not None:
-            last = min(last, period.last)
+    if len(reader.runs) > 1:  # a single run is shown as it is
         first = None if reader.first is None else max(period.first, reader.first)
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
+    log = document_of_verification(verification, folder)
+    story = story_of(newest, advisor)
     attention = (
         *_attention(reader, newest, story, log, verification, advisor),
         *_silence(nights, advisor),
     )
     verdict = _verdict(story, nights, attention, reader)
+    is_damaged = verification.verdict is Verdict.DAMAGED
     if is_damaged:
-        verdict = log.headline._replace(label=Status.DAMAGED.label)
-    return Page(
-        title=_title(reader, nights) + _about(newest, organization),
-        verdict=verdict,
-        log=log,
-        is_damaged=is_damaged,
-        story=story,
+        verdict = Fact(Status.DAMAGED.label, f"{log.headline.text} {_DOUBT}", "bad")
+    return Document(
+        title=_title(reader, nights),
+        headline=verdict,
+        facts=tuple(_facts(newest, reader, None if is_damaged else log)),
         attention=attention,
-        figures=tuple(_figures(reader, nights)),
-        nights=nights,
-        picture=_picture(nights, advisor),
-        tables=tuple(_tables(newest, reader, advisor)),
-        policies=tuple(reversed(reader.policies)),
+        sections=tuple(_sections(newest, story, nights, reader, advisor)),
     )
 
 
@@ -191,7 +171,7 @@ def _attention(
 
     Args:
         newest: The newest run, and `story` its story.
-        log: The verification `verification` as a story.
+        log: The document of the verification.
     """
     # A killed run is in its own story: the verification adds only earlier ones.
     is_earlier_run_open = any(run.file != newest.file.name for run in verification.unfinished)
@@ -200,6 +180,26 @@ def _attention(
     if _is_read(reader):
         yield from story.attention
     yield from _last_sweep(reader, advisor)
+
+
+def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
+    """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
+
+    A damaged file and a killed sweep are left to the verification.
+    """
+    last = reader.last_sweep
+    is_newest = reader.newest is not None and last is reader.newest
+    if last is None or is_newest or last.end is None:
+        return
+    if status_of(last.exit_code) is Status.DONE:
+        return
+    story = story_of(last, advisor)
+    messages = [f"{story.headline.label}: {story.headline.text}"]
+    hint = Hint()
+    for attention in story.attention:
+        messages += attention.messages
+        hint = hint if hint.text else attention.hint
+    yield Attention(f"The last {_run_name(last)}", tuple(messages), hint)
 
 
 def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
@@ -223,15 +223,7 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     name = "Invitation sweeps"
     if len(reader.runs) == 1:
         name = _TITLES.get(newest.mode, "Invitation sweep")
-    night = newest.night
-    return f"{name}, {night}" if night is not None else name
-
-
-def _about(newest: RunRecord, organization: str | None) -> str:
-    """Return which organization a report is about; empty for all."""
-    if organization is None:
-        return ""
-    return f", {label_of(organization, organization_labels_of(newest))}"
+    return f"{name}, {newest.night}" if newest.night is not None else name
 
 
 def _verdict(
@@ -241,27 +233,34 @@ def _verdict(
     if not nights:
         return story.headline
     label = "Nothing needs attention"
-    style = Status.DONE.style
+    style: Style = "good"
     if not were_all_done(nights):
         label = "Not every night was done"
-        style = Status.PARTLY_DONE.style
+        style = "warning"
     if attention:
-        is_bad = story.headline.style == "bad"
         label = "Needs attention"
-        style = "bad" if is_bad else Status.PARTLY_DONE.style
+        style = "bad" if story.headline.style == "bad" else "warning"
     number = pluralize(len(reader.runs), "run")
     done = upper_first(describe_counts(nights))
     return Fact(label, f"{describe_endings(nights)} {done} by {number}.", style)
 
 
-def _figures(reader: PeriodReader, nights: Sequence[Night]) -> Iterator[Fact]:
-    """Yield what a period comes to; of a single run, what its story does not have."""
-    if nights:
-        yield Fact("Done", describe_counts(nights))
+def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Iterator[Fact]:
+    """Yield what a report is about, what is pending, and whether the log is sound.
+
+    Args:
+        log: None where it is damaged, which the verdict says.
+    """
+    if reader.organization is not None:
+        yield Fact("Organization", label_of(reader.organization, organization_labels_of(newest)))
     if reader.scan is not None and reader.scan_pending is not None:
         scan = reader.scan
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
         yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
+    if log is not None:
+        label, text, style, *_ = log.headline
+        yield Fact("Audit log", f"{label.lower()}: {text}", style)
+        yield from log.facts
 
 
 def _run_name(run: RunRecord) -> str:
@@ -269,46 +268,275 @@ def _run_name(run: RunRecord) -> str:
     return f"{mode} {run.file.number or run.run_id}"
 
 
-def _picture(nights: Sequence[Night], advisor: Advisor) -> Picture | None:
-    if len(nights) < _FEWEST_NIGHTS_OF_PICTURE:
-        return None
-    return Picture(nights_chart(nights), nights_table(nights, advisor))
+# Sections ----------------------------------------------------------------------------------------
 
 
-def _tables(newest: RunRecord, reader: PeriodReader, advisor: Advisor) -> Iterator[Table]:
+def _sections(
+    newest: RunRecord,
+    story: Document,
+    nights: Sequence[Night],
+    reader: PeriodReader,
+    advisor: Advisor,
+) -> Iterator[Section]:
+    """Yield the nights, the newest run, and who was concerned by what."""
+    yield from _nights_of(nights, advisor.list_runs())
+    if nights:
+        yield Section("The newest run", (story.headline, *story.facts))
+    elif story.facts:
+        yield Section("The run", story.facts)
+    yield from story.sections
+    several = len(reader.organizations) > 1
+    organization = reader.organization
     if _is_read(reader):
-        yield from unread_table(newest, advisor)
+        yield from _unread(newest, advisor, organization)
     if reader.scan is not None:
         as_of = ""
         if reader.scan is not newest:  # such as before a restore
             as_of = f", as of {_run_name(reader.scan)}"
-        several = len(reader.organizations) > 1
-        yield from pending_tables(
-            reader.scan,
-            advisor,
-            organization=reader.organization,
-            as_of=as_of,
-            with_organization=several,
+        yield from _pending(
+            reader.scan, advisor, organization, as_of=as_of, with_organization=several
         )
-    yield from period_tables(reader, advisor)
+    yield from _of_period(
+        reader, partial(advisor.list_runs, *_filter(organization)), with_organization=several
+    )
+    if story.remarks:
+        yield Section("Remarks", sentences=story.remarks)
 
 
-def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
-    """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
+def _filter(organization: str | None) -> tuple[str, ...]:
+    """Return the option of a command that lists what is of one organization."""
+    return () if organization is None else ("--organization", organization)
 
-    A damaged file and a killed sweep are left to the verification.
+
+def _unread(run: RunRecord, advisor: Advisor, organization: str | None) -> Iterator[Section]:
+    """Yield the lists that a run could not read, if there are any."""
+    rows = unread_lines(run, MAX_TABLE_ROWS)
+    if rows:
+        total = run.end.projects_unreadable if run.end is not None else len(rows)
+        words = ("--event", ListUnreadable.event, *_filter(organization))
+        command = advisor_of(run, advisor).list_run(*words)
+        table = Table.of("unreadable", UNREAD_CAPTION, _UNREAD, rows, total=total, command=command)
+        yield Section(table=table)
+
+
+def _pending(
+    run: RunRecord,
+    advisor: Advisor,
+    organization: str | None,
+    *,
+    as_of: str,
+    with_organization: bool,
+) -> Iterator[Section]:
+    """Yield who was pending in a sweep or a dry run; tables that are not empty.
+
+    A deletion that a sweep sent is in the tables of the period.
+
+    Args:
+        organization: The id of the one that is asked for; None for all.
+        as_of: Follows the captions, where a later run is the newest of the report.
+        with_organization: Each place names its organization, even if all rows are of one.
     """
-    last = reader.last_sweep
-    is_newest = reader.newest is not None and last is reader.newest
-    if last is None or is_newest or last.end is None:
-        return
-    if status_of(last.exit_code) is Status.DONE:
-        return
-    story = story_of(last, advisor)
-    messages = [f"{story.headline.label}: {story.headline.text}"]
-    hint = Hint()
-    for attention in story.attention:
-        messages += attention.messages
-        hint = hint if hint.text else attention.hint
-    title = f"The last sweep, run {last.file.number or last.run_id}"
-    yield Attention(title, tuple(messages), hint)
+    end = run.end or RunFinished(exit_code=0)
+    list_run = partial(advisor_of(run, advisor).list_run, *_filter(organization))
+    is_dry_run = run.mode == "dry-run"
+    people = partial(_people, with_organization=with_organization)
+    planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
+    caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
+    rows: Sequence[Row] = first_rows(planned, MAX_TABLE_ROWS)
+    total = len(planned)
+    yield from people("invitations", f"{caption}{as_of}", rows, total=total, command=list_run())
+    if is_dry_run:
+        kind = announced_as(run)
+        command = list_run("--event", kind.event)
+        rows = announced_rows(run)[:MAX_TABLE_ROWS]
+        yield from people(
+            "due", f"{kind.caption}{as_of}", rows, total=end.announced, command=command
+        )
+    rows = nsmallest(MAX_TABLE_ROWS, kept_in_file(run, organization), key=row_order)
+    command = list_run("--event", Kept.event)
+    yield from people("kept", f"{KEPT_CAPTION}{as_of}", rows, total=end.kept, command=command)
+
+
+def _people(
+    key: str,
+    caption: str,
+    rows: Sequence[Row],
+    *,
+    total: int,
+    command: str,
+    with_organization: bool,
+    before: CellsOf[Any] | None = None,
+) -> Iterator[Section]:
+    """Yield the table of some invitations, if there are any.
+
+    Args:
+        before: Columns before those of invitations.
+    """
+    if rows:
+        columns = invitation_columns(rows, full_place_cell if with_organization else None)
+        cells = {**(before or {}), **columns, LIST_AND_ID: list_cell}
+        yield Section(table=Table.of(key, caption, cells, rows, total=total, command=command))
+
+
+def _of_period(
+    reader: PeriodReader, list_runs: Callable[..., str], *, with_organization: bool
+) -> Iterator[Section]:
+    """Yield what the runs of a period did to whom, the newest first; tables that are not empty.
+
+    Args:
+        list_runs: Returns the command that lists the runs, or with a filter their lines.
+    """
+    newest_people: tuple[tuple[str, str, NewestRows, str], ...] = (
+        (
+            "deletions",
+            "Planned deletions and what became of them",
+            reader.deletions,
+            OutcomeLine.event,
+        ),
+        ("announced", "Announced for a later deletion", reader.announced, Announced.event),
+        (
+            "restored",
+            "Invitations of restores and what became of them",
+            reader.restored,
+            Intent.event,
+        ),
+    )
+    for key, caption, newest, event in newest_people:
+        yield from _people(
+            key,
+            caption,
+            newest.rows(),
+            total=newest.total,
+            command=list_runs("--event", event),
+            with_organization=with_organization,
+            before={Column("Night", "date"): _when},
+        )
+    ends = ends_of_keep_entries(reader.policies)
+    entries = [entry._replace(until=ends.get(name)) for name, entry in reader.entries.items()]
+    yield from _newest(
+        "entries", "Invitations that each keep entry kept", _ENTRIES, entries, list_runs()
+    )
+    kept = reader.kept.rows()
+    if kept and len(reader.runs) > 1:  # of a single run, the table of what it kept has them
+        command = list_runs("--event", Kept.event)
+        caption = "Kept by an entry of the policy"
+        yield Section(
+            table=Table.of(
+                "kept-by", caption, _KEPT_BY, kept, total=reader.kept.total, command=command
+            )
+        )
+    given = [run for run in reader.runs if run.reason is not None]
+    yield from _newest("reasons", "Reasons that were given", _REASONS, given, list_runs())
+    for section in _newest(
+        "policies", "Policies in force", _POLICIES, reader.policies, list_runs()
+    ):
+        yield section._replace(texts=tuple(_texts_of(reversed(reader.policies))))
+
+
+def _newest(
+    key: str, caption: str, cells: CellsOf[_T], records: Sequence[_T], command: str
+) -> Iterator[Section]:
+    """Yield the table of records of which the newest is the last; nothing without one."""
+    if records:
+        rows = reversed(records[-MAX_TABLE_ROWS:])
+        yield Section(
+            table=Table.of(key, caption, cells, rows, total=len(records), command=command)
+        )
+
+
+def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
+    """Yield the nights, with a picture of several."""
+    caption = ""
+    picture = None
+    if len(nights) == 1:
+        caption = f"The night of {nights[0].day}"
+    elif nights:
+        caption = f"The nights from {nights[0].day} to {nights[-1].day}"
+        picture = picture_of(nights)
+    for section in _newest("nights", caption, _NIGHTS, nights, command):
+        yield section._replace(picture=picture)
+
+
+def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:
+    """Yield what was changed in each policy, and its text."""
+    for policy in policies:
+        runs = f"The policy of {'run' if policy.runs.isdecimal() else 'runs'} {policy.runs}"
+        if policy.change:
+            yield Fact(f"{runs}: what was changed", policy.change)
+        if policy.text is not None:
+            yield Fact(f"{runs}: its text", policy.text)
+
+
+# Columns -----------------------------------------------------------------------------------------
+
+
+def _when(row: NightRow) -> Cell:
+    night = Line(str(row.night or "unknown"))
+    if not row.run:  # the number of a file outside an audit directory is not known
+        return (night,)
+    return (night, Line(f"run {row.run}", "note"))
+
+
+def _number(value: int | None) -> Cell:
+    return text_cell("not known" if value is None else f"{value:,}")
+
+
+def _pending_cell(night: Night) -> Cell:
+    if night.scan is None:
+        return _number(None)
+    note = () if night.scan.is_whole else (Line("not all lists read", "note"),)
+    return (*_number(night.scan.pending), *note)
+
+
+def _ended(night: Night) -> Cell:
+    run = night.deciding
+    code = "" if run.exit_code in {None, 0} else f"{run.exit_code}: "
+    return line_cell(f"{code}{run.meaning}", run.status.style)
+
+
+def _in_force(policy: PolicyInForce) -> Cell:
+    if policy.first == policy.last:
+        return text_cell(str(policy.first))
+    return (Line(str(policy.first)), Line(f"to {policy.last}"))
+
+
+_UNREAD: Final[CellsOf[Fact]] = {
+    Column("Project"): lambda line: line_cell(line.label),
+    Column("Reason"): lambda line: line_cell(line.text),
+}
+_KEPT_BY: Final[CellsOf[NightRow]] = {
+    Column("Last on", "date"): _when,
+    INVITED: invited_cell,
+    PLACE: full_place_cell,
+    BECAUSE: why_kept_cell,
+}
+_ENTRIES: Final[CellsOf[KeepEntry]] = {
+    Column("Entry"): lambda entry: text_cell(entry.name),
+    Column("Kept at most", "number"): lambda entry: _number(entry.most),
+    Column("Kept last", "number"): lambda entry: _number(entry.newest),
+    Column("Runs", "number"): lambda entry: _number(entry.runs),
+    Column("From", "date"): lambda entry: text_cell(str(entry.first)),
+    Column("To", "date"): lambda entry: text_cell(str(entry.last)),
+    Column("Holds until", "date"): lambda entry: text_cell(str(entry.until or "")),
+}
+_NIGHTS: Final[CellsOf[Night]] = {
+    Column("Night", "date"): lambda night: text_cell(str(night.day)),
+    Column("Runs"): lambda night: text_cell(", ".join(night.labels) or "none"),
+    Column("Deleted", "number"): lambda night: _number(night.number("deleted")),
+    Column("Announced", "number"): lambda night: _number(night.number("announced")),
+    Column("Restored", "number"): lambda night: _number(night.number("restored")),
+    Column("Failed", "number"): lambda night: _number(night.number("failed")),
+    Column("Pending", "number"): _pending_cell,
+    Column("Ended"): _ended,
+}
+_REASONS: Final[CellsOf[NightRun]] = {
+    Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
+    Column("Run"): lambda run: text_cell(run.label),
+    Column("Reason"): lambda run: line_cell(run.reason or ""),
+}
+_POLICIES: Final[CellsOf[PolicyInForce]] = {
+    Column("In force", "date"): _in_force,
+    Column("Runs"): lambda policy: text_cell(policy.runs),
+    Column("Policy"): lambda policy: text_cell(policy.path),
+    Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),
+}

@@ -408,7 +408,8 @@ class PeriodReader:
         for index, run_id in self._killed.items():
             killed = self._asked_for(self._fold.runs[run_id])
             night = self.runs[index]
-            self.runs[index] = night_run(killed, night.began, night.status, night.announced)
+            announced = night.counts["announced"]
+            self.runs[index] = night_run(killed, night.began, night.status, announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))

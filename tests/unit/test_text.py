@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from invite_sweeper.cli.csv_rows import neutralize_formula
 from invite_sweeper.models import parse_timestamp
+from invite_sweeper.report.csv_rows import neutralize_formula
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,

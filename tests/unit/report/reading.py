@@ -12,8 +12,9 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.report.announcements import WaitingInvitation
+from invite_sweeper.report.document import Document
 from invite_sweeper.report.message import RunMessage
-from invite_sweeper.report.period import Page, read_page
+from invite_sweeper.report.period import read_period
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
 from invite_sweeper.report.story import advisor_of, story_of
@@ -50,8 +51,8 @@ def words(text: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> Page:
-    return read_page(directory.files(), verify_directory(directory), advisor, **period)
+def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> Document:
+    return read_period(directory.files(), verify_directory(directory), advisor, **period)
 
 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:

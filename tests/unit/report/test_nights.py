@@ -22,7 +22,6 @@ KILLED = (Status.UNFINISHED, None, "")
 
 def night_run(days_ago, end=DONE):
     status, exit_code, cause = end
-    counts = dict.fromkeys(("deleted", "announced", "restored", "failed"), 0)
     return NightRun(
         number=1,
         mode="sweep",
@@ -30,10 +29,6 @@ def night_run(days_ago, end=DONE):
         status=status,
         exit_code=exit_code,
         cause=cause,
-        **counts,
-        pending=None,
-        is_whole=True,
-        reason=None,
     )
 
 
