@@ -8,7 +8,7 @@ import faults
 import pytest
 from running import wait_until
 
-KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "6"))
+KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "4"))
 """Number of kills; the long soak is INVITE_SWEEPER_KILLS=200."""
 _DELETIONS = 150
 _PROJECTS = 10

@@ -1,7 +1,7 @@
 """The files of earlier runs: compressed, changed, and shown by time."""
 
 import gzip
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from benchmarks.nights import write_nights
 
@@ -25,20 +25,6 @@ def test_compressed_file_is_read_and_one_that_was_changed_refuses_every_run(cli)
         assert (done.code, done.has_result, cli.deletes()) == (3, False, 0)
         assert compressed.name in done.err
         assert "audit verify" in done.err
-
-
-def test_lines_are_shown_from_an_instant_and_up_to_a_day(cli):
-    cli.stock()
-    assert cli.sweep().code == 0
-    today = datetime.now(UTC).date()
-
-    def shown(*words):
-        return cli.run("audit", "show", "1", "--audit-dir", "audit", "-o", "csv", *words).out
-
-    header, *_ = shown().splitlines(keepends=True)
-    assert shown("--until", f"{today}", "--since", f"{today - 2 * DAY}") == shown() != header
-    assert shown("--until", f"{today - 2 * DAY}") == header
-    assert shown("--since", f"{today + 2 * DAY}T01:00:00+01:00") == header
 
 
 def test_what_was_changed_before_the_last_30_runs_is_read_only_where_the_policy_has_a_notice(cli):

@@ -30,7 +30,7 @@ from world_oracle import in_scope, may_end
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "36"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "24"))
 
 
 # What a case recorded -----------------------------------------------------------------------------

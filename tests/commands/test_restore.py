@@ -81,18 +81,6 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
     assert "3 people would be invited again" in shown
 
 
-def test_sweeps_without_a_deletion_have_no_person_to_restore_and_no_run_begins(cli):
-    cli.sim.invite(cli.sim.add_project("Project"), "young@example.com", age=DAYS)
-    assert (cli.sweep().code, cli.sweep().code) == (0, 0)
-    for words, searched in (((), "runs 1 to 2"), (("2",), "run 2")):
-        error = restore(cli, *words, code=4)["error"]
-        assert error["message"].startswith(f"No sweep deleted anyone: {searched} ")
-        assert error["consequence"] == "No one was invited."
-        (listed,) = re.findall("List the runs with: invite-sweeper (.*)", error["hint"])
-        assert cli.run(*shlex.split(listed)).out.count("sweep") == 2
-    assert (len(cli.run_files()), posts(cli)) == (2, 0)
-
-
 @pytest.mark.parametrize("command", [("restore",), ("audit", "show")])
 def test_second_username_is_wrong_usage_and_not_ignored(cli, command):
     done = cli.run(*command, "--username", "ada@example.com", "--username", "bob@example.com")
