@@ -26,7 +26,7 @@ class Explanation(Invitation, frozen=True, kw_only=True):
         rule: The first rule that matches; None where none does.
         kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
         unread: Of what is kept as `list_unread`, the lists that were not read.
-        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects.
+        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects, or teams.
         description: The decision, in a few words.
         condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it

@@ -96,7 +96,7 @@ class Kept(Invitation, frozen=True, kw_only=True):
         status: As the list shows it; None where the list has none.
         reason: A key of `kept_by_reason`.
         unread: With the reason `list_unread`, the lists that were not read.
-        outside: With the reason `reaches_out_of_scope`, the names of these projects.
+        outside: With the reason `reaches_out_of_scope`, the names of these projects, or teams.
     """
 
     event: ClassVar[str] = "kept"

@@ -143,7 +143,7 @@ class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=Fals
         rule: The rule that makes it stale; None of a kept one.
         reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
         unread: With the reason `list_unread`, the lists that were not read.
-        outside: With the reason `reaches_out_of_scope`, the names of these projects.
+        outside: With the reason `reaches_out_of_scope`, the names of these projects, or teams.
         announced_at: When a sweep announced it, RFC 3339; None if none did.
         goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
             2026-12-24; None where no date does. The limits may make it later.

@@ -152,17 +152,22 @@ class RunScope:
         return frozenset(project.id for project in self.excluded)
 
     def outside_names(self, entries: Iterable[Invitation]) -> tuple[str, ...]:
-        """Return the names of the projects out of scope to which some entries give access."""
+        """Return the names of the projects out of scope to which some entries give access.
+
+        Where no such project is known, a team may have access to one: then the ids of their teams.
+        """
         in_scope = {project.id for project in self.projects}
         names: dict[str, str] = {}
+        teams: dict[str, str] = {}
         for entry in entries:
+            teams |= {id_: f"team {id_}" for id_ in entry.team_ids}
             projects = list(entry.linked_projects)
             if entry.project_id is not None:
                 projects.append((entry.project_id, entry.project_name or ""))
             for id_, name in projects:
                 if id_ not in in_scope:
                     names[id_] = name or self.project_names.get(id_) or id_
-        return tuple(names.values())
+        return tuple((names or teams).values())
 
     def with_links(
         self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]

@@ -57,7 +57,7 @@ def describe_keep_reason(key: str, named: Sequence[str] = ()) -> str:
     """Return the text for a key of `kept_by_reason`.
 
     Args:
-        named: The lists or projects that keep it: `unread` or `outside` of a decision.
+        named: The lists, projects or teams that keep it: `unread` or `outside` of a decision.
     """
     kind, _, entry = key.partition(":")
     if kind == "keep":
@@ -100,8 +100,7 @@ class Decision(NamedTuple):
             when it is stale, also while it waits for its notice.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         unread: Of what is kept as `list_unread`, the lists that were not read.
-        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects; none of a
-            project that is not known.
+        outside: Of what is kept as `reaches_out_of_scope`, what `RunScope.outside_names` returns.
         inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
         person: All entries of the person in the lists of people, where they are more than one

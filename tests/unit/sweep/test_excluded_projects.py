@@ -191,3 +191,19 @@ async def test_person_with_a_role_in_a_project_that_moves_is_kept_in_both_organi
         atlas.lists[source, org_id] = (entry_of(source, 20, org_id=org_id, **role),)
     result = await night.run()
     assert (night.deleted, result.kept_by_reason) == ([0, 0], {"reaches_out_of_scope": 2})
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_team_that_keeps_is_named_by_its_project_and_by_its_id_where_none_is_known(
+    directory, is_read
+):
+    team = object_id(78)
+    ada = entry_of(Source.ORG_USERS, 1, team_ids=(team,), **NO_ROLES)
+    night = night_of(directory, ada, audit={"record": "all"})
+    (atlas,) = night.atlases
+    unread = ListUnreadable(PAYMENTS, "prod-pay", "HTTP 403.", 403, None, Source.USERS, ORG)
+    atlas.teams = {PAYMENTS: frozenset({team}) if is_read else unread}
+    await night.run()
+    (kept,) = kept_lines(night)
+    assert kept["reason"] == "reaches_out_of_scope"
+    assert kept["outside"] == ["prod-pay" if is_read else f"team {team}"]
