@@ -5,15 +5,19 @@ secret, an exception that ended, notice, a restore. The processes and the simula
 one moved clock.
 """
 
+import json
 import re
+import shlex
 import shutil
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import faults
 import pytest
+import yaml
 from forked import Fork
 from observed import ObservedAtlas
+from receiving import receiving
 from running import cli_in, end, wait_until
 
 FIRST = datetime(2026, 11, 1, 2, tzinfo=UTC)
@@ -25,8 +29,10 @@ FULL, ROTATED, RESTORED, LAST = 22, 24, 26, 29
 LOG = "--audit-dir audit"
 POLICY = "--policy policy.yaml"
 CLOCK = """
-import errno, importlib, os
-from datetime import datetime, timedelta
+import importlib, os, pkgutil, resource
+from datetime import datetime
+
+from invite_sweeper import cli
 
 NOW = datetime.fromisoformat(os.environ["INVITE_SWEEPER_NIGHT"])
 
@@ -35,33 +41,29 @@ class Moved(datetime):
     def now(cls, zone):
         return NOW.astimezone(zone)
 
-for name in ("session", "sweep", "audit", "validate", "report"):
-    module = importlib.import_module(f"invite_sweeper.cli.{name}")
+for each in pkgutil.iter_modules(cli.__path__):
+    module = importlib.import_module(f"invite_sweeper.cli.{each.name}")
     if hasattr(module, "datetime"):
         module.datetime = Moved
 
 if "INVITE_SWEEPER_FULL" in os.environ:
-    write = os.write
-
-    def full(descriptor, data):
-        if b'"event":"intent"' in bytes(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data)
-
-    os.write = full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 """
 
 
 class Month:
     """The nights of a month, and what its operators type."""
 
-    def __init__(self, cli, clock):
+    def __init__(self, cli, clock, team):
         self.cli = cli
+        self.team = team
+        self.messages = {}
         self.sim = cli.sim
         self.clock = clock
         self.run_of = {}
         (cli.folder / "clock.py").write_text(CLOCK, encoding="utf-8")
         cli.use_organizations(ORGS, kind="service-account")
+        cli.changes["SLACK_URL"] = team.url
         self.projects = {
             name: [self.sim.add_project(f"{name} {place}", org) for place in ("sandbox", "prod")]
             for name, org in ORGS.items()
@@ -75,7 +77,9 @@ class Month:
             ],
             "limits": {"max_deletions": 4, "over_limit": "trim"},
             "execution": {"attempts": 2},
+            "audit": {"directory": "audit", "record": "all"},
             "notice": {"wait": "3d"},
+            "notify": [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
         }
         for name in ORGS:
             for number in range(5):
@@ -104,7 +108,7 @@ class Month:
 
     def ask(self, line, **changes):
         """Return what a command line prints."""
-        return end(self.start(*line.split(), **changes))
+        return end(self.start(*shlex.split(line), **changes))
 
     def night(self, number):
         """Run the sweep of a night, after which one more person is nearly stale."""
@@ -133,6 +137,8 @@ class Month:
         else:
             code = self.ask(sweep).code
         self.run_of[number] = len(self.cli.run_files())
+        self.messages[number] = [json.loads(body)["text"] for _, _, body in self.team.requests]
+        self.team.requests.clear()
         if number == ROTATED:
             self.cli.changes |= self.rotated
         if number == RESTORED:
@@ -156,8 +162,9 @@ class Month:
 @pytest.fixture(scope="module")
 def month(tmp_path_factory):
     clock = type("Clock", (), {"now": FIRST})()
-    with cli_in(tmp_path_factory.mktemp("month"), ObservedAtlas(lambda: clock.now)) as cli:
-        found = Month(cli, clock)
+    atlas = ObservedAtlas(lambda: clock.now)
+    with receiving() as team, cli_in(tmp_path_factory.mktemp("month"), atlas) as cli:
+        found = Month(cli, clock, team)
         found.codes = {}
         for number in range(LAST + 1):
             found.codes[number] = found.night(number)
@@ -261,6 +268,11 @@ QUESTIONS = (
         ("is an active member of the organization, restored by run 26",),
     ),
     Question(
+        "Since when?",
+        f"audit show --username old0.north@example.com --since 2026-11-09 {LOG}",
+        ("26  2026-11-27 02:00 UTC  restore  restored",),
+    ),
+    Question(
         "Where did he go, and how do I bring him back?",
         f"explain fair-1@example.com {POLICY}",
         ("Not in any list. Run 22 on 2026-11-24", "restore --username fair-1@example.com"),
@@ -279,6 +291,23 @@ QUESTIONS = (
         "Why is Ada still there?",
         f"explain ada@example.com {POLICY}",
         ("Kept: .* outside the policy's scope", "NORTH prod"),
+    ),
+    Question(
+        "Which people stay, and why?",
+        f"list --kept {POLICY}",
+        (
+            "one (NORTH prod) organization North Industries",
+            "chair@board.example.com .* keep entry board",
+        ),
+    ),
+    Question(
+        "Who was there and stayed, for the auditor?",
+        f"audit show 28 --event kept {LOG}",
+        (
+            "ada@example.com",
+            "linked to a project outside the policy's scope, or to an unknown one (NORTH prod)",
+            "chair@board.example.com",
+        ),
     ),
     Question(
         "When does this one go?",
@@ -310,6 +339,21 @@ QUESTIONS = (
         ("1 more become stale within 7 days", "To apply it  invite-sweeper sweep --plan"),
     ),
     Question(
+        "And in one project?",
+        f"plan --project 'NORTH sandbox' {POLICY} {LOG}",
+        (
+            r"Projects +only NORTH sandbox$",
+            "North Industries .* 5 invitations in 1 project, 3 stale",
+            "East Industries .* in 0 projects, 0 stale",
+        ),
+    ),
+    Question(
+        "Does it take a project that the policy leaves out?",
+        f"plan --project 'NORTH prod' {POLICY} --audit-dir narrowed",
+        ("No project in the policy's scope is named 'NORTH prod'", "Nothing was deleted"),
+        3,
+    ),
+    Question(
         "Which exception has ended?",
         f"doctor -q {POLICY}",
         ("The keep entry `fair` ended on 2026-11-20",),
@@ -319,6 +363,11 @@ QUESTIONS = (
         "Which policy was in force on the first night?",
         f"audit show 1 --policy {LOG}",
         ("^version: 1", "reason: they travel"),
+    ),
+    Question(
+        "How does another organization begin?",
+        f"init first.yaml --organization {ORGS['SOUTH']} --older-than 30d --notice 7d",
+        ("first.yaml is a valid policy", "plan --policy first.yaml"),
     ),
     Question(
         "What was changed in it since?",
@@ -385,7 +434,9 @@ def test_the_page_has_each_night_with_how_it_ended(month):
     assert len(set(nights)) == 30
     assert "41 deleted" in page
     assert month.ask("report audit --out nights.html").code == 0
-    assert "directors" in (month.cli.folder / "nights.html").read_text("utf-8")
+    html = (month.cli.folder / "nights.html").read_text("utf-8")
+    assert "directors" in html
+    assert "or to an unknown one (NORTH prod)" in html
 
 
 def test_nothing_was_deleted_twice_and_what_had_to_stay_is_there(month):
@@ -404,3 +455,28 @@ def test_codes_of_the_nights_are_those_of_what_happened(month):
     special = {KILLED: 137, FULL: 7, ROTATED: 4, **dict.fromkeys(OUTAGE, 6)}
     for number, code in month.codes.items():
         assert code == (None if number in NOT_STARTED else special.get(number, 0)), number
+
+
+def test_first_policy_has_what_was_answered_and_no_other_rule(month):
+    answers = f"--organization {ORGS['EAST']} --older-than 21d"
+    assert month.ask(f"init asked.yaml {answers}").code == 0
+    first = yaml.safe_load((month.cli.folder / "asked.yaml").read_text("utf-8"))
+    assert first["organizations"] == [{"id": ORGS["EAST"], "credentials": "EAST"}]
+    assert first["rules"] == [{"name": "forgotten", "older_than": "21d"}]
+    assert "notice" not in first
+
+
+def test_team_learned_of_each_bad_night_what_happened_and_what_to_do(month):
+    for number in OUTAGE:
+        (text,) = month.messages[number]
+        assert "Failed: nothing was deleted" in text
+        assert "Check the base URL, the proxy, and whether this network can reach Atlas" in text
+    (full,) = month.messages[FULL]
+    assert "Nothing was deleted." in full
+    assert "Free disk space" in full
+    (rotated,) = month.messages[ROTATED]
+    assert "1 of 3 organizations failed" in rotated
+    assert "MONGODB_ATLAS_CLIENT_SECRET_EAST" in rotated
+    for number in range(OUTAGE[0]):
+        assert not month.messages.get(number), number
+    assert "The keep entry 'fair' ends on 2026-11-20, today" in month.messages[19][0]
