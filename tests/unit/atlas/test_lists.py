@@ -245,41 +245,26 @@ class Answering:
 
 ACTIVE = {"username": "ada@example.com", "orgMembershipStatus": "ACTIVE"}
 PLACE = {source: place_of(source, PROJECT) for source in Source}
+PROJECT_ROW = {"id": PROJECT, "name": "Alpha", "orgId": ORG}
+KEY_ROW = {"publicKey": "wkzjqvtb", "desc": "ci"}
+ADA = "ada@example.com"
+
+
+def user_of(client, source):
+    return user_request(client, source, PLACE[source], USER)
+
+
 READINGS = {
+    **{s.value: (ROWS[s], lambda _, reader, s=s: reader.invitations(PLACE[s], s)) for s in Source},
+    "projects": (PROJECT_ROW, lambda _, reader: reader.projects()),
+    "organizations": ({"id": ORG, "name": "Acme"}, lambda _, reader: reader.organizations()),
+    "teams": ({"teamId": TEAM}, lambda _, reader: reader.project_teams(PLACE[Source.USERS])),
+    "active members": (ACTIVE, lambda _, reader: reader.active_members(ORG)),
+    "an inviter": (ACTIVE, lambda _, reader: reader.is_active_member(ORG, ADA)),
+    "keys": (KEY_ROW, lambda _, reader: reader.api_key_names(ORG)),
     **{
-        source.value: (
-            ROWS[source],
-            lambda client, s=source: AtlasReader(client).invitations(PLACE[s], s),
-        )
-        for source in Source
-    },
-    "projects": (
-        {"id": PROJECT, "name": "Alpha", "orgId": ORG},
-        lambda client: AtlasReader(client).projects(),
-    ),
-    "organizations": (
-        {"id": ORG, "name": "Acme"},
-        lambda client: AtlasReader(client).organizations(),
-    ),
-    "teams": (
-        {"teamId": TEAM},
-        lambda client: AtlasReader(client).project_teams(PLACE[Source.USERS]),
-    ),
-    "active members": (ACTIVE, lambda client: AtlasReader(client).active_members(ORG)),
-    "an inviter": (
-        ACTIVE,
-        lambda client: AtlasReader(client).is_active_member(ORG, "ada@example.com"),
-    ),
-    "keys": (
-        {"publicKey": "wkzjqvtb", "desc": "ci"},
-        lambda client: AtlasReader(client).api_key_names(ORG),
-    ),
-    **{
-        f"a user of {source}": (
-            ROWS[source],
-            lambda client, s=source: client.call(user_request(client, s, PLACE[s], USER)),
-        )
-        for source in (Source.USERS, Source.ORG_USERS)
+        f"a user of {s}": (ROWS[s], lambda client, _, s=s: client.call(user_of(client, s)))
+        for s in (Source.USERS, Source.ORG_USERS)
     },
 }
 """A row of each list, and what reads it."""
@@ -306,7 +291,8 @@ def test_body_that_is_nearly_an_answer_is_read_or_unreadable_whatever_it_is(name
         begin = place % (len(body) + 1)
         body = body[:begin] + token + body[begin + removed :]
     with suppress(RunError, StopIteration):  # the latter has what it returns: nothing waits
-        read(Answering(body)).send(None)
+        client = Answering(body)
+        read(client, AtlasReader(client)).send(None)
 
 
 @pytest.mark.parametrize(

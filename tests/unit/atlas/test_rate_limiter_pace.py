@@ -2,10 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
 from itertools import pairwise
-from types import MappingProxyType
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +16,6 @@ from invite_sweeper.simulator.throttling import BucketSize
 PHASES = (0.02, 0.5)
 """The time of the refills within a period, as a share of it."""
 BUSY = BucketSize(60, 60, 2.0)
-DOCUMENTED = BucketSize(1200, 500)
 
 
 def limiter_for(loop, advertised):
@@ -69,63 +65,40 @@ async def at_each_refill(loop, atlas):
         next_s += atlas.size.period_s
 
 
-class Scenario(NamedTuple):
-    """Requests, and how soon they are sent at the latest.
-
-    Attributes:
-        count: The requests.
-        factor: How often the minimum that the bucket allows, without what other programs take.
-        options: Of `send_all`.
-        rejected: The share of 429s.
-        more_s: Seconds beside that.
-        others: Tokens that other programs take.
-    """
-
-    count: int
-    factor: float
-    options: Mapping[str, object] = MappingProxyType({})
-    rejected: float = 0.0
-    more_s: float = 0.0
-    others: int = 0
-
-
 def out_of_order(latency_s):
-    actual = (300, 300, 10.0)
-    options = {"actual": actual, "advertised": actual, "latency_s": latency_s, "jitter": 3}
-    return Scenario(1501, options=options, factor=1.05, more_s=4 * latency_s)
+    size = BucketSize(300, 300, 10.0)
+    options = {"actual": size, "advertised": size, "latency_s": latency_s, "jitter": 3}
+    return 1501, 1.05, 4 * latency_s, 0.0, 0, options
 
 
+AS_DOCUMENTED = {"actual": BucketSize(1200, 500), "advertised": None}
+STEADILY = {"others": steadily}
+AT_EACH_REFILL = {"others": at_each_refill}
 SCENARIOS = {
-    "a busy project": Scenario(301, factor=1.05),
-    "discovery of a busy project": Scenario(301, options={"discovery": True}, factor=1.05),
-    "the documented bucket": Scenario(
-        2500, options={"actual": DOCUMENTED, "advertised": None}, factor=1.05
-    ),
+    # The requests; how soon they are sent: how often the minimum that the bucket allows without
+    # what other programs take, and seconds beside that; the share of 429s; the tokens that other
+    # programs take in each period; options of `send_all`.
+    "a busy project": (301, 1.05, 0.0, 0.0, 0, {}),
+    "discovery of a busy project": (301, 1.05, 0.0, 0.0, 0, {"discovery": True}),
+    "the documented bucket": (2500, 1.05, 0.0, 0.0, 0, AS_DOCUMENTED),
     "responses out of order in 2 ms": out_of_order(0.002),
     "responses out of order in 100 ms": out_of_order(0.1),
-    "a bucket slower than advertised": Scenario(
-        301, options={"actual": (60, 20, 2.0)}, rejected=0.01, factor=1.1
-    ),
+    "slower than advertised": (301, 1.1, 0.0, 0.01, 0, {"actual": BucketSize(60, 20, 2.0)}),
     # The documented period is 60 s.
-    "a size known only from headers": Scenario(301, options={"advertised": None}, factor=1.35),
-    "no headers": Scenario(301, options={"headers": False}, factor=1.0, more_s=2.1),
-    "a second client that spends half steadily": Scenario(
-        301, options={"others": steadily}, rejected=0.02, factor=1.15, others=30
-    ),
-    "a second client that spends half at each refill": Scenario(
-        301, options={"others": at_each_refill}, rejected=0.02, factor=1.15, others=36
-    ),
+    "a size known only from headers": (301, 1.35, 0.0, 0.0, 0, {"advertised": None}),
+    "no headers": (301, 1.0, 2.1, 0.0, 0, {"headers": False}),
+    "a second client that spends half steadily": (301, 1.15, 0.0, 0.02, 30, STEADILY),
+    "a second client that spends half at each refill": (301, 1.15, 0.0, 0.02, 36, AT_EACH_REFILL),
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario_takes_little_more_than_the_minimum_with_few_429s(name, phase):
-    scenario = SCENARIOS[name]
-    took_s, atlas, client = send_all(scenario.count, phase=phase, **scenario.options)
-    assert atlas.rejected <= scenario.rejected * atlas.responses
-    least_s = client.bound_s(scenario.count, others=scenario.others)
-    assert took_s <= scenario.factor * least_s + scenario.more_s
+    count, factor, more_s, rejected, others, options = SCENARIOS[name]
+    took_s, atlas, client = send_all(count, phase=phase, **options)
+    assert atlas.rejected <= rejected * atlas.responses
+    assert took_s <= factor * client.bound_s(count, others=others) + more_s
     if name == "a busy project":  # half of 10 % of 60 may check for a refill
         assert atlas.lowest >= 3
 
