@@ -75,6 +75,12 @@ _UNREACHABLE: Final = wait_chain(
 )
 """Waits after a request without a response, each with a quarter of jitter. With the default of 5
 attempts they outlast a minute in which Atlas or the proxy is not reachable."""
+_MAX_RETRIES: Final = {
+    RetryDecision.DONE: 0,
+    RetryDecision.ONCE_MORE: 1,
+    RetryDecision.REAUTHENTICATE: 2,  # a new access token may be rejected as well
+}
+"""How often results with a decision are retried, if the number of attempts allows it."""
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 MAX_READ_AGE_S: Final = 1.0
@@ -253,8 +259,7 @@ class Client:
         def is_retried(last: ResponseOrFailure) -> bool:
             decision = decide(last)
             retries[decision] += 1
-            is_final = decision is RetryDecision.DONE or not may_send
-            return not is_final and retries[decision] <= _max_retries(decision, last)
+            return may_send and retries[decision] <= _MAX_RETRIES.get(decision, math.inf)
 
         def backoff_s(state: RetryCallState) -> float:
             # A person waits for the first response: it is requested more often.
@@ -444,16 +449,6 @@ class Client:
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )
-
-
-def _max_retries(decision: RetryDecision, result: ResponseOrFailure) -> float:
-    """Return how often a result with a decision is retried, if the number of attempts allows it."""
-    if decision is RetryDecision.ONCE_MORE:
-        return 1
-    if decision is RetryDecision.REAUTHENTICATE:
-        # A new access token may be rejected as well, and a 401 about a role is not about it.
-        return 2 if is_unauthenticated(result) else 1
-    return math.inf
 
 
 class Look(NamedTuple):

@@ -305,9 +305,9 @@ class RetryDecision(Enum):
     RATE_LIMITED = auto()
     """429; not counted in `attempts`, limited by the deadline."""
     REAUTHENTICATE = auto()
-    """401; retried, because it also occurs with valid credentials; counted in `attempts`."""
+    """401 about the credentials; retried, because it also occurs with valid ones."""
     ONCE_MORE = auto()
-    """An answer that is not as documented; retried once, because waiting does not change it."""
+    """An answer that is not as documented, or a 401 about a role; waiting changes neither."""
 
 
 Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
@@ -315,7 +315,7 @@ Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
 
 
 _DECISIONS: Final = {
-    401: RetryDecision.REAUTHENTICATE,
+    401: RetryDecision.ONCE_MORE,
     429: RetryDecision.RATE_LIMITED,
     **dict.fromkeys((500, 502, 503, 504), RetryDecision.RETRY),
 }
@@ -334,6 +334,8 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
             return RetryDecision.ONCE_MORE
         case RequestFailed():
             return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+        case Response(status=401) if is_unauthenticated(result):
+            return RetryDecision.REAUTHENTICATE
         case Response(status=405) if result.code == _UPGRADE_CODE:
             return RetryDecision.RETRY
         case Response():

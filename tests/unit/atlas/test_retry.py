@@ -117,7 +117,8 @@ RETRY = RetryDecision.RETRY
         (DONE, [GOOD, *map(failed, (302, 400, 403, 404, 405, 406, 410, 501, 505))]),
         (RETRY, [CUT, failed(405, body=UPGRADE), *map(failed, (500, 502, 503, 504))]),
         (DONE, [RequestFailed("wrong certificate", retryable=False)]),
-        (RetryDecision.REAUTHENTICATE, [failed(401), failed(401, body=ROLE)]),
+        (RetryDecision.REAUTHENTICATE, [failed(401)]),
+        (RetryDecision.ONCE_MORE, [failed(401, body=ROLE)]),
         (RetryDecision.RATE_LIMITED, [failed(429)]),
     ],
 )
