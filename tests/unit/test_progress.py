@@ -77,6 +77,8 @@ def test_bar_shows_progress_and_failures_within_the_width(width):
 
 def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
     console = terminal()
+    Progress(Log(), console).started("Reading lists", 0, "Acme")
+    assert console.file.getvalue() == ""
     view = Progress(Log(), console)
     view.started("Reading lists", 2, "Acme")
     view.done()
@@ -84,9 +86,3 @@ def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
     assert console.file.getvalue().endswith("\x1b[2K")
     view.close()
     assert console.file.getvalue().endswith("\x1b[2K")
-
-
-def test_bar_of_0_steps_is_never_shown():
-    console = terminal()
-    Progress(Log(), console).started("Reading lists", 0, "Acme")
-    assert console.file.getvalue() == ""

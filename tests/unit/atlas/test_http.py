@@ -24,43 +24,35 @@ NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 JULY = datetime(2027, 7, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("raw", "wait_s"),
-    [
-        ("55", 55.0),
-        ("0", 0.0),
-        ("Wed, 25 Nov 2026 01:00:40 GMT", 40.0),
-        ("Tue, 24 Nov 2026 01:00:00 GMT", -86_400.0),
-        *((raw, None) for raw in ("-5", "2.5", "", "soon", "Wed, 99 Nov 2026 01:00:40 GMT")),
-    ],
-)
-def test_retry_after_is_seconds_from_now_or_none(raw, wait_s):
-    assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
+def wait_of(raw):
+    return retry_after_s({"Retry-After": raw}, lambda: NOW)
+
+
+def count_of(raw):
+    return parse_int_header({"RateLimit-Limit": raw}, "RateLimit-Limit")
+
+
+HEADERS = [
+    # Seconds from now.
+    *((wait_of, raw, wait_s) for raw, wait_s in (("55", 55.0), ("0", 0.0))),
+    (wait_of, "Wed, 25 Nov 2026 01:00:40 GMT", 40.0),
+    (wait_of, "Tue, 24 Nov 2026 01:00:00 GMT", -86_400.0),
+    *((wait_of, r, None) for r in ("-5", "2.5", "", "soon", "Wed, 99 Nov 2026 01:00:40 GMT")),
+    # From 0 to 9 digits.
+    *((count_of, raw, count) for raw, count in (("0", 0), ("1194", 1194), ("9" * 9, 999_999_999))),
+    *((count_of, raw, None) for raw in ("", "-1", "1.5", "\u0661", "9" * 10)),
+    # A timestamp in UTC.
+    (parse_date, "Thu, 1 Jul 2027 00:00:00 GMT", JULY),
+    (parse_date, "Thu, 01 Jul 2027 02:00:00 +0200", JULY),
+    (parse_date, "Thu, 1 Jul 2027 00:00:00 -0000", JULY),
+    *((parse_date, raw, None) for raw in ("@1688169599", "", "Fri, 31 Dec 9999 23:59:59 -1400")),
+]
+
+
+@pytest.mark.parametrize(("read", "raw", "value"), HEADERS)
+def test_header_has_this_value_or_none(read, raw, value):
+    assert read(raw) == value
     assert retry_after_s({}, lambda: NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("raw", "count"),
-    [
-        *(("0", 0), ("1194", 1194), ("9" * 9, 999_999_999)),
-        *((raw, None) for raw in ("", "-1", "1.5", "\u0661", "9" * 10)),
-    ],
-)
-def test_number_of_requests_is_from_0_to_9_digits_or_none(raw, count):
-    assert parse_int_header({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
-
-
-@pytest.mark.parametrize(
-    ("raw", "moment"),
-    [
-        ("Thu, 1 Jul 2027 00:00:00 GMT", JULY),
-        ("Thu, 01 Jul 2027 02:00:00 +0200", JULY),
-        ("Thu, 1 Jul 2027 00:00:00 -0000", JULY),
-        *((raw, None) for raw in ("@1688169599", "", "Fri, 31 Dec 9999 23:59:59 -1400")),
-    ],
-)
-def test_date_header_is_a_timestamp_in_utc_or_none(raw, moment):
-    assert parse_date(raw) == moment
 
 
 def update(server, status, headers, endpoint):

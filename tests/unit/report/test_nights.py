@@ -41,33 +41,58 @@ def nights(ends, now=NOW, begun=None):
 MONTH = dict.fromkeys(range(1, 31), DONE)
 
 
-def test_a_month_in_which_each_night_was_done_needs_one_number():
-    found = nights(MONTH)
-    assert were_all_done(found)
-    assert describe_endings(found) == "Of the 30 nights from 2026-11-03 to 2026-12-02: 30 done."
+WITHOUT_FILE = datetime(2026, 12, 2, 1, tzinfo=UTC)
+AWAY = "Atlas is not reachable"
 
 
-def test_failed_nights_are_named_with_their_days_and_cause_and_missing_ones_counted():
-    found = nights(MONTH | {17: FAILED, 16: FAILED, 13: None})
-    assert not were_all_done(found)
-    assert describe_endings(found) == (
-        "Of the 30 nights from 2026-11-03 to 2026-12-02: 27 done, 2 failed (16 to 17 November: "
-        "Atlas is not reachable), 1 without a run (20 November)."
-    )
+@pytest.mark.parametrize(
+    ("ends", "begun", "parts"),
+    [
+        ({}, None, ["30 done"]),
+        (
+            {17: FAILED, 16: FAILED, 13: None},
+            None,
+            ["27 done", f"2 failed (16 to 17 November: {AWAY})", "1 without a run (20 November)"],
+        ),
+        (
+            {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
+            None,
+            [
+                *("26 done", f"2 failed (30 November to 1 December: {AWAY})"),
+                *("1 unfinished (13 November)", "1 refused (23 November: max_deletions)"),
+            ],
+        ),
+        (
+            dict.fromkeys((3, 6, 9, 12, 15), FAILED),
+            None,
+            [
+                *("25 done", f"5 failed (18 November: {AWAY}", f"21 November: {AWAY}"),
+                f"24 November: {AWAY} and 2 more)",
+            ],
+        ),
+        (
+            {1: None, 5: None},
+            WITHOUT_FILE,
+            [
+                "28 done",
+                "1 refused (2 December: a run began, and ended before it had a file)",
+                "1 without a run (28 November)",
+            ],
+        ),
+    ],
+    ids=["all done", "failed", "two months", "groups", "a run without a file"],
+)
+def test_nights_of_a_month_are_named_by_what_they_came_to(ends, begun, parts):
+    found = nights(MONTH | ends, begun=begun)
+    text = f"Of the 30 nights from 2026-11-03 to 2026-12-02: {', '.join(parts)}."
+    assert describe_endings(found) == text
+    assert were_all_done(found) is (not ends)
 
 
-def test_nights_of_two_months_and_of_different_causes_are_named_apart():
-    found = nights(MONTH | {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED})
-    assert "2 failed (30 November to 1 December: Atlas is not reachable)" in describe_endings(found)
-    assert "1 unfinished (13 November), 1 refused (23 November: max_deletions)" in describe_endings(
-        found
-    )
-
-
-def test_more_than_three_groups_of_nights_are_counted():
-    found = nights(MONTH | dict.fromkeys((3, 6, 9, 12, 15), FAILED))
-    assert describe_endings(found).count("Atlas is not reachable") == 3
-    assert "and 2 more)" in describe_endings(found)
+def test_only_the_30_nights_up_to_the_newest_run_and_those_since_are_shown():
+    found = nights({40: FAILED, **dict.fromkeys(range(2, 35), DONE)})
+    assert (str(found[0].day), str(found[-1].day)) == ("2026-11-02", "2026-12-02")
+    assert "failed" not in describe_endings(found)
 
 
 @pytest.mark.parametrize(("hour", "missed"), [(0, 0), (24, 1)])
@@ -93,19 +118,3 @@ def test_who_runs_it_each_week_or_by_hand_misses_no_night(ends):
     assert were_all_done(found)
     assert nights_since_newest(found) == []
     assert "without a run" in describe_endings(found)
-
-
-def test_a_run_that_ended_before_it_had_a_file_is_told_apart_from_no_run():
-    begun = datetime(2026, 12, 2, 1, tzinfo=UTC)
-    found = nights(MONTH | {1: None, 5: None}, begun=begun)
-    assert describe_endings(found) == (
-        "Of the 30 nights from 2026-11-03 to 2026-12-02: 28 done, 1 refused (2 December: a run "
-        "began, and ended before it had a file), 1 without a run (28 November)."
-    )
-    assert not were_all_done(found)
-
-
-def test_only_the_30_nights_up_to_the_newest_run_and_those_since_are_shown():
-    found = nights({40: FAILED, **dict.fromkeys(range(2, 35), DONE)})
-    assert (str(found[0].day), str(found[-1].day)) == ("2026-11-02", "2026-12-02")
-    assert "failed" not in describe_endings(found)

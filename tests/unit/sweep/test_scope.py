@@ -49,6 +49,9 @@ def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
         "projects.include 'c-*' matched no project.",
         "projects.exclude 'prd-*' matched no project.",
     )
+    assert ProjectFilter(policy()).unused_patterns() == ()
+    named = ProjectFilter(policy(projects={"include": ["*", "sand-*"]}))
+    assert named.unused_patterns() == ("projects.include 'sand-*' matched no project.",)
 
 
 def test_each_glob_that_is_the_name_of_no_organization_is_reported_with_the_names_that_are():
@@ -166,9 +169,3 @@ def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text, inde
         "Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, which reads "
         "JOB_COMPLETION_INDEX."
     )
-
-
-def test_default_of_include_is_not_reported_where_no_project_matched():
-    assert ProjectFilter(policy()).unused_patterns() == ()
-    named = ProjectFilter(policy(projects={"include": ["*", "sand-*"]}))
-    assert named.unused_patterns() == ("projects.include 'sand-*' matched no project.",)
