@@ -148,10 +148,14 @@ def test_the_last_deletion_in_a_place_counts_through_whichever_list(directory, f
     ("found", "is_unconfirmed"),
     [("already_gone", True), ("unknown", True), ("failed", False), ("accepted_before", False)],
 )
-def test_request_of_a_killed_run_is_unconfirmed_unless_a_later_run_found_the_person_there(
-    directory, found, is_unconfirmed, wanted
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_request_without_an_answer_is_unconfirmed_unless_a_later_run_found_the_person_there(
+    directory, found, is_unconfirmed, wanted, is_killed
 ):
-    write_run(directory, "r1", intent(of_list()), killed=True)
+    if is_killed:
+        write_run(directory, "r1", intent(of_list()), killed=True)
+    else:
+        write_run(directory, "r1", *deletion(1, "unknown", source=Source.INVITES))
     later = deletion(2, source=Source.INVITES) if "run" in wanted else ()
     write_run(directory, "r2", outcome(of_list(), found, recovers="r1"), *later)
     lost = found_in(directory, Wanted(**wanted, unconfirmed=True))
