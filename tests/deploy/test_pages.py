@@ -22,7 +22,7 @@ from invite_sweeper.sweep.scope import Shard
 
 PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-NAMES = ("NORTH", "EAST", "SOUTH")
+NAMES = ("NORTH", "SOUTH")
 KEYS = {f"{part}_{name}" for part in ("CLIENT_ID", "CLIENT_SECRET") for name in NAMES}
 
 
@@ -75,7 +75,7 @@ def workflow(folder):
         workflow,
     ],
 )
-def test_each_way_gives_the_program_the_three_credentials_of_the_policy(way, tmp_path):
+def test_each_way_gives_the_program_the_credentials_of_the_policy(way, tmp_path):
     environment = way(tmp_path)
     assert len(environment) == 2 * len(NAMES)
     used = credentials_variables(environment)
