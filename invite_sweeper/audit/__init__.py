@@ -7,7 +7,7 @@ from invite_sweeper.audit.log import AuditLog, check_written_plan
 from invite_sweeper.audit.plans import SavedPlan, read_plan
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.run_file import RunFile
+from invite_sweeper.audit.run_file import MissingFile, RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 
@@ -18,6 +18,7 @@ __all__ = [
     "History",
     "LineFilter",
     "LogReader",
+    "MissingFile",
     "OpenIntent",
     "RunFile",
     "RunRecord",

@@ -235,11 +235,12 @@ class FileChain:
             raise DamagedFile(self.file.path, 1, "is of another run than the name of its file")
         if self._continued is None or header.prev == self._continued.last_hash:
             return
-        if self._continued.name:
-            what = f"does not follow the last line of {self._continued.name}"
-        else:
-            what = "is not the first line of a log"
-        raise DamagedFile(self.file.path, 1, what)
+        before = self._continued.name
+        if not before:
+            raise DamagedFile(self.file.path, 1, "is not the first line of a log")
+        what = f"does not follow the last line of {before}"
+        put_back = f"If {before} was accepted as lost and put back later, move it away again."
+        raise DamagedFile(self.file.path, 1, what, put_back)
 
 
 def _is_torn(line: bytes) -> bool:

@@ -7,7 +7,7 @@ relies on are its lines. So nothing is built on what `audit verify` calls damage
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 
@@ -16,7 +16,7 @@ from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import Continued, FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.run_file import DamagedFile, RunFile
+from invite_sweeper.audit.run_file import DamagedFile, MissingFile, RunFile
 from invite_sweeper.errors import RunError
 
 
@@ -131,7 +131,7 @@ class LogReader:
         self.missing = set()
         self.last_hash = ""
         self._continued = None
-        damage: DamagedFile | None = None  # by the first file that is missing
+        damage: MissingFile | None = None  # by the first file that is missing
         if self.first == 0 and self.files and self.files[0].number == 1:  # the log begins with it
             self._continued = Continued(GENESIS_HASH, "")
         for index, file in enumerate(self.files):
@@ -171,7 +171,7 @@ class LogReader:
             self._continued = Continued(self.last_hash, file.name)
         self.missing.difference_update(chain.accepted)
 
-    def _check_end(self) -> DamagedFile | None:
+    def _check_end(self) -> MissingFile | None:
         """Add what is missing after the last file up to that which `HEAD` names, and return why."""
         head = self.head
         if head is None or any(file.name == head.file for file in self.files):
@@ -183,19 +183,13 @@ class LogReader:
         if last is not None and gone:
             return _missing(gone[0], last, path)
         what = "is missing: it is the last run that HEAD names"
-        return DamagedFile(path, None, what, _HOW_TO_GO_ON)
+        return MissingFile(path, what)
 
 
-_HOW_TO_GO_ON: Final = (
-    "Put it back from a copy. If it is lost, run plan or sweep once with --accept-missing: that "
-    "run records which runs are missing, and the log goes on."
-)
-
-
-def _missing(number: int, before: RunFile, path: Path) -> DamagedFile:
+def _missing(number: int, before: RunFile, path: Path) -> MissingFile:
     """Return the error of the first file that is missing between two others."""
     what = f"follows {before.name}: file {number:06d} is missing"
-    return DamagedFile(path, None, what, _HOW_TO_GO_ON)
+    return MissingFile(path, what)
 
 
 def _numbers_between(before: RunFile, file: RunFile) -> range:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, NamedTuple, cast
+from typing import IO, Final, NamedTuple, Self, cast
 
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import open_regular
@@ -69,6 +69,25 @@ class DamagedFile(DamagedLog):
             hint=f"{hint} {CHECK_LOG}".strip(),
             command=verifying_command(path),
         )
+
+
+class MissingFile(DamagedFile):
+    """A file is missing that is not among the oldest, and that no run accepted as lost."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        how = (
+            "Put it back from a copy. If it is lost, run plan or sweep once with --accept-missing: "
+            "that run records which runs are missing, and the log goes on."
+        )
+        super().__init__(path, None, what, how)
+
+    def accepted_by(self, command: str) -> Self:
+        """Return the error with the command that accepts what is missing."""
+        how = (
+            "Put it back from a copy. If it is lost, this records which runs are missing, and the "
+            "log goes on:"
+        )
+        return self.having(hint=how, command=command)
 
 
 CHECK_LOG: Final = "Check the audit log with:"

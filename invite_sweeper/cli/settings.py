@@ -17,7 +17,7 @@ from invite_sweeper.atlas.credentials import (
     register_credentials,
 )
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.audit import AuditDirectory, History
+from invite_sweeper.audit import AuditDirectory, History, MissingFile
 from invite_sweeper.audit.history import ANNOUNCED_WITHIN
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.errors import UsageError
@@ -208,13 +208,18 @@ class Settings:
         back = self.plan_max_age
         if self.policy.notice is not None:
             back = max(back, ANNOUNCED_WITHIN)
-        history.add_recent(
-            self.directory,
-            self.now,
-            period=self.policy.limits.period,
-            back=back,
-            accepts_missing=self.options.accept_missing,
-        )
+        try:
+            history.add_recent(
+                self.directory,
+                self.now,
+                period=self.policy.limits.period,
+                back=back,
+                accepts_missing=self.options.accept_missing,
+            )
+        except MissingFile as error:
+            shard = ("--shard", str(self.shard)) if self.shard is not None else ()
+            # A plan deletes nothing.
+            raise error.accepted_by(self.advisor.new_plan("--accept-missing", *shard)) from None
 
     def command(self, history: History, **more: Any) -> Command:
         """Return what a run with these settings is given; `more` are further fields."""

@@ -394,7 +394,7 @@ QUESTIONS = (
     Question(
         "Does a sweep go on over it?",
         f"sweep {POLICY} --audit-dir lost",
-        ("Nothing was deleted", "000012", "--accept-missing"),
+        ("Nothing was deleted", "000012", f"invite-sweeper plan --accept-missing {POLICY}"),
         3,
     ),
     Question(
