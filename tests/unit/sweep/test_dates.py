@@ -66,31 +66,6 @@ def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_st
     assert found.instant == NOW + 6 * DAY
 
 
-@pytest.mark.parametrize(("last_day", "days"), [(0, 1), (2, 3)])
-def test_keep_entry_ends_with_its_last_day(last_day, days):
-    """From midnight, in UTC, on."""
-    keep = [{"name": "trip", "usernames": ["*"], "until": (NOW + last_day * DAY).date()}]
-    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
-    since_midnight = (NOW - midnight) / DAY
-    found, rule = stale_from(entry_of(Source.INVITES, age=40 * DAY), keep=keep)
-    assert (found + since_midnight, rule) == (pytest.approx(days), "forgotten")
-
-
-def test_keep_entry_that_begins_before_the_age_of_the_rule_leaves_no_date():
-    keep = [{"name": "at last", "usernames": ["*"], "older_than": "14d"}]
-    young = entry_of(Source.INVITES, age=10 * DAY)
-    assert stale_from(young, keep=keep) is None
-    keep[0]["older_than"] = "15d"
-    assert stale_from(young, keep=keep) == (4, "forgotten")
-
-
-@pytest.mark.parametrize("rule", [{"expired": True}, {"statuses": ["INVITATION_EXPIRED"]}], ids=str)
-def test_invitation_that_is_old_enough_is_stale_from_its_end_on_by_a_rule_about_its_end(rule):
-    rules = [{"name": "ended", "older_than": "5d", **rule}]
-    pending = entry_of(Source.INVITES, age=10 * DAY, expires_at=NOW + 3 * DAY)
-    assert stale_from(pending, rules=rules) == (3, "ended")
-
-
 def test_of_two_rules_that_an_age_reaches_at_once_the_first_is_named():
     rules = [{"name": name, "older_than": age} for name, age in (("a", "15d"), ("b", "14d"))]
     young = entry_of(Source.INVITES, age=10 * DAY)
