@@ -40,9 +40,10 @@ def _parts(document: Document, max_rows: int) -> Iterator[str]:
     for section in document.sections:
         table = section.table
         if table is None:
-            yield _fenced(show_section, section)
+            yield f"## {section.heading}\n"
+            yield _fenced(show_section, section._replace(heading=""))
             continue
-        first = table._replace(rows=table.rows[:max_rows])
+        first = table._replace(caption="", rows=table.rows[:max_rows])
         yield f"<details>\n<summary>{escape(table.caption)} ({table.total:,})</summary>\n"
         yield _fenced(show_section, section._replace(table=first))
         yield "</details>\n"

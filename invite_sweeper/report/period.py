@@ -17,7 +17,6 @@ from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, Style, status_of
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import ListUnreadable
 from invite_sweeper.report.document import (
     Attention,
     Cell,
@@ -58,7 +57,6 @@ from invite_sweeper.report.rows import (
     LIST_AND_ID,
     MAX_TABLE_ROWS,
     PLACE,
-    UNREAD_CAPTION,
     Row,
     announced_as,
     announced_rows,
@@ -74,9 +72,9 @@ from invite_sweeper.report.rows import (
     row_order,
     rows_of,
     text_cell,
-    unread_lines,
     why_kept_cell,
 )
+from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verification import document_of_verification
 from invite_sweeper.text import Hint, pluralize, upper_first
@@ -288,7 +286,8 @@ def _sections(
     several = len(reader.organizations) > 1
     organization = reader.organization
     if _is_read(reader):
-        yield from _unread(newest, advisor, organization)
+        list_run = partial(advisor_of(newest, advisor).list_run, *_filter(organization))
+        yield from unread_section(newest, list_run, MAX_TABLE_ROWS)
     if reader.scan is not None:
         as_of = ""
         if reader.scan is not newest:  # such as before a restore
@@ -306,17 +305,6 @@ def _sections(
 def _filter(organization: str | None) -> tuple[str, ...]:
     """Return the option of a command that lists what is of one organization."""
     return () if organization is None else ("--organization", organization)
-
-
-def _unread(run: RunRecord, advisor: Advisor, organization: str | None) -> Iterator[Section]:
-    """Yield the lists that a run could not read, if there are any."""
-    rows = unread_lines(run, MAX_TABLE_ROWS)
-    if rows:
-        total = run.end.projects_unreadable if run.end is not None else len(rows)
-        words = ("--event", ListUnreadable.event, *_filter(organization))
-        command = advisor_of(run, advisor).list_run(*words)
-        table = Table.of("unreadable", UNREAD_CAPTION, _UNREAD, rows, total=total, command=command)
-        yield Section(table=table)
 
 
 def _pending(
@@ -500,10 +488,6 @@ def _in_force(policy: PolicyInForce) -> Cell:
     return (Line(str(policy.first)), Line(f"to {policy.last}"))
 
 
-_UNREAD: Final[CellsOf[Fact]] = {
-    Column("Project"): lambda line: line_cell(line.label),
-    Column("Reason"): lambda line: line_cell(line.text),
-}
 _KEPT_BY: Final[CellsOf[NightRow]] = {
     Column("Last on", "date"): _when,
     INVITED: invited_cell,
@@ -512,21 +496,21 @@ _KEPT_BY: Final[CellsOf[NightRow]] = {
 }
 _ENTRIES: Final[CellsOf[KeepEntry]] = {
     Column("Entry"): lambda entry: text_cell(entry.name),
-    Column("Kept at most", "number"): lambda entry: _number(entry.most),
-    Column("Kept last", "number"): lambda entry: _number(entry.newest),
-    Column("Runs", "number"): lambda entry: _number(entry.runs),
-    Column("From", "date"): lambda entry: text_cell(str(entry.first)),
-    Column("To", "date"): lambda entry: text_cell(str(entry.last)),
-    Column("Holds until", "date"): lambda entry: text_cell(str(entry.until or "")),
+    Column("Kept at most", "number", "at most"): lambda entry: _number(entry.most),
+    Column("Kept last", "number", "last"): lambda entry: _number(entry.newest),
+    Column("Runs", "number", "runs:"): lambda entry: _number(entry.runs),
+    Column("From", "date", "from"): lambda entry: text_cell(str(entry.first)),
+    Column("To", "date", "to"): lambda entry: text_cell(str(entry.last)),
+    Column("Holds until", "date", "holds until"): lambda entry: text_cell(str(entry.until or "")),
 }
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),
     Column("Runs"): lambda night: text_cell(", ".join(night.labels) or "none"),
-    Column("Deleted", "number"): lambda night: _number(night.number("deleted")),
-    Column("Announced", "number"): lambda night: _number(night.number("announced")),
-    Column("Restored", "number"): lambda night: _number(night.number("restored")),
-    Column("Failed", "number"): lambda night: _number(night.number("failed")),
-    Column("Pending", "number"): _pending_cell,
+    Column("Deleted", "number", "deleted"): lambda night: _number(night.number("deleted")),
+    Column("Announced", "number", "announced"): lambda night: _number(night.number("announced")),
+    Column("Restored", "number", "restored"): lambda night: _number(night.number("restored")),
+    Column("Failed", "number", "failed"): lambda night: _number(night.number("failed")),
+    Column("Pending", "number", "pending"): _pending_cell,
     Column("Ended"): _ended,
 }
 _REASONS: Final[CellsOf[NightRun]] = {
@@ -536,7 +520,7 @@ _REASONS: Final[CellsOf[NightRun]] = {
 }
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): _in_force,
-    Column("Runs"): lambda policy: text_cell(policy.runs),
+    Column("Runs", prefix="runs"): lambda policy: text_cell(policy.runs),
     Column("Policy"): lambda policy: text_cell(policy.path),
     Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),
 }

@@ -154,7 +154,7 @@ def _document_of(
     sections = (
         *_plan(run, rows, about, max_rows),
         *_announced(run, about, max_rows),
-        *_unread(run, about, max_rows),
+        *unread_section(run, about.list_run, max_rows),
         *story.sections,
     )
     facts = [*story.facts, Fact("Audit", str(run.file.path), is_whole=True)]
@@ -181,8 +181,14 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Sectio
         yield Section(table=table)
 
 
-def _unread(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
-    """Yield the first lists that were not read."""
+def unread_section(
+    run: RunRecord, list_run: Callable[..., str], max_rows: int
+) -> Iterator[Section]:
+    """Yield the first lists that were not read.
+
+    Args:
+        list_run: Returns the command that lists lines of the run.
+    """
     lines = [f"{line.label}: {line.text}" for line in unread_lines(run, max_rows)]
     if lines:
         yield Section(
@@ -190,7 +196,7 @@ def _unread(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
             sentences=tuple(lines),
             style="warning",
             total=len(unread_lists(run)),
-            command=about.list_run("--event", ListUnreadable.event),
+            command=list_run("--event", ListUnreadable.event),
         )
 
 

@@ -103,6 +103,13 @@ def hostile(directory: AuditDirectory, value: str):
     return page_of(directory, advisor=Advisor(audit_dir=value))
 
 
+HEADINGS = [
+    "Invitation sweep, 2026-11-25: Partly done",
+    "The run",
+    "Organizations",
+    "Lists not read; nothing is deleted there",
+    "Remarks",
+]
 FOLD = re.compile(r"<details>\n<summary>[A-Za-z ;]+( \(\d+\))?</summary>\n|</details>\n")
 
 
@@ -120,8 +127,8 @@ def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, tmp_
     assert {token.type for token in tokens} <= {
         "heading_open", "inline", "heading_close", "fence", "html_block",
     }  # fmt: skip
-    (heading,) = (token.content for token in tokens if token.type == "inline")
-    assert heading == "Invitation sweep, 2026-11-25: Partly done"
+    headings = [token.content for token in tokens if token.type == "inline"]
+    assert headings == HEADINGS
     assert all(FOLD.fullmatch(t.content) for t in tokens if t.type == "html_block")
     fenced = "".join(token.content for token in tokens if token.type == "fence")
     assert words(display_text(value)) in words(fenced)
@@ -240,8 +247,7 @@ def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory)
     write(run(*plan, mode="dry-run"), directory)
     page = page_of(directory)
     markdown = render_markdown(page)
-    assert "500 of 502 rows are shown." in Reader(render_html(page)).text
-    assert "50 of 502\n" in markdown
+    assert "500 of 502 are shown." in Reader(render_html(page)).text
     assert "452 more: invite-sweeper audit show 1 --audit-dir audit\n" in markdown
 
 
