@@ -78,7 +78,8 @@ def _normalized_date(value: str | None) -> str | None:
     """
     if value is None:
         return None
-    moment = parse_timestamp(value)
+    # A longer text is not a date, and the cache of dates would keep it.
+    moment = parse_timestamp(value) if len(value) <= _MAX_RAW_LENGTH else None
     if moment is None:
         return shortened(value)
     if _RFC3339.fullmatch(value) is not None:
