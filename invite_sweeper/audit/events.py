@@ -80,13 +80,11 @@ class Planned(Invitation, frozen=True, kw_only=True):
 
     Attributes:
         rule: The name of the rule that makes the invitation stale.
-        inviter_gone: No active member of the organization has the inviter's address.
     """
 
     event: ClassVar[str] = "planned"
 
     rule: str
-    inviter_gone: bool = False
 
 
 class Kept(Invitation, frozen=True, kw_only=True):

@@ -285,7 +285,6 @@ class ReadingBuilder:
         planned = deletable.as_event(
             events.Planned,
             rule=decision.rule,
-            inviter_gone=decision.inviter_gone,
         )
         self._deletable.append(planned)
 

@@ -101,7 +101,6 @@ class Decision(NamedTuple):
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         unread: Of what is kept as `list_unread`, the lists that were not read.
         outside: Of what is kept as `reaches_out_of_scope`, what `RunScope.outside_names` returns.
-        inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
         person: All entries of the person in the lists of people, where they are more than one
             invitation; a sweep may combine them otherwise.
@@ -113,7 +112,6 @@ class Decision(NamedTuple):
     announcement: Announcement | None = None
     unread: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
-    inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
     person: tuple[Invitation, ...] = ()
 
@@ -217,7 +215,7 @@ class Selector:
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
-                return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
+                return Decision(invitation, rule.name, None)
             if isinstance(result, str):
                 reason = result
             elif reason == "no_rule" and match_all(ageless, invitation, now) is True:

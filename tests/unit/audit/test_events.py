@@ -59,7 +59,7 @@ LINES: list[Event] = [
     event_of(WouldBeAnnounced, invitation(), rule="r", deletable_from="2026-12-02T01:00:00Z"),
     event_of(AnnouncementEnded, invitation(), reason="too_young"),
     planned(1, entries=OTHERS),
-    event_of(Planned, ORGANIZATION_USER, rule="r", inviter_gone=True),
+    event_of(Planned, ORGANIZATION_USER, rule="r"),
     event_of(Kept, ORGANIZATION_USER, reason="keep:board", entries=OTHERS),
     intent(planned(1, entries=OTHERS)),
     outcome(planned(1, entries=OTHERS), seen_before="PENDING", recovers="r0"),

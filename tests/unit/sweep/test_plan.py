@@ -153,16 +153,6 @@ def test_oldest_leaves_out_invitations_that_have_expired_or_were_rejected(source
     assert reading.dates.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
-def test_planned_line_shows_whether_it_is_judged_by_members():
-    def step(decision):
-        is_first = decision.invitation.invitation_id == object_id(1)
-        return decision._replace(inviter_gone=is_first)
-
-    plan = Plan(steps=[step]).add(listed(one(1), one(2)))
-    first, second = plan.reading.deletable
-    assert (first.inviter_gone, second.inviter_gone) == (True, False)
-
-
 # People ------------------------------------------------------------------------------------------
 
 
@@ -299,11 +289,11 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
 def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age():
     seen = []
     plan = Plan(
-        steps=[lambda each: each._replace(inviter_gone=True)],
-        observe=lambda *both: seen.append([each.inviter_gone for each in both]),
+        steps=[lambda each: each._replace(rule="later")],
+        observe=lambda *both: seen.append([each.rule for each in both]),
     )
     plan.add(listed(one(1)))
-    assert seen == [[False, True]]
+    assert seen == [["forgotten", "later"]]
     assert [each.age_days for each in plan.reading.deletable] == [20]
 
 
