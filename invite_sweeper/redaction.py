@@ -39,6 +39,8 @@ _AUTHORIZATION: Final = re.compile(
 """Credentials of an echoed `Authorization` header, of this run or another."""
 CLIENT_SECRET_PREFIX: Final = "mdb_sa_sk_"  # noqa: S105 - how each begins
 """How the secret of a service account begins. Source: Atlas documentation (read 2026-11)."""
+SIGNING_KEY_PREFIX: Final = "whsec_"
+"""How a signing key in Base64 begins, as Standard Webhooks writes it."""
 _CLIENT_SECRET: Final = re.compile(
     rf"\b{CLIENT_SECRET_PREFIX}(?!0{{30}})[\w.~-]{{8,}}", re.IGNORECASE | re.ASCII
 )

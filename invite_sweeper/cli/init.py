@@ -13,9 +13,9 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper import clock
-from invite_sweeper.atlas import AtlasClient, open_http, open_limiter
 from invite_sweeper.atlas.credentials import credentials_variables, register_credentials
-from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas.http import open_http, parse_base_url
+from invite_sweeper.atlas.run_client import AtlasClient, open_limiter
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
 from invite_sweeper.cli.settings import read_all_credentials

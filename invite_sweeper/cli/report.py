@@ -9,7 +9,7 @@ import click
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.cli.audit_files import PATHS, check_outside, verify_runs
+from invite_sweeper.cli.inputs import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import (
     FILE,
     SectionedCommand,

@@ -11,75 +11,18 @@ from typing import Any, Final
 
 from invite_sweeper import clock
 from invite_sweeper.advice import Advisor
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    read_credentials,
-    register_credentials,
-)
+from invite_sweeper.atlas.credentials import Credentials, read_credentials
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import AuditDirectory, History, MissingFile
 from invite_sweeper.audit.history import ANNOUNCED_WITHIN
+from invite_sweeper.cli.inputs import load_policy, register_receivers
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import read_small_file
-from invite_sweeper.policy import MAX_BYTES, Policy, parse_duration_option, parse_policy
-from invite_sweeper.redaction import SECRETS
+from invite_sweeper.policy import Policy, parse_duration_option
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
-from invite_sweeper.report.receivers import receiver_variables, register_receivers
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import escape_unprintable, shell_command
-
-
-def read_policy(path: Path, environment: Mapping[str, str] = os.environ) -> bytes:
-    """Return the bytes of a policy; every secret of the environment is registered before.
-
-    The file may be that of a token, and the errors of a policy quote it.
-
-    Raises:
-        UsageError: A secret is in the wrong variable or in the policy, or it cannot be read.
-    """
-    register_credentials(environment)
-    try:
-        data = read_small_file(path, MAX_BYTES)  # at most one more than is allowed
-    except OSError as error:
-        raise UsageError(
-            f"The policy {path} cannot be read: {error.strerror or error}.",
-            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
-            "policy:",
-            command=shell_command("init", "PATH"),
-        ) from None
-    text = data.decode(errors="replace")
-    register_receivers(receiver_variables(text), environment)
-    check_has_no_secret(path, text)
-    return data
-
-
-def check_has_no_secret(path: Path, text: str) -> None:
-    """Raise UsageError if a policy contains a known secret: each run records its policy."""
-    if SECRETS.knows(text):
-        lines = [n for n, line in enumerate(text.split("\n"), 1) if SECRETS.knows(line)]
-        where = f" in line {lines[0]}" if lines else ""
-        raise UsageError(
-            f"The policy {path} contains a secret of the environment{where}.",
-            hint="Remove it from the file, and replace the secret: others may have read it.",
-        )
-
-
-def load_policy(
-    path: Path, environment: Mapping[str, str] = os.environ, *, deadline: str | None = None
-) -> Policy:
-    """Load a policy as `read_policy` reads it.
-
-    Raises:
-        UsageError: See `read_policy`; or the deadline is not a duration.
-        InvalidPolicy: The file has errors. It lists all of them.
-    """
-    policy = parse_policy(read_policy(path, environment), str(path))
-    if deadline is None:
-        return policy
-    changed = {"deadline": parse_duration_option("--deadline", deadline)}
-    return policy.model_copy(update={"execution": policy.execution.model_copy(update=changed)})
+from invite_sweeper.text import escape_unprintable
 
 
 def read_all_credentials(

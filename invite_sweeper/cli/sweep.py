@@ -27,8 +27,8 @@ from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.reader import read_back, read_run
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
-from invite_sweeper.cli.audit_files import check_outside
 from invite_sweeper.cli.console import run_async
+from invite_sweeper.cli.inputs import check_outside
 from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import Settings, check_options, shard_of

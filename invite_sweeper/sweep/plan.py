@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 
-from invite_sweeper.atlas import AtlasClient
+from invite_sweeper.atlas.run_client import AtlasClient
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.counts import Counts, total

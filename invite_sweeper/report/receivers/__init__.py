@@ -14,11 +14,7 @@ from invite_sweeper.endings import Status, WarningLevel, status_of
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.message import RunMessage
-from invite_sweeper.report.receivers.base import (
-    Receiver,
-    receiver_variables,
-    register_receivers,
-)
+from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.ping import Ping
 from invite_sweeper.report.receivers.slack import Slack
 from invite_sweeper.report.receivers.teams import Teams

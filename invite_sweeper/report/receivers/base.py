@@ -1,10 +1,9 @@
 """What every kind of receiver has: an address, and a message about the end of a run."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from invite_sweeper.atlas.http import is_loopback
@@ -13,9 +12,6 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.sending import Message, NotSent
-
-KEY_PREFIX: Final = "whsec_"
-"""Of a signing key in Base64, as Standard Webhooks writes it."""
 
 
 class Receiver(ABC):
@@ -71,26 +67,3 @@ class Receiver(ABC):
         """Return a message with a JSON body, without secrets."""
         body = SECRETS.redact_bytes(to_json(value))
         return Message(self.address(), body, {"Content-Type": "application/json"})
-
-
-_NAMED_VARIABLE: Final = re.compile(
-    r"""
-    (?:url|secret)_env["']? \s*:\s*  # a key of YAML, quoted or not
-    (?:[>|][-+0-9]*\s*)?  # the header of a block
-    ["']?(\w+)
-    """,
-    re.ASCII | re.VERBOSE,
-)
-
-
-def receiver_variables(policy: str) -> list[str]:
-    """Return the variables that the text of a policy, which may have errors, names."""
-    return _NAMED_VARIABLE.findall(policy)
-
-
-def register_receivers(variables: Iterable[str], environment: Mapping[str, str]) -> None:
-    """Register the addresses and keys of receivers, which no output may show."""
-    for name in variables:
-        value = environment.get(name, "").strip()
-        SECRETS.add_url(value)
-        SECRETS.add(value.removeprefix(KEY_PREFIX))

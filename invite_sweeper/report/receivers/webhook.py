@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat, status_of
+from invite_sweeper.redaction import SIGNING_KEY_PREFIX
 from invite_sweeper.report.message import MAX_USERS, RunMessage
-from invite_sweeper.report.receivers.base import KEY_PREFIX, Receiver
+from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.rows import first_rows, rows_of
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.report.sending import Message, NotSent
@@ -87,10 +88,10 @@ class Webhook(Receiver):
         key = self._environment.get(variable, "")
         if not key:
             raise NotSent(f"the signing key is missing: {variable} is not set")
-        if not key.startswith(KEY_PREFIX):
+        if not key.startswith(SIGNING_KEY_PREFIX):
             return key.encode()
         try:
-            return base64.b64decode(key.removeprefix(KEY_PREFIX), validate=True)
+            return base64.b64decode(key.removeprefix(SIGNING_KEY_PREFIX), validate=True)
         except ValueError:
-            text = f"the signing key in {variable} is not Base64 after {KEY_PREFIX}"
+            text = f"the signing key in {variable} is not Base64 after {SIGNING_KEY_PREFIX}"
             raise NotSent(text) from None

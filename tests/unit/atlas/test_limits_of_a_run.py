@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from builders import ORG, OTHER_ORG, policy
 
-from invite_sweeper.atlas import endpoints, open_limiter
+from invite_sweeper.atlas import endpoints
+from invite_sweeper.atlas.run_client import open_limiter
 from invite_sweeper.audit import History
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
