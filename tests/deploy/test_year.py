@@ -38,10 +38,10 @@ class Moved:
     def now(zone):
         return datetime.now(zone) + timedelta(days=int(os.environ["INVITE_SWEEPER_NIGHT"]))
 
-for name in ("session", "sweep"):
+for name in ("settings", "session", "sweep"):
     importlib.import_module(f"invite_sweeper.cli.{name}").datetime = Moved
 """
-"""For the two modules that read the clock. With faketime each run would take seconds."""
+"""For the modules that read the clock. With faketime each run would take seconds."""
 
 
 class Installation:
