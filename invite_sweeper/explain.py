@@ -5,13 +5,15 @@ is added are words: which key of the policy decided, what it asks for, and what 
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from invite_sweeper.models import Invitation
+from msgspec import structs
+
+from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNames, status_at
-from invite_sweeper.sweep.dates import Dates
+from invite_sweeper.sweep.dates import Dates, StaleFrom
 from invite_sweeper.sweep.selection import Decision, Selector, describe_keep_reason
 from invite_sweeper.sweep.steps import Notice
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
@@ -19,37 +21,49 @@ from invite_sweeper.text import escape_unprintable, organization_label, pluraliz
 _DAY: Final = timedelta(days=1)
 
 
-class Explanation(Invitation, frozen=True, kw_only=True):
-    """An invitation, and why a sweep would delete or keep it.
+class PendingInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=False):
+    """An invitation in scope, and what a sweep would do with it: a row of `list`.
 
     Attributes:
-        rule: The first rule that matches; None where none does.
-        kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
-        unread: Of what is kept as `list_unread`, the lists that were not read.
-        outside: Of what is kept as `reaches_out_of_scope`, the names of these projects, or teams.
-        description: The decision, in a few words.
+        decision: `stale` or `kept`.
+        rule: The rule that makes it stale; None of a kept one.
+        reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
+        unread: With the reason `list_unread`, the lists that were not read.
+        outside: With the reason `reaches_out_of_scope`, the names of these projects, or teams.
+        announced_at: When a sweep announced it, RFC 3339; None if none did.
+        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
+            2026-12-24; None where no date does. The limits may make it later.
+    """
+
+    decision: str
+    rule: str | None
+    reason: str | None
+    unread: tuple[str, ...]
+    outside: tuple[str, ...]
+    announced_at: str | None
+    goes_at: str | None
+
+
+class Explanation(PendingInvitation, frozen=True, kw_only=True):
+    """A row of `list` with why, as `explain` shows it.
+
+    Attributes:
+        description: The decision and its dates, in a sentence.
         condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
             never is, or where no rule decides.
         stale_by: The rule that matches then.
         waits_for: The limit that keeps a sweep from deleting a stale one now, with its use.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
-        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`;
-            None where no date does.
         policy: Each keep entry and each rule, with its keys, whether it matches, and why not.
     """
 
-    rule: str | None
-    kept: str | None
-    unread: tuple[str, ...]
-    outside: tuple[str, ...]
     description: str
     condition: str
     stale_from: datetime | None
     stale_by: str | None
     waits_for: str | None
     deletable_from: datetime | None
-    goes_at: date | None
     policy: tuple[str, ...]
 
 
@@ -97,6 +111,22 @@ class Explainer:
         self._dates = Dates(policy, self._selector, now, notice)
         self._now = now
 
+    def judge(self, decision: Decision) -> PendingInvitation:
+        """Return an invitation with the decision about it, after the steps of a run."""
+        instant = self._dates.goes_at(decision)
+        announcement = decision.announcement
+        announced_at = announcement.announced_at if announcement is not None else None
+        return decision.invitation.recorded(self._now, decision.entries).as_event(
+            PendingInvitation,
+            decision="stale" if decision.stale else "kept",
+            rule=decision.rule,
+            reason=decision.keep_reason,
+            unread=decision.unread,
+            outside=decision.outside,
+            announced_at=rfc3339(announced_at) if announced_at is not None else None,
+            goes_at=instant.date().isoformat() if instant is not None else None,
+        )
+
     def explain(
         self, by_policy: Decision, decision: Decision, waits_for: str | None = None
     ) -> Explanation:
@@ -107,33 +137,26 @@ class Explainer:
             decision: After them.
             waits_for: The limit that a stale one waits for.
         """
-        invitation = decision.invitation
+        judged = self.judge(decision)
         announcement = decision.announcement
-        results = tuple(self._results(invitation))
+        results = tuple(self._results(decision.invitation))
         stale = self._dates.stale_from(by_policy)
-        goes_at = self._dates.goes_at(decision)
-        stale_from = stale.instant if stale is not None else None
         stale_by = stale.rule if stale is not None else None
-        description = describe_decision(by_policy, decision, stale_from)
+        description = describe_decision(by_policy, decision, stale)
         if waits_for is not None:
             description += f", waits for {escape_unprintable(waits_for)}"
-        policy_lines: list[str] = []
-        for result in results:
-            policy_lines += _lines(result)
-        return invitation.recorded(self._now, decision.entries).as_event(
-            Explanation,
-            rule=by_policy.rule,
-            kept=decision.keep_reason,
-            unread=decision.unread,
-            outside=decision.outside,
+        is_stale_then = stale is not None and f"{stale.instant:%Y-%m-%d}" == judged.goes_at
+        if judged.goes_at and not decision.deletable and (by_policy.stale or not is_stale_then):
+            description += f", may be deleted from {judged.goes_at}"
+        return Explanation(
+            **structs.asdict(judged),
             description=description,
             condition=_condition(by_policy, results, stale_by),
-            stale_from=stale_from,
+            stale_from=stale.instant if stale is not None else None,
             stale_by=stale_by,
             waits_for=waits_for,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            goes_at=goes_at.date() if goes_at is not None else None,
-            policy=tuple(policy_lines),
+            policy=tuple(line for result in results for line in _lines(result)),
         )
 
     def _results(self, invitation: Invitation) -> Iterator[_ClauseResult]:
@@ -187,16 +210,17 @@ class Explainer:
 
 
 def describe_decision(
-    by_policy: Decision, decision: Decision, stale_from: datetime | None = None
+    by_policy: Decision, decision: Decision, stale: StaleFrom | None = None
 ) -> str:
     """Return what a sweep would do with an invitation, and why.
 
     Args:
         by_policy: Before the steps of a run.
         decision: After them.
-        stale_from: Since when a rule matches; None if that is not known.
+        stale: Since when a rule matches, or from when on; None if that is not known.
     """
-    since = f" since {stale_from:%Y-%m-%d}" if stale_from is not None else ""
+    day = f"{stale.instant:%Y-%m-%d}" if stale is not None else ""
+    since = f" since {day}" if day else ""
     if decision.rule is not None:
         text = f"stale by rule {decision.rule}{since}"
         announcement = decision.announcement
@@ -208,8 +232,8 @@ def describe_decision(
     named = decision.unread or decision.outside
     text = f"kept: {describe_keep_reason(decision.keep_reason or '', named)}"
     if by_policy.stale:
-        text += f", although rule {by_policy.rule} matches{since}"
-    return text
+        return f"{text}, although rule {by_policy.rule} matches{since}"
+    return f"{text}; stale from {day} by rule {stale.rule}" if stale is not None else text
 
 
 def _condition(decision: Decision, results: Iterable[_ClauseResult], stale_by: str | None) -> str:

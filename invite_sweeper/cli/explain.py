@@ -2,28 +2,20 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from invite_sweeper.audit import History, LineFilter
 from invite_sweeper.audit.person import HistoryLine, HistoryReader
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
+from invite_sweeper.cli.pending import Judged, Pending, read_pending
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options
-from invite_sweeper.cli.streams import fit_terminal
-from invite_sweeper.cli.survey import (
-    Judged,
-    Survey,
-    read_survey,
-)
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.explain import Explainer, Explanation
+from invite_sweeper.explain import Explanation
 from invite_sweeper.models import Invitation, PersonKey
 from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.report.people import (
@@ -31,11 +23,11 @@ from invite_sweeper.report.people import (
     OrganizationName,
     PersonHistory,
     Search,
-    explained,
+    document_of_search,
     history_of,
     is_among,
 )
-from invite_sweeper.report.terminal import STYLES
+from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
 
 _PATIENCE_S: Final = 5.0
@@ -68,7 +60,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     if options.output == "json":
         write_json(result)
     else:
-        show_explained(stdout_console(), result, verbose=verbose)
+        show_lines(stdout_console(), document_of_search(result, verbose=verbose))
     raise SystemExit(result.exit_code)
 
 
@@ -80,23 +72,25 @@ async def search(
     session = Session(settings)
     settings.credentials()
     with session.working():
-        survey = await read_survey(session)
+        pending = await read_pending(session)
         globs = Globs(terms)
-        wanted = [judged for judged in survey.judged if any(map(globs.matches, _names(judged)))]
-        explanations = await session.stop.run_unless_stopped(_explain_all(survey, wanted))
+        wanted = [judged for judged in pending.judged if any(map(globs.matches, _names(judged)))]
+        explanations = await session.stop.run_unless_stopped(_explain_all(pending, wanted))
         names = {explanation.username for explanation in explanations if explanation.username}
-        pending = frozenset(explanation.person for explanation in explanations)
+        are_pending = frozenset(explanation.person for explanation in explanations)
         known_names = set[str]().union(*map(_names, wanted))
         # A person that is asked for by name and is in no list may have accepted.
         absent = [term for term in terms if "@" in term and exact_glob(term) == term]
         absent = [term for term in absent if not any(map(Globs([term]).matches, known_names))]
-        members = await session.stop.run_unless_stopped(_find_members(session, survey, absent))
+        members = await session.stop.run_unless_stopped(_find_members(session, pending, absent))
         globs_of_names = map(exact_glob, names)
-        history, names_in_runs = _read_history(session, (*terms, *globs_of_names), pending, members)
+        history, names_in_runs = _read_history(
+            session, (*terms, *globs_of_names), are_pending, members
+        )
         known_names |= names_in_runs.union(*members.values())
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
-    end = survey.result.finished()
-    readings = survey.result.readings
+    end = pending.result.finished()
+    readings = pending.result.readings
     return Search(
         terms=tuple(terms),
         now=settings.now,
@@ -106,8 +100,8 @@ async def search(
         organizations=[
             OrganizationName(reading.id, reading.organization.name) for reading in readings
         ],
-        out_of_scope=list(survey.excluded_projects()),
-        unreadable=list(survey.unread()),
+        out_of_scope=list(pending.excluded_projects()),
+        unreadable=list(pending.unread()),
         found=explanations,
         history=history,
         unknown=unknown,
@@ -125,7 +119,7 @@ def _names(judged: Judged) -> Iterator[str]:
 
 
 async def _find_members(
-    session: Session, survey: Survey, usernames: Sequence[str]
+    session: Session, pending: Pending, usernames: Sequence[str]
 ) -> dict[str, list[str]]:
     """Return which people are active members of which organization, a request for each.
 
@@ -135,7 +129,7 @@ async def _find_members(
     members: dict[str, list[str]] = {}
     if not usernames:
         return members
-    read = {reading.id for reading in survey.result.readings if reading.error is None}
+    read = {reading.id for reading in pending.result.readings if reading.error is None}
     async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
         for organization in organizations:
             if organization.id not in read:
@@ -150,7 +144,7 @@ async def _find_members(
 def _read_history(
     session: Session,
     terms: Iterable[str],
-    pending: Container[PersonKey],
+    are_pending: Container[PersonKey],
     members: Mapping[str, Sequence[str]],
 ) -> tuple[list[PersonHistory], set[str]]:
     """Return what runs against this Atlas did with the people whose name or id a glob matches.
@@ -180,17 +174,17 @@ def _read_history(
                 lines,
                 settings.advisor,
                 settings.policy.organization_ids,
-                is_there=is_member or person in pending,
+                is_there=is_member or person in are_pending,
             )
         )
     return histories, names
 
 
-async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explanation]:
+async def _explain_all(pending: Pending, wanted: Sequence[Judged]) -> list[Explanation]:
     """Return the explanations of these invitations, those of a person together."""
-    command = survey.result.command
-    explainer = Explainer(command.policy, command.now, survey.members, survey.names, command.notice)
-    plans = make_plans(survey.result.readings, command.limits, command.now)
+    command = pending.result.command
+    explainer = pending.explainer()
+    plans = make_plans(pending.result.readings, command.limits, command.now)
     labels = organization_labels(plans)
     awaited = awaited_limits(plans, command.limits)
     explanations: list[Explanation] = []
@@ -204,13 +198,3 @@ async def _explain_all(survey: Survey, wanted: Sequence[Judged]) -> list[Explana
         return explanation.person, explanation.project_name or ""
 
     return sorted(explanations, key=person_and_place)
-
-
-def show_explained(console: Console, result: Search, *, verbose: bool = False) -> None:
-    """Write the result to stdout; control characters in names are escaped."""
-    for line in explained(result, verbose=verbose):
-        indent = " " * line.indent
-        text = fit_terminal(
-            line.text, indent, f"{indent}  ", stream=sys.stdout, command=line.command
-        )
-        console.print(Text(text, STYLES[line.style]), soft_wrap=True)

@@ -15,18 +15,17 @@ from invite_sweeper.cli.options import (
     option,
     options,
 )
+from invite_sweeper.cli.pending import Pending, read_pending
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import Settings, check_options
 from invite_sweeper.cli.streams import OUTPUTS
-from invite_sweeper.cli.survey import Survey, read_survey
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import rfc3339
+from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
-from invite_sweeper.report.people import ListedInvitation, describe_excluded, list_of
+from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import label_of, place_name
-from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10
@@ -74,8 +73,10 @@ def list(  # noqa: A001 - a command has the name of its function
     session = Session(settings)
     _check_organizations(settings, organization)
     settings.credentials()
-    survey = run_async(_read(session))
-    rows = _rows(survey)  # made one by one: memory holds those that are listed
+    pending = run_async(_read(session))
+    explainer = pending.explainer()
+    # Made one by one: memory holds those that are listed.
+    rows = (explainer.judge(decision) for _, decision in pending.judged)
     if stale != kept:  # both together are all
         decision = "stale" if stale else "kept"
         rows = (row for row in rows if row.decision == decision)
@@ -88,20 +89,20 @@ def list(  # noqa: A001 - a command has the name of its function
     if organization:
         rows = (row for row in rows if row.org_id in organization)
     listed = sorted(rows, key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
-    labels = {reading.id: reading.organization.label for reading in survey.result.readings}
-    _print_rows(listed, survey, output)
-    excluded = [*survey.excluded_projects()]
+    labels = {reading.id: reading.organization.label for reading in pending.result.readings}
+    _print_rows(listed, pending, output)
+    excluded = [*pending.excluded_projects()]
     if username and excluded:  # the person that is asked for may be there
-        session.log.info(escape_unprintable(describe_excluded(excluded)))
-    for unread in survey.unread():
+        session.log.info(describe_excluded(excluded))
+    for unread in pending.unread():
         place = place_name(unread, label_of(unread.org_id or "", labels), full=True)
         session.log.warning("not read", list=place, reason=unread.reason)
-    raise SystemExit(survey.result.finished().exit_code)
+    raise SystemExit(pending.result.finished().exit_code)
 
 
-async def _read(session: Session) -> Survey:
+async def _read(session: Session) -> Pending:
     with session.working():
-        return await read_survey(session)
+        return await read_pending(session)
 
 
 def _check_organizations(settings: Settings, wanted: Sequence[str]) -> None:
@@ -117,38 +118,12 @@ def _check_organizations(settings: Settings, wanted: Sequence[str]) -> None:
         )
 
 
-def _is_invited_by(inviters: Globs, row: ListedInvitation) -> bool:
+def _is_invited_by(inviters: Globs, row: PendingInvitation) -> bool:
     """Return whether a glob matches the inviter of a row: the person, or the key or its name."""
     return inviters.matches(row.inviter or "") or inviters.matches(row.inviter_name or "")
 
 
-def _rows(survey: Survey) -> Iterator[ListedInvitation]:
-    """Yield a row for each invitation in scope."""
-    dates = survey.dates()
-    now = survey.result.command.now
-    for _, decision in survey.judged:
-        instant = dates.goes_at(decision)
-        invitation = decision.invitation.recorded(now, decision.entries)
-        yield invitation.as_event(
-            ListedInvitation,
-            decision="stale" if decision.stale else "kept",
-            rule=decision.rule,
-            reason=decision.keep_reason,
-            unread=decision.unread,
-            outside=decision.outside,
-            announced_at=_announced_at(decision),
-            goes_at=instant.date().isoformat() if instant is not None else None,
-        )
-
-
-def _announced_at(decision: Decision) -> str | None:
-    announcement = decision.announcement
-    if announcement is None or announcement.announced_at is None:
-        return None
-    return rfc3339(announcement.announced_at)
-
-
-def _print_rows(rows: Sequence[ListedInvitation], survey: Survey, output: str) -> None:
+def _print_rows(rows: Sequence[PendingInvitation], pending: Pending, output: str) -> None:
     """Write the rows to stdout, in the format of `--output`."""
     if output == "json":
         for row in rows:
@@ -158,14 +133,14 @@ def _print_rows(rows: Sequence[ListedInvitation], survey: Survey, output: str) -
         sys.stdout.buffer.writelines(_csv_lines(rows))
         return
     names: dict[str, str] = {}
-    for reading in survey.result.readings:
+    for reading in pending.result.readings:
         names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
-    terminal.show_section(stdout_console(), list_of(rows, names))
+    terminal.show_lines(stdout_console(), document_of_list(rows, names))
 
 
-def _csv_lines(rows: Sequence[ListedInvitation]) -> Iterator[bytes]:
+def _csv_lines(rows: Sequence[PendingInvitation]) -> Iterator[bytes]:
     """Yield a header and a row for each invitation, with the fields of the JSON lines."""
-    columns = ListedInvitation.__struct_fields__
+    columns = PendingInvitation.__struct_fields__
     yield csv_row(columns)
     for row in rows:
         cells = [csv_cell(getattr(row, column)) for column in columns]

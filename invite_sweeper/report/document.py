@@ -21,7 +21,8 @@ class Fact(NamedTuple):
     """A label and a text.
 
     Attributes:
-        style: Of the label, or of the state where there is one.
+        label: Empty or blanks for a sentence, which stands behind them.
+        style: Of the label, or of the state where there is one; of a sentence.
         is_whole: It stays on one line, so that the text can be copied.
         state: A word before the text, such as "Done".
     """
@@ -114,7 +115,7 @@ class Attention(NamedTuple):
     """
 
     title: str
-    messages: tuple[str, ...]
+    messages: tuple[str, ...] = ()
     hint: Hint = Hint()
     kind: Literal["error", "warning", "reason"] = "reason"
 

@@ -3,8 +3,9 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -21,7 +22,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
 from invite_sweeper.endings import Style
-from invite_sweeper.explain import Explanation
+from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
     Invitation,
     ListUnreadable,
@@ -34,8 +35,10 @@ from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
+    Attention,
     CellsOf,
     Column,
+    Document,
     Fact,
     Section,
     Table,
@@ -58,7 +61,13 @@ from invite_sweeper.report.rows import (
     text_cell,
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
-from invite_sweeper.text import organization_label, pluralize, shorten_list, upper_first
+from invite_sweeper.text import (
+    escape_unprintable,
+    organization_label,
+    pluralize,
+    shorten_list,
+    upper_first,
+)
 
 
 def what_happened(line: HistoryLine) -> str:
@@ -135,29 +144,6 @@ def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
     return Section(table=table_by_place(rows, rows)) if rows else Section()
 
 
-class ListedInvitation(Invitation, frozen=True, kw_only=True, omit_defaults=False):
-    """A row of `list`.
-
-    Attributes:
-        decision: `stale` or `kept`.
-        rule: The rule that makes it stale; None of a kept one.
-        reason: Why it is kept, a key of `kept_by_reason`; None of a stale one.
-        unread: With the reason `list_unread`, the lists that were not read.
-        outside: With the reason `reaches_out_of_scope`, the names of these projects, or teams.
-        announced_at: When a sweep announced it, RFC 3339; None if none did.
-        goes_at: The first day on which a sweep may end it, by the rules, `until` and `notice`, as
-            2026-12-24; None where no date does. The limits may make it later.
-    """
-
-    decision: str
-    rule: str | None
-    reason: str | None
-    unread: tuple[str, ...]
-    outside: tuple[str, ...]
-    announced_at: str | None
-    goes_at: str | None
-
-
 @dataclass(slots=True)
 class _ListedRow(Row):
     """A row of `list`: with the day and the decision, in a few words."""
@@ -166,29 +152,30 @@ class _ListedRow(Row):
     decision: str = ""
 
     @classmethod
-    def of_listed(cls, listed: ListedInvitation, names: Mapping[str, str]) -> Self:
+    def of_pending(cls, pending: PendingInvitation, names: Mapping[str, str]) -> Self:
         """Return the row of an invitation."""
-        decision = f"stale: {listed.rule}"
-        if listed.rule is None:
-            named = listed.unread or listed.outside
-            decision = f"kept: {describe_keep_reason(listed.reason or '', named)}"
-        return cls(listed, names, goes=listed.goes_at or "-", decision=decision)
+        decision = f"stale: {pending.rule}"
+        if pending.rule is None:
+            named = pending.unread or pending.outside
+            decision = f"kept: {describe_keep_reason(pending.reason or '', named)}"
+        return cls(pending, names, goes=pending.goes_at or "-", decision=decision)
 
 
-def list_of(invitations: Sequence[ListedInvitation], names: Mapping[str, str]) -> Section:
+def document_of_list(
+    invitations: Sequence[PendingInvitation], names: Mapping[str, str]
+) -> Document:
     """Return a row for each invitation, in their order, and how many are stale and kept.
 
     Args:
         names: Of the organizations, by id.
     """
     if not invitations:
-        return Section(sentences=("No invitation matches.",))
+        return Document(Fact("No invitation matches", ""), ())
     stale = sum(invitation.rule is not None for invitation in invitations)
-    kept = len(invitations) - stale
-    count = f"{pluralize(len(invitations), 'invitation')}: {stale:,} stale, {kept:,} kept."
+    counts = f"{stale:,} stale, {len(invitations) - stale:,} kept."
     if any(invitation.goes_at for invitation in invitations):
-        count += " The limits may make a day later."
-    rows = [_ListedRow.of_listed(invitation, names) for invitation in invitations]
+        counts += " The limits may make a day later."
+    rows = [_ListedRow.of_pending(invitation, names) for invitation in invitations]
     columns: CellsOf[_ListedRow] = {
         Column("Goes", "date"): lambda row: text_cell(row.goes),
         INVITED: invited_cell,
@@ -198,7 +185,8 @@ def list_of(invitations: Sequence[ListedInvitation], names: Mapping[str, str]) -
         **ROLES_AND_INVITER,
     }
     table = Table.of("listed", "", columns, rows, total=len(rows))
-    return Section(table=table, sentences=(count,))
+    headline = Fact(pluralize(len(rows), "invitation"), counts)
+    return Document(headline, (), (Section(table=table),))
 
 
 def fact_of(line: HistoryLine, names: Mapping[str, str]) -> Fact:
@@ -224,20 +212,6 @@ EVENTS_OF_PEOPLE: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
 _MAX_SHOWN: Final = 10
 _RESTORED: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
 _MAX_NAMES: Final = 20
-
-
-class BlockLine(NamedTuple):
-    """A line of a block about a person.
-
-    Attributes:
-        indent: Blanks before it.
-        command: Follows the text, to be copied as it is.
-    """
-
-    text: str = ""
-    indent: int = 0
-    style: Style = "plain"
-    command: str = ""
 
 
 class OrganizationName(msgspec.Struct, frozen=True):
@@ -303,18 +277,18 @@ class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
         """The run that invited the person again after everything else; None if none did."""
         return self.last.run if self.last.outcome in _RESTORED else None
 
-    def lines(self) -> Iterator[BlockLine]:
+    def facts(self) -> Iterator[Fact]:
         """Yield what the runs did, the last ten times, and the next command."""
         left_out = len(self.deeds) - _MAX_SHOWN
         if left_out > 0:
-            yield BlockLine(f"{left_out:,} earlier lines", 4)
+            yield _detail(f"{left_out:,} earlier lines")
         for deed in self.deeds[-_MAX_SHOWN:]:
             when = describe_instant(deed.now)
             place = f", project {deed.project_name}" if deed.project_name else ""
-            yield BlockLine(f"Run {deed.run}, {when}, {deed.mode}: {deed.text}{place}", 4)
+            yield _detail(f"Run {deed.run}, {when}, {deed.mode}: {deed.text}{place}")
         if self.command:
             label = "Invite again:" if self.restores else "All lines:"
-            yield BlockLine(label, 4, command=self.command)
+            yield Fact(f"{_BELOW}  {label}", escape_unprintable(self.command), is_whole=True)
 
 
 def history_of(
@@ -414,66 +388,74 @@ class Search(msgspec.Struct, frozen=True):
     exit_code: int
 
 
-def explained(result: Search, *, verbose: bool = False) -> Iterator[BlockLine]:
-    """Yield a block for each person: those whom Atlas shows, then those whom only a run knows."""
+_BELOW: Final = "  "
+"""The label of what is below a decision: a document is indented by blanks alone."""
+
+
+def document_of_search(result: Search, *, verbose: bool = False) -> Document:
+    """Return a block for each person: those whom Atlas shows, then those whom only a run knows."""
     labels = {
         organization.id: organization_label(organization.id, organization.name)
         for organization in result.organizations
     }
-    past = {history.person: history for history in result.history}
+
+    def block(username: str | None, org_id: str, facts: Iterable[Fact]) -> Section:
+        heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"
+        return Section(escape_unprintable(heading), (*facts, Fact("", "")))
+
+    histories = {history.person: history for history in result.history}
+    sections = []
     for person, group in groupby(result.found, key=lambda explanation: explanation.person):
         explanations = tuple(group)
-        first = explanations[0]
-        yield _heading(first.username, labels[first.org_id])
-        for explanation in explanations:
-            yield from _decision_lines(explanation, verbose=verbose)
-        history = past.pop(person, None)
-        if history is not None:
-            yield from history.lines()
-        yield BlockLine()
+        facts = [fact for one in explanations for fact in _facts_of(one, verbose=verbose)]
+        if person in histories:
+            facts += histories.pop(person).facts()
+        sections.append(block(explanations[0].username, explanations[0].org_id, facts))
     where = "the lists that were read" if result.unreadable else "any list"
-    for history in past.values():
-        yield _heading(history.username, labels.get(history.org_id, history.org_id))
+    members = {org_id: list(usernames) for org_id, usernames in result.members.items()}
+    for history in histories.values():
         last = history.last
         text = f"Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}."
-        if is_among(result.members.get(history.org_id, ()), history.username):
+        known = members.get(history.org_id, [])
+        for username in filter(partial(is_among, [history.username or ""]), tuple(known)):
+            known.remove(username)
             text = _member(history.username or "", history.restored_by)
-        yield BlockLine(text, 2, "strong")
-        yield from history.lines()
-        yield BlockLine()
-    for org_id, usernames in result.members.items():
-        in_runs = [history.username or "" for history in past.values() if history.org_id == org_id]
+        facts = [_sentence(text, "strong"), *history.facts()]
+        sections.append(block(history.username, history.org_id, facts))
+    for org_id, usernames in members.items():
         for username in usernames:
-            if is_among(in_runs, username):
-                continue
-            yield _heading(username, labels[org_id])
-            yield BlockLine(_member(username, None), 2, "strong")
-            yield BlockLine()
+            facts = [_sentence(_member(username, None), "strong")]
+            sections.append(block(username, org_id, facts))
+    invitations = pluralize(result.invitations, "invitation")
+    projects = pluralize(result.projects, "project")
+    text = f"{invitations} in {projects} ({', '.join(result.sources)})."
+    remarks = (f"{describe_excluded(result.out_of_scope)}.",) if result.out_of_scope else ()
+    attention = []
     if result.unknown:
-        terms = " ".join(map(repr, result.unknown))
-        text = f"Nothing found for {terms} in {where}, nor in an earlier run."
-        yield BlockLine(text, style="strong")
-    yield from _searched(result, labels)
+        terms = escape_unprintable(" ".join(map(repr, result.unknown)))
+        attention.append(Attention(f"Nothing found for {terms} in {where}, nor in an earlier run"))
+    for unreadable in result.unreadable:
+        place = place_name(unreadable, label_of(unreadable.org_id or "", labels), full=True)
+        reason = escape_unprintable(f"{place}: {unreadable.reason}")
+        attention.append(Attention("Could not be read", (reason,)))
+    return Document(Fact("Searched", text), (), tuple(sections), tuple(attention), remarks=remarks)
 
 
-def _decision_lines(explanation: Explanation, *, verbose: bool) -> Iterator[BlockLine]:
+def _facts_of(explanation: Explanation, *, verbose: bool) -> Iterator[Fact]:
     """Yield the decision about an invitation, its entries and with `-v` the policy."""
-    is_due = explanation.kept is None and explanation.deletable_from is None
-    style: Style = "bad" if is_due else "good"
-    decision = upper_first(explanation.description)
-    yield BlockLine(f"{decision}{_from_which_day(explanation)}.", 2, style)
+    is_due = explanation.reason is None and explanation.deletable_from is None
+    yield _sentence(f"{upper_first(explanation.description)}.", "bad" if is_due else "good")
     yield from map(_detail, _entries(explanation))
     if verbose:
         yield from map(_detail, explanation.policy)
 
 
-def _detail(text: str) -> BlockLine:
-    return BlockLine(text, 4)
+def _sentence(text: str, style: Style) -> Fact:
+    return Fact("", escape_unprintable(text), style)
 
 
-def _heading(username: str | None, organization: str) -> BlockLine:
-    name = username or "(no address)"
-    return BlockLine(f"{name} in organization {organization}", style="strong")
+def _detail(text: str) -> Fact:
+    return Fact(_BELOW, escape_unprintable(text))
 
 
 def is_among(usernames: Iterable[str], username: str | None) -> bool:
@@ -485,20 +467,6 @@ def _member(username: str, restored_by: int | None) -> str:
     """Return that a person is an active member, and which run invited the person again."""
     text = f"{username} is an active member of the organization"
     return f"{text}, restored by run {restored_by}." if restored_by is not None else f"{text}."
-
-
-def _searched(result: Search, labels: Mapping[str, str]) -> Iterator[BlockLine]:
-    """Yield what was searched and what was not."""
-    invitations = pluralize(result.invitations, "invitation")
-    projects = pluralize(result.projects, "project")
-    yield BlockLine(f"Searched: {invitations} in {projects} ({', '.join(result.sources)}).")
-    if result.out_of_scope:
-        yield BlockLine(f"{describe_excluded(result.out_of_scope)}.")
-    for unreadable in result.unreadable:
-        label = label_of(unreadable.org_id or "", labels)
-        place = place_name(unreadable, label, full=True)
-        text = f"Could not be read: {place}: {unreadable.reason}"
-        yield BlockLine(text, style="warning")
 
 
 def _entries(explanation: Explanation) -> Iterator[str]:
@@ -520,21 +488,7 @@ def _entries(explanation: Explanation) -> Iterator[str]:
         yield f"{other.source}{place}, id {other.invitation_id}"
 
 
-def _from_which_day(explanation: Explanation) -> str:
-    """Return from which day on an invitation is stale that is not, and a sweep may delete it."""
-    if explanation.kept is None and explanation.deletable_from is None:
-        return ""
-    text = ""
-    stale_from = explanation.stale_from
-    if stale_from is not None and explanation.rule is None:  # else the decision has the day
-        text = f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
-    goes_at = explanation.goes_at
-    has_to_wait = explanation.rule is not None or stale_from is None or stale_from.date() != goes_at
-    if goes_at is not None and has_to_wait:
-        text += f", may be deleted from {goes_at}"
-    return text
-
-
 def describe_excluded(projects: Sequence[str]) -> str:
     """Return that these projects, at least one, were not searched."""
-    return f"Not searched, as the policy excludes them: {shorten_list(projects, _MAX_NAMES)}"
+    names = escape_unprintable(shorten_list(projects, _MAX_NAMES))
+    return f"Not searched, as the policy excludes them: {names}"

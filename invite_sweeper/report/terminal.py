@@ -78,19 +78,26 @@ def show_section(console: Console, section: Section) -> None:
 def show_lines(console: Console, document: Document) -> None:
     """Print a document that is read line by line, and searched with `grep`: a check, a fact each.
 
-    A terminal breaks no word; elsewhere no line is broken.
+    A terminal breaks no word; elsewhere no line is broken, but those of tables.
     """
     for section in document.sections:
+        if section.table is not None:
+            print_parts(console, table_parts(section.table, console.width))
         if section.heading:
             console.print(Text(section.heading, "bold"), soft_wrap=True)
         show_facts(console, section.facts)
     headline = document.headline
-    text = Text(_lines_beside(console, f"{headline.label}: {headline.text}"))
+    end = f": {headline.text}" if headline.text else "."
+    text = Text(_lines_beside(console, f"{headline.label}{end}"))
     text.stylize(f"bold {STYLES[headline.style]}", 0, len(headline.label) + 1)
     console.print(text, soft_wrap=True)
     show_facts(console, document.facts)
+    for remark in document.remarks:
+        console.print(Text(_lines_beside(console, remark)), soft_wrap=True)
     for attention in document.attention:
-        print_parts(console, _attention(attention))
+        for text in _attention(attention):
+            text.no_wrap = text.no_wrap or not console.is_terminal
+            print_parts(console, [text])
 
 
 def show_facts(console: Console, facts: Iterable[Fact]) -> None:
@@ -102,15 +109,18 @@ def show_facts(console: Console, facts: Iterable[Fact]) -> None:
             console.print(label, soft_wrap=True)
             label = Text()
             indent = INDENT
-        lines = _lines_beside(console, fact.text, indent)
-        console.print(Text.assemble(label, lines[len(label) :]), soft_wrap=True)
+        lines = _lines_beside(console, fact.text, indent, is_whole=fact.is_whole)
+        style = "" if fact.label.strip() else STYLES[fact.style]
+        line = Text.assemble(label, (lines[len(label) :], style))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
 
 
-def _lines_beside(console: Console, text: str, indent: int = 0) -> str:
+def _lines_beside(console: Console, text: str, indent: int = 0, *, is_whole: bool = False) -> str:
     """Return the lines of a text behind blanks; on a terminal as long as it is wide."""
     beside = " " * indent
     lines = SECRETS.redact(text).split("\n")
-    if console.is_terminal:
+    if console.is_terminal and not is_whole:
         filled = (fill_lines(line, console.width, first=beside, others=beside) for line in lines)
     else:
         filled = (f"{beside}{line}" for line in lines)

@@ -10,9 +10,11 @@ import faults
 import pytest
 from rich.console import Console
 
-from invite_sweeper.cli.explain import search, show_explained
+from invite_sweeper.cli.explain import search
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import CredentialsRefused
+from invite_sweeper.report.people import document_of_search
+from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -40,7 +42,7 @@ async def ask(cli, *terms, **changes):
 
 def text_of(result, *, verbose=False):
     file = io.StringIO()
-    show_explained(Console(file=file, width=120), result, verbose=verbose)
+    show_lines(Console(file=file, width=120), document_of_search(result, verbose=verbose))
     return file.getvalue()
 
 
@@ -48,7 +50,7 @@ async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli
     cli.sim.invite(cli.sim.add_project("Search"), "Ada@example.com", age=20 * DAYS)
     result = await ask(cli, "ada@EXAMPLE.com")
     (found,) = result.found
-    assert (found.kept, found.rule, found.stale_by) == (None, "forgotten", "forgotten")
+    assert (found.reason, found.rule, found.stale_by) == (None, "forgotten", "forgotten")
     assert found.stale_from == found.sent_at + 14 * DAYS
     head, decision, condition, place, *_ = text_of(result).splitlines()
     assert head.startswith("Ada@example.com in organization Example Industries (")
@@ -61,7 +63,7 @@ async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_k
     cli.sim.invite(cli.sim.add_project("Search"), "ada@board.example.com", age=20 * DAYS)
     result = await ask(cli, "*@board.example.com")
     (found,) = result.found
-    assert found.kept == "keep:board"
+    assert found.reason == "keep:board"
     assert found.condition.startswith("usernames is *@board.example.com, ")
     assert "rule forgotten: matches" in found.policy
     assert "rule outsiders" not in text_of(result)
@@ -106,7 +108,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
         ("org_users", ["users"]),
         ("invites", []),
     ]
-    assert [each.kept for each in result.found] == ["too_young", None]
+    assert [each.reason for each in result.found] == ["too_young", None]
     assert text_of(result).count("ada@example.com") == 1
     assert "users, project Search, id" in text_of(result)
 
@@ -137,7 +139,7 @@ async def test_person_who_is_kept_because_of_a_list_has_its_name(cli):
     cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{vault}/users", times=None)
     result = await ask(cli, "ada@example.com")
     (found,) = result.found
-    assert (found.kept, found.unread) == ("list_unread", ("users of project Vault",))
+    assert (found.reason, found.unread) == ("list_unread", ("users of project Vault",))
     assert "person could not be read (users of project Vault)" in text_of(result)
     assert result.exit_code == 4
 
@@ -152,7 +154,7 @@ async def test_error_of_every_organization_is_the_error_of_the_command(several):
 
 
 def command_in(text, label):
-    (line,) = re.findall(f"{label}: invite-sweeper (.*)", text)
+    (line,) = re.findall(f"{label}: +invite-sweeper (.*)", text)
     return shlex.split(line)
 
 
@@ -181,11 +183,19 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     assert cli.run(*command_in(text, "Invite again")).code == 0
 
     result = await ask(cli, "ada@example.com")
-    assert result.found[0].kept == "too_young"
+    assert result.found[0].reason == "too_young"
     assert [deed.outcome for deed in result.history[0].deeds] == [None, "deleted", "restored"]
     text = text_of(result)
     assert text.splitlines()[1].startswith("  Kept: too young for every rule")
     assert "restore: restored, project Search" in cli.run(*command_in(text, "All lines")).out + text
+
+
+async def test_command_that_brings_back_shows_a_name_with_its_characters_escaped(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "a\u202eda@example.com", age=20 * DAYS)
+    assert cli.sweep().summary["deleted"] == 1
+    text = text_of(await ask(cli, "a*"))
+    assert "Invite again:" in text
+    assert (text.count("\u202e"), text.count("a[U+202E]da@example.com")) == (0, 2)
 
 
 async def test_person_whom_a_run_only_saw_is_known(cli):

@@ -74,7 +74,7 @@ ANY = ORDINARY | ODD
 def test_explained_decision_is_that_of_the_run_and_every_policy_entry_is_explained_once(one):
     decision = decided(one)
     found = explained(one)
-    assert (found.rule, found.kept) == (decision.rule, decision.keep_reason)
+    assert (found.rule, found.reason) == (decision.rule, decision.keep_reason)
     assert [line.partition(":")[0] for line in found.policy if line[0] != " "] == ENTRIES
 
 
@@ -90,7 +90,7 @@ def test_deciding_rule_is_the_first_that_matches_and_its_first_key_the_condition
 
 def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after():
     found = explained(in_invites(username="ada@example.com"))
-    assert (found.kept, found.stale_by) == ("keep:trip", "forgotten")
+    assert (found.reason, found.stale_by) == ("keep:trip", "forgotten")
     assert f"{found.stale_from:%Y-%m-%d %H:%M}" == "2026-11-29 00:00"
     assert found.condition == "usernames is ada@*, the invitation has ada@example.com"
 
@@ -98,7 +98,7 @@ def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after()
 def test_date_at_the_end_of_the_calendar_is_explained():
     end = NOW.replace(year=9999, month=12, day=31)
     one = changed(in_invites(), created_at=end, expires_at=end)
-    assert explained(one).kept == "future_date"
+    assert explained(one).reason == "future_date"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,15 @@
-"""What `explain` and `list` read: what a dry run reads, without a log, a guard or a plan."""
+"""Who is pending, for `list` and `explain`: what a dry run reads, without a log or a plan."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.view import Progress
+from invite_sweeper.explain import Explainer
 from invite_sweeper.models import ListUnreadable
-from invite_sweeper.sweep.conditions import Members, OrganizationNames
-from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Decision
 
 
 class Judged(NamedTuple):
@@ -20,7 +19,7 @@ class Judged(NamedTuple):
     decision: Decision
 
 
-class Survey(NamedTuple):
+class Pending(NamedTuple):
     """What was read of all organizations.
 
     Attributes:
@@ -31,17 +30,18 @@ class Survey(NamedTuple):
     result: Result
     judged: Sequence[Judged]
 
-    @property
-    def members(self) -> Members:
-        """The active members of the organizations where they are known."""
-        people = {reading.id: reading.people for reading in self.result.readings}
-        return {org_id: known.members for org_id, known in people.items() if known.members}
-
-    @property
-    def names(self) -> OrganizationNames:
-        """The names of the organizations that Atlas returned."""
+    def explainer(self) -> Explainer:
+        """Return what judges each invitation, and explains it."""
         readings = self.result.readings
-        return {reading.id: reading.returned_name for reading in readings if reading.returned_name}
+        command = self.result.command
+        people = {reading.id: reading.people.members for reading in readings}
+        return Explainer(
+            command.policy,
+            command.now,
+            {org_id: members for org_id, members in people.items() if members},
+            {reading.id: reading.returned_name for reading in readings if reading.returned_name},
+            command.notice,
+        )
 
     def unread(self) -> Iterator[ListUnreadable]:
         """Yield the lists that may hold more invitations, and the organizations that failed."""
@@ -63,14 +63,8 @@ class Survey(NamedTuple):
             for project in reading.scope.excluded:
                 yield f"{project.name}{of_organization}"
 
-    def dates(self) -> Dates:
-        """Return what finds the day on which a sweep may end each invitation."""
-        command = self.result.command
-        selector = Selector(command.policy, command.now, self.members, self.names)
-        return Dates(command.policy, selector, command.now, command.notice)
 
-
-async def read_survey(session: Session) -> Survey:
+async def read_pending(session: Session) -> Pending:
     """Read what a sweep reads; nothing is written.
 
     Raises:
@@ -94,4 +88,4 @@ async def read_survey(session: Session) -> Survey:
     errors = [reading.error for reading in result.readings if reading.error is not None]
     if errors and len(errors) == len(result.readings):
         raise errors[0]
-    return Survey(result, judged)
+    return Pending(result, judged)
