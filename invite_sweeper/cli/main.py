@@ -40,7 +40,8 @@ COMMANDS: Final = {
     "simulate": "Serve a simulated Atlas on a port, for tests.",
     "help": "Show the documentation that ships with the program.",
 }
-"""The first sentence of the `--help` of each command; its module has its name."""
+"""The first sentence of the `--help` of each command; its module has its name, but for these."""
+_MODULES: Final = {"plan": "sweep", "schema": "validate"}
 
 
 class LazyCommands(click.Group):
@@ -50,7 +51,7 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"invite_sweeper.cli.{cmd_name}")
+        module = import_module(f"invite_sweeper.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -1,4 +1,4 @@
-"""Command `sweep`, and `plan` with it: put a run together, show its result, report it to others."""
+"""Commands `sweep` and `plan`: put a run together, show its result, report it to others."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
@@ -29,7 +30,7 @@ from invite_sweeper.audit.reader import read_back, read_run
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.inputs import check_outside
-from invite_sweeper.cli.options import SWEEP, RunOptions, SectionedCommand, options
+from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import Settings, check_options, shard_of
 from invite_sweeper.cli.view import TerminalView, print_end_at_question, print_result
@@ -70,6 +71,28 @@ def sweep(**given: Any) -> None:
     Example: invite-sweeper sweep --policy policy.yaml
     """
     raise SystemExit(run_async(run_command(RunOptions(**given))))
+
+
+@click.command(cls=SectionedCommand)
+@click.argument(
+    "policy_argument", help="The policy file.", metavar="[POLICY]", required=False, type=FILE
+)
+@options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
+def plan(policy_argument: Path | None, **given: Any) -> None:
+    """Show what a sweep would delete, and delete nothing.
+
+    The file that the run leaves in the audit directory is the plan: `sweep --plan` takes it.
+
+    Example: invite-sweeper plan policy.yaml
+    """
+    if policy_argument is not None:
+        source = click.get_current_context().get_parameter_source("policy")
+        if source is ParameterSource.COMMANDLINE and given["policy"] != policy_argument:
+            raise click.UsageError(
+                f"Two policies: {policy_argument} and --policy {given['policy']}."
+            )
+        given["policy"] = policy_argument
+    raise SystemExit(run_async(run_command(RunOptions(**given, dry_run=True))))
 
 
 async def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:

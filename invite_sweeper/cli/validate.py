@@ -1,5 +1,6 @@
-"""Command `validate`: every error of a policy at once, without a network."""
+"""Commands `validate`, every error of a policy at once, and `schema`; without a network."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, opti
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy
+from invite_sweeper.json_text import to_json
+from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy, json_schema
 
 
 class Validation(msgspec.Struct, frozen=True):
@@ -74,3 +76,12 @@ def validate(path: Path, output: str) -> None:
         raise error
     if output == "text" and policy is not None:
         click.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
+
+
+@click.command(cls=SectionedCommand)
+def schema() -> None:
+    """Print the JSON Schema of the policy, for editors.
+
+    Example: invite-sweeper schema > policy.schema.json
+    """
+    sys.stdout.buffer.write(msgspec.json.format(to_json(json_schema()), indent=2) + b"\n")

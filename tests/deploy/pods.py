@@ -4,7 +4,7 @@ import re
 
 from deploy.manifests import documents, night_of
 
-from invite_sweeper.cli.plan import plan
+from invite_sweeper.cli.sweep import plan
 from invite_sweeper.endings import ExitCode, Status
 
 FINAL = {int(code) for code in ExitCode if not (code.retryable or code.status is Status.DONE)}
