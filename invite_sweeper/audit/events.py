@@ -21,6 +21,10 @@ from invite_sweeper.models import (
     rfc3339,
 )
 from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.text import plural_form, shorten_list
+
+_MAX_RUNS: Final = 10
+"""That a sentence names."""
 
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
 
@@ -141,6 +145,13 @@ class MissingAccepted(msgspec.Struct, frozen=True):
     event: ClassVar[str] = "missing_accepted"
 
     numbers: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The same as a sentence without its full stop."""
+        runs = shorten_list([str(number) for number in self.numbers], _MAX_RUNS)
+        one = f"The file of run {runs} is lost"
+        return plural_form(len(self.numbers), one, f"The files of runs {runs} are lost")
 
 
 class Announced(Invitation, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
-from invite_sweeper.report.policies import describe_change, printable_lines
+from invite_sweeper.report.period_reader import describe_change, printable_lines
 from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
 from invite_sweeper.report.runs import list_of_runs
 from invite_sweeper.report.verification import document_of_verification

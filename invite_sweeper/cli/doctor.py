@@ -38,7 +38,7 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
-from invite_sweeper.report.sending import LIMIT_S, Message, open_session, request
+from invite_sweeper.report.receivers.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_lines
 from invite_sweeper.sweep.command import Command

@@ -46,15 +46,15 @@ from invite_sweeper.files import (
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy
 from invite_sweeper.report import metrics
-from invite_sweeper.report.announcements import (
+from invite_sweeper.report.message import (
+    RunMessage,
     SeenAnnouncements,
     WaitingInvitation,
     find_waiting,
 )
-from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.receivers import Notified, notify
+from invite_sweeper.report.receivers.sending import LIMIT_S
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
-from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep

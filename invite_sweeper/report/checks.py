@@ -12,7 +12,7 @@ from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.report.document import Document, Fact, Section
 from invite_sweeper.report.people import OrganizationName
-from invite_sweeper.report.sending import NotSent
+from invite_sweeper.report.receivers.sending import NotSent
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]

@@ -27,7 +27,7 @@ from invite_sweeper.models import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.receivers import Notified
-from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.receivers.sending import LIMIT_S, Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"

@@ -47,9 +47,10 @@ from invite_sweeper.report.period_reader import (
     NewestRows,
     NightRow,
     PeriodReader,
+    PolicyInForce,
+    ends_of_keep_entries,
     find_period,
 )
-from invite_sweeper.report.policies import PolicyInForce, ends_of_keep_entries
 from invite_sweeper.report.rows import (
     BECAUSE,
     INVITED,

@@ -12,10 +12,11 @@ counts of each run and as many rows as a table shows, for any number of nights.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from difflib import unified_diff
 from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
@@ -26,10 +27,11 @@ from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import InvitationKey, parse_timestamp, rfc3339
+from invite_sweeper.models import InvitationKey, parse_timestamp
 from invite_sweeper.outcomes import Outcome
+from invite_sweeper.policy import parse_policy
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT, NightRun, night_run
-from invite_sweeper.report.policies import PolicyInForce, add_policy
 from invite_sweeper.report.rows import (
     MAX_TABLE_ROWS,
     NO_OUTCOME,
@@ -39,6 +41,7 @@ from invite_sweeper.report.rows import (
     rows_of,
     sorted_rows,
 )
+from invite_sweeper.text import escape_unprintable
 
 _INSTANT: Final = timedelta(microseconds=1)
 _EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
@@ -82,7 +85,7 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
     """
     if since is not None and until is not None and since >= until:
         raise UsageError(
-            f"The period from {_as_typed(since)} to {_end_as_typed(until)} ends before it begins.",
+            "The period ends before it begins.",
             hint="Name the earlier time with --since, and the later one with --until.",
         )
     if until is None:
@@ -114,20 +117,6 @@ def _midnight(night: date) -> datetime:
 def _night_before(end: datetime) -> date:
     """Return the night of the last instant before an end, which may be the first of all."""
     return (max(end, _EARLIEST) - _INSTANT).date()
-
-
-def _as_typed(instant: datetime) -> str:
-    """Return an instant as it was typed: at midnight a date."""
-    if instant.time() == time():
-        return str(instant.date())
-    return rfc3339(instant)
-
-
-def _end_as_typed(end: datetime) -> str:
-    """Return an end as it was typed: at midnight the date of the night before it."""
-    if end.time() == time():
-        return str(_night_before(end))
-    return _as_typed(end)
 
 
 def began_at(file: RunFile) -> datetime | None:
@@ -247,6 +236,76 @@ class KeptRows:
     def rows(self) -> list[NightRow]:
         """Return the rows, the newest run first."""
         return sorted(sorted_rows(self._newest.values()), key=lambda row: -row.run)
+
+
+class PolicyInForce(NamedTuple):
+    """A policy, and the runs one after the other that worked under it.
+
+    Attributes:
+        sha256: Of its bytes.
+        path: As in the last of these runs.
+        first_run: The number of the first of them, as `last_run` of the last; 0 where a file
+            outside an audit directory has none.
+        first: The night of the first of them, as `last` of the last.
+        text: Safe to show; None where an earlier version wrote the files.
+        change: Against the policy before, as `diff -u` has it; empty for the first.
+    """
+
+    sha256: str
+    path: str
+    first_run: int
+    last_run: int
+    first: date
+    last: date
+    text: str | None
+    change: str
+
+    @property
+    def runs(self) -> str:
+        """The numbers of the runs, such as `11 to 20`."""
+        if self.first_run == self.last_run:
+            return str(self.last_run or "")
+        return f"{self.first_run} to {self.last_run}"
+
+
+def add_policy(policies: list[PolicyInForce], run: RunRecord, night: date) -> None:
+    """Add the policy of a run to those of the runs before it."""
+    sha256 = run.start.policy_sha256
+    if sha256 is None:  # a restore before 0.3
+        return
+    number = run.file.number
+    path = run.start.policy_path or ""
+    before = policies[-1] if policies else None
+    if before is not None and before.sha256 == sha256:
+        policies[-1] = before._replace(path=path, last_run=number, last=night)
+        return
+    text = printable_lines(run.policy) if run.policy is not None else None
+    change = ""
+    if before is not None and before.text is not None and text is not None:
+        change = describe_change(before.text, text)
+    policies.append(PolicyInForce(sha256, path, number, number, night, night, text, change))
+
+
+def ends_of_keep_entries(policies: Iterable[PolicyInForce]) -> Mapping[str, date]:
+    """Return the `until` of each keep entry that has one, by its name, in the last policy of it."""
+    ends: dict[str, date] = {}
+    for policy in policies:
+        with suppress(UsageError):  # of another version, or with a secret that is masked
+            for entry in parse_policy((policy.text or "").encode(), policy.path).keep:
+                if entry.until is not None:
+                    ends[entry.name] = entry.until
+    return ends
+
+
+def printable_lines(policy: str) -> str:
+    """Return the text of a policy as it is safe to show, without secrets."""
+    return "\n".join(map(escape_unprintable, SECRETS.redact(policy).splitlines()))
+
+
+def describe_change(before: str, after: str) -> str:
+    """Return what was changed in a text, as `diff -u` has it; empty where nothing was."""
+    lines = unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
+    return "\n".join(lines)
 
 
 class PeriodReader:

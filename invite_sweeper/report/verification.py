@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from invite_sweeper.audit import Verdict, Verification
+from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.record import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 from invite_sweeper.report.document import Attention, Document, Fact
 from invite_sweeper.report.story import describe_recovery
-from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, shorten_list
-
-_MAX_RUNS: Final = 10
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 
 def document_of_verification(verification: Verification, folder: Path | None = None) -> Document:
@@ -64,10 +62,7 @@ def _recovered(verification: Verification) -> Iterator[Fact]:
 def _missing(verification: Verification) -> Iterator[Fact]:
     lost = verification.missing_accepted
     if lost:
-        runs = plural_form(len(lost), "run", "runs")
-        files = plural_form(len(lost), "its file is", "their files are")
-        numbers = shorten_list([str(number) for number in lost], _MAX_RUNS)
-        yield Fact("Lost", f"{runs} {numbers}: {files} gone, which a later run accepted.")
+        yield Fact("Lost", f"{MissingAccepted(lost).text}, which a later run accepted.")
     if verification.head_missing:
         yield Fact("HEAD", "It is missing: later files may be missing, too.")
 

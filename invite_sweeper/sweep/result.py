@@ -37,9 +37,6 @@ from invite_sweeper.sweep.plan import (
     organization_labels,
 )
 from invite_sweeper.sweep.steps import KeepOutsidePlan, Step
-from invite_sweeper.text import shorten_list
-
-_MAX_LOST_NAMED = 10
 
 
 class View(Protocol):
@@ -194,13 +191,10 @@ class Result:
         log.write(PolicyText(self.command.policy.text))
         missing = self.command.history.missing
         if missing:
-            log.write(MissingAccepted(missing))
-            lost = "The file of a run is" if len(missing) == 1 else "The files of runs are"
-            numbers = shorten_list([str(number) for number in missing], _MAX_LOST_NAMED)
-            self.warn_of(
-                WarningCode.AUDIT_LOG,
-                f"{lost} lost ({numbers}): what was deleted and announced there does not count.",
-            )
+            lost = MissingAccepted(missing)
+            log.write(lost)
+            text = f"{lost.text}: what was deleted and announced there does not count."
+            self.warn_of(WarningCode.AUDIT_LOG, text)
 
     async def finish(self, log: AuditLog) -> RunRecord:
         """Write the last line of the run, and return the run as its file has it.

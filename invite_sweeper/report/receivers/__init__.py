@@ -16,10 +16,10 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.ping import Ping
+from invite_sweeper.report.receivers.sending import LIMIT_S, NotSent, open_session, request
 from invite_sweeper.report.receivers.slack import Slack
 from invite_sweeper.report.receivers.teams import Teams
 from invite_sweeper.report.receivers.webhook import Webhook
-from invite_sweeper.report.sending import LIMIT_S, NotSent, open_session, request
 
 KINDS: Final[Mapping[str, type[Receiver]]] = {
     "slack": Slack,

@@ -8,7 +8,7 @@ from typing_extensions import override
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.message import RunMessage, chat_lines
 from invite_sweeper.report.receivers.base import Receiver
-from invite_sweeper.report.sending import Message
+from invite_sweeper.report.receivers.sending import Message
 
 
 class Ping(Receiver):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
 from invite_sweeper.report.receivers.base import Receiver
-from invite_sweeper.report.sending import Message
+from invite_sweeper.report.receivers.sending import Message
 
 _OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
 """No link is made from a name that others chose, and Slack fetches none.

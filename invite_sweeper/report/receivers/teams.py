@@ -16,7 +16,7 @@ from invite_sweeper.endings import Style
 from invite_sweeper.json_text import to_json
 from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
 from invite_sweeper.report.receivers.base import Receiver
-from invite_sweeper.report.sending import Message
+from invite_sweeper.report.receivers.sending import Message
 
 _MAX_BYTES: Final = 20_000
 """Of all blocks. Teams refuses messages over about 28 KB, and counts what it makes of them."""

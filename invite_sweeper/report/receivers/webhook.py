@@ -16,9 +16,9 @@ from invite_sweeper.endings import may_repeat, status_of
 from invite_sweeper.redaction import SIGNING_KEY_PREFIX
 from invite_sweeper.report.message import MAX_USERS, RunMessage
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.sending import Message, NotSent
 from invite_sweeper.report.rows import first_rows, rows_of
 from invite_sweeper.report.run import planned_result, result_json
-from invite_sweeper.report.sending import Message, NotSent
 
 
 class Webhook(Receiver):

@@ -11,9 +11,8 @@ from rich.console import Console
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.report.announcements import WaitingInvitation
 from invite_sweeper.report.document import Document
-from invite_sweeper.report.message import RunMessage
+from invite_sweeper.report.message import RunMessage, WaitingInvitation
 from invite_sweeper.report.period import read_period
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
