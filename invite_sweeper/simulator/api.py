@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from invite_sweeper.names import is_atlas_id
 from invite_sweeper.simulator import handlers
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Account
 from invite_sweeper.simulator.operation import Operation
@@ -104,9 +103,7 @@ async def handle(sim: SimulatedAtlas, call: Call) -> SimulatedResponse:
 def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResponse:
     endpoint = _BY_REQUEST.get((call.method, call.template))
     if endpoint is None:
-        # Source: `DELETE /groups/` in the recordings of 2025-04-15.
-        is_known = any(template == call.template for _, template in _BY_REQUEST)
-        return SimulatedResponse(405) if is_known else resource_not_found(call.path)
+        return resource_not_found(call.path)
     # The order is that of `handle`: what fails before the bucket takes no token.
     family = endpoint.family
     operation = Operation(sim, call, account, family.version)
@@ -164,7 +161,8 @@ def _find_scope(operation: Operation, family: Family) -> None:
     if family.scope == "GROUP":
         operation.group = sim.groups.get(place_id)
         if operation.group is None:
-            raise Rejected(_group_not_found(place_id))
+            detail = f"No group with ID {place_id} exists."
+            raise Rejected(api_error(404, "GROUP_NOT_FOUND", detail, place_id))
         org_id = operation.group.org_id
     elif org_id not in sim.organizations:
         detail = f"No organization with ID {org_id} exists."
@@ -172,11 +170,3 @@ def _find_scope(operation: Operation, family: Family) -> None:
     operation.organization = sim.organizations[org_id]
     if org_id not in operation.account.org_ids:
         raise Rejected(missing_role("NOT_IN_GROUP"))
-
-
-def _group_not_found(group_id: str) -> SimulatedResponse:
-    if is_atlas_id(group_id):
-        detail = f"No group with ID {group_id} exists."
-        return api_error(404, "GROUP_NOT_FOUND", detail, group_id)
-    detail = f"An invalid group ID {group_id} was specified."
-    return api_error(404, "INVALID_GROUP_ID", detail, group_id)

@@ -163,9 +163,3 @@ def missing_role(code: str = "USER_UNAUTHORIZED") -> SimulatedResponse:
 def resource_not_found(resource: str) -> SimulatedResponse:
     """Return the 404 of an unknown resource. Source: recording of 2026-08-10."""
     return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {resource}.", resource)
-
-
-def invalid_parameter(name: str) -> Rejected:
-    """Return the 400 for an invalid query parameter; its code is from the list of errors."""
-    detail = f"An invalid value was specified for the query parameter {name}."
-    return Rejected(api_error(400, "INVALID_QUERY_PARAMETER", detail, name))

@@ -23,7 +23,6 @@ from invite_sweeper.simulator.throttling import Throttling
 
 DEFAULT_INVITER: Final = "wkzjqvtb"
 """An API key's public key. Source: `inviterUsername` in every recording of a project."""
-STATUSES: Final = frozenset({MembershipStatus.ACTIVE, *INVITED_STATUSES})
 DEFAULT_STATUSES: Final = frozenset({MembershipStatus.PENDING, MembershipStatus.ACTIVE})
 """Statuses that the user lists return by default. Source: the OpenAPI document."""
 _UNTIL_SUNSET: Final = timedelta(days=365)

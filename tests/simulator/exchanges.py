@@ -9,9 +9,10 @@ import faults
 from buckets import set_bucket, spend
 from simulator.simulated import ORG, open_client, organization
 
-from invite_sweeper.simulator.state import STATUSES
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
 from invite_sweeper.simulator.throttling import NEW_INVITATIONS
 
+STATUSES = (MembershipStatus.ACTIVE, *INVITED_STATUSES)
 ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)
 BODIES = {
     "new": {"username": "new@example.com", "roles": ["GROUP_OWNER"]},

@@ -169,7 +169,6 @@ CASES = {
     "error-404-RESOURCE_NOT_FOUND": Case(
         "DELETE", f"{INVITES}/{'0' * 24}", without=frozenset({"Sunset"}), varying=("*",)
     ),
-    "error-405-DELETE-groups-empty-id": Case("DELETE", "/groups/"),
     "error-500-UNEXPECTED_ERROR-with-X-Error-Code": Case("GET", "/groups", failing),
     "error-400-with-X-Error-Code": Case("GET", "/groups", failing, NEWER),
     "error-502-html-from-proxy": Case("GET", "/groups", behind_a_proxy),
