@@ -16,15 +16,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from invite_sweeper.audit.access import (
+    DirectoryLock,
     check_file_access,
     explain_write_errors,
     make_private,
     open_file,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.lock import DirectoryLock
+from invite_sweeper.audit.file_chain import DamagedFile, RunFile
 from invite_sweeper.audit.reader import Head, LogReader
-from invite_sweeper.audit.run_file import DamagedFile, RunFile
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, UsageError

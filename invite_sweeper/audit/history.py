@@ -22,11 +22,10 @@ from invite_sweeper.audit.events import (
     RunStarted,
     announcement_key,
 )
-from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.file_chain import FileChain, RunFile
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import Source, parse_timestamp

@@ -17,9 +17,8 @@ from typing import Final
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Intent, Planned
-from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.file_chain import CHECK_LOG, FileChain, verifying_command
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.run_file import CHECK_LOG, verifying_command
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 from invite_sweeper.files import names_open_file

@@ -12,10 +12,9 @@ from msgspec import structs
 
 from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
-from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.file_chain import FileChain, RunFile
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.record import RunLine, RunRecord
-from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Source

@@ -18,7 +18,7 @@ from invite_sweeper.audit.events import (
     Planned,
     RunStarted,
 )
-from invite_sweeper.audit.run_file import RunFile
+from invite_sweeper.audit.file_chain import RunFile
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, WarningCode
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable

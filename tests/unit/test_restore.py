@@ -6,7 +6,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from audit.runs import HOST, clock, deletion, intent, outcome, planned, started, write_run
+from audit.runs import (
+    HOST,
+    clock,
+    deletion,
+    events_of,
+    intent,
+    outcome,
+    planned,
+    started,
+    write_run,
+)
 from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
@@ -476,7 +486,7 @@ class Restore:
         self.waits.append((seconds, len(self.lines(OutcomeLine))))
 
     def lines(self, kind):
-        return [each for _, each in FileChain(self.log.file).events() if type(each) is kind]
+        return [each for each in events_of(FileChain(self.log.file)) if type(each) is kind]
 
 
 def answered(outcome):

@@ -10,7 +10,7 @@ import builders
 from builders import NOW, ORG, event_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, RunRecord
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import Event, Intent, Kept, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
@@ -98,6 +98,12 @@ def write_run(
     lines = [start or started(), *events, *(() if killed else (end or finished(),))]
     asyncio.run(write_lines(log, lines))
     return log.file.path
+
+
+def events_of(chain: FileChain) -> list[Event]:
+    """Return the events of a file, without those of kept invitations and of later versions."""
+    decoded = [chain.decode(line) for line in chain]
+    return [event for event in decoded if event is not None and not isinstance(event, Kept)]
 
 
 def last_record(directory: AuditDirectory) -> RunRecord:

@@ -5,7 +5,17 @@ from datetime import timedelta
 from hashlib import sha256
 
 import pytest
-from audit.runs import clock, deletion, intent, invitation, outcome, planned, started, write_run
+from audit.runs import (
+    clock,
+    deletion,
+    events_of,
+    intent,
+    invitation,
+    outcome,
+    planned,
+    started,
+    write_run,
+)
 from builders import NOW, event_of, object_id
 
 from invite_sweeper.audit import LineFilter, RunFile
@@ -104,7 +114,7 @@ def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
     unknown = event_of(Kept, invitation(), reason="x")
     lines = log.add(started()), log.add(unknown).replace(b'"event":"kept"', b'"event":"held"')
     path.write_bytes(b"\n".join([*lines, b""]))
-    assert [event for _, event in FileChain(RunFile.of(path)).events()] == [started()]
+    assert events_of(FileChain(RunFile.of(path))) == [started()]
 
 
 def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
-from audit.runs import HOST, clock, intent, started, write_lines
+from audit.runs import HOST, clock, events_of, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, entry_of, event_of, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
@@ -149,8 +149,8 @@ class Night:
 
     def events(self, *kinds):
         """Return the events of the last run, of some kinds or all."""
-        lines = FileChain(self.directory.files()[-1]).events()
-        return [each for _, each in lines if not kinds or isinstance(each, kinds)]
+        events = events_of(FileChain(self.directory.files()[-1]))
+        return [each for each in events if not kinds or isinstance(each, kinds)]
 
 
 def night_over(directory, atlas, source, **keys):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.runs import HOST, clock, finished, intent, outcome, started
+from audit.runs import HOST, clock, events_of, finished, intent, outcome, started
 from builders import (
     NOW,
     ORG,
@@ -187,7 +187,7 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
         await log.close()
         lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
         os.truncate(log.file.path, sum(map(len, lines)))
-    events = [event for _, event in FileChain(log.file).events()]
+    events = events_of(FileChain(log.file))
     return readings, [e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from audit.runs import clock
+from audit.runs import clock, events_of
 from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
 from needs import DOCUMENT
 from sweep.night import Earlier, FakeClient, QuietView, command_of
@@ -191,7 +191,7 @@ async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(dire
     record = await result.finish(log)
     chain = FileChain(log.file)
     policy = PolicyText(result.command.policy.text)
-    assert [event for _, event in chain.events()] == [record.start, policy, record.end]
+    assert events_of(chain) == [record.start, policy, record.end]
     assert (record.start.reason, record.start.number) == ("OPS-1", 1)
     assert record.last_hash == chain.last.hash
 
