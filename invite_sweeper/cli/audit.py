@@ -55,8 +55,7 @@ from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import fact_of
 from invite_sweeper.report.period_reader import describe_change, printable_lines
-from invite_sweeper.report.run import lines_to_approve, plan_to_apply, whole_run
-from invite_sweeper.report.runs import list_of_runs
+from invite_sweeper.report.run import lines_to_approve, list_of_runs, plan_to_apply, whole_run
 from invite_sweeper.report.verification import document_of_verification
 from invite_sweeper.text import pluralize, shell_command
 

@@ -17,10 +17,10 @@ from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
+from invite_sweeper.cli.progress import Progress
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.sweep import check_outputs
-from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from invite_sweeper.cli.progress import Progress
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.sweep.discovery import OrganizationReader

@@ -5,7 +5,7 @@ document has no width, no colour and no markup, and its texts are safe to show: 
 with unprintable characters escaped.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
@@ -206,6 +206,14 @@ class Document(NamedTuple):
     remarks: tuple[str, ...] = ()
     closing: tuple[Fact, ...] = ()
     title: str = ""
+
+    def brief(self) -> Iterator[Hint]:
+        """Yield the headline and what needs attention, a line each: for a log, mail or message."""
+        yield Hint(f"{self.headline.label}: {self.headline.text}")
+        for attention in self.attention:
+            yield from map(Hint, attention.text.split("\n"))
+            if attention.hint.text:
+                yield attention.hint._replace(text=f"What to do: {attention.hint.text}")
 
 
 # Texts that are safe to show ---------------------------------------------------------------------

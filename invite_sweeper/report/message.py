@@ -262,12 +262,9 @@ class ChatLine(NamedTuple):
 
 def chat_lines(message: RunMessage, *, details: bool) -> Iterator[ChatLine]:
     """Yield the lines of a message; the first one is the headline."""
-    yield ChatLine(f"invite-sweeper: {message.headline}")
-    for attention in message.story.attention:
-        for text in attention.text.split("\n"):
-            yield ChatLine(text)
-        if attention.hint.text:
-            yield ChatLine(f"What to do: {attention.hint.text}", attention.hint.command)
+    headline, *attention = message.story.brief()
+    yield ChatLine(f"invite-sweeper: {headline.text}")
+    yield from map(ChatLine._make, attention)
     for section in message.story.sections:
         for line in section.facts:
             yield ChatLine(f"• {line.label}: {line.text}")

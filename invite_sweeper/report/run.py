@@ -1,4 +1,4 @@
-"""A run as a document: its plan and the question, its result, and `audit show N`."""
+"""Runs as documents: the plan, the question and the result of one, and all of a directory."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.plans import check_made_plan
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
-from invite_sweeper.endings import ExitCode
+from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
@@ -24,6 +24,13 @@ from invite_sweeper.report.document import (
     Table,
     describe_instant,
     display_text,
+)
+from invite_sweeper.report.nights import (
+    NightRun,
+    describe_endings,
+    night_of_record,
+    recent_nights,
+    were_all_done,
 )
 from invite_sweeper.report.rows import (
     KEPT_CAPTION,
@@ -46,10 +53,12 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
-from invite_sweeper.text import Hint, pluralize
+from invite_sweeper.text import Hint, escape_unprintable, pluralize, truncate
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
+_MAX_REASON_LENGTH: Final = 80
+"""Of a line in the list of runs; each run by itself shows the whole reason."""
 _AS_PLANNED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 
 
@@ -121,13 +130,8 @@ def attention_lines(run: RunRecord, advisor: Advisor) -> Iterator[Hint]:
     has_only_errors = all(attention.kind == "error" for attention in story.attention)
     if has_only_errors and run.exit_code != ExitCode.PARTIAL:
         return
-    yield Hint(f"{story.headline.label}: {story.headline.text}")
-    for attention in story.attention:
-        if attention.kind != "reason":
-            continue
-        yield from map(Hint, attention.text.split("\n"))
-        if attention.hint.text:
-            yield Hint(f"What to do: {attention.hint.text}", attention.hint.command)
+    reasons = (attention for attention in story.attention if attention.kind == "reason")
+    yield from story._replace(attention=tuple(reasons)).brief()
     for unread in unread_lines(run, _MAX_NAMED):
         yield Hint(f"{unread.label} was not read: {unread.text}")
     in_doubt = [row for row in rows_of(run) if row.outcome in {"failed", "unknown"}]
@@ -294,6 +298,53 @@ def _as_argument(path: str) -> str:
     is_ambiguous = path[0] == "-" or path[0].isdecimal()
     return f"./{path}" if is_ambiguous else path
 
+
+# The runs of a directory -----------------------------------------------------------------------
+
+
+def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Section:
+    """Return a line for each run, and how the last nights ended.
+
+    Args:
+        begun: As in `nights_of`.
+    """
+    # Which killed run was recovered is known once all files are read: its row is made anew then.
+    # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
+    rows: list[Fact] = []
+    runs: list[NightRun] = []
+    killed: dict[int, RunRecord] = {}
+    for record in records:
+        if record.end is None:
+            killed[len(rows)] = record
+        rows.append(_row_of_run(record))
+        runs.append(night_of_record(record))
+    for index, record in killed.items():
+        rows[index] = _row_of_run(record)
+        runs[index] = night_of_record(record)
+    nights = recent_nights(runs, now, begun)
+    if len(nights) > 1:
+        style: Style = "good" if were_all_done(nights) else "warning"
+        rows.append(Fact("Nights", describe_endings(nights), style))
+    return Section(facts=tuple(rows))
+
+
+def _row_of_run(record: RunRecord) -> Fact:
+    """Return the number, instant and mode of a run, and how it ended."""
+    began = describe_instant(record.start.now)
+    mode = record.mode or "run"  # one that was killed before its first line
+    headline = story_of(record, Advisor()).headline
+    text = headline.text
+    if record.end is not None and record.end.error is not None:
+        message = record.end.error["message"].split("\n")[0]
+        text += f" · {escape_unprintable(truncate(message, _MAX_REASON_LENGTH))}"
+    if record.start.reason is not None:
+        reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
+        text += f" · reason: {escape_unprintable(reason)}"
+    label = f"{record.file.number}  {began}  {mode}"
+    return Fact(label, text, headline.style, state=headline.label)
+
+
+# The result as JSON ------------------------------------------------------------------------------
 
 MAX_PLANNED: Final = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""

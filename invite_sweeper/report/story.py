@@ -6,7 +6,7 @@ file; the story of a killed run, which has no last line, comes from its lines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import structs
 
@@ -75,10 +75,7 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 
 def _story_of_killed(run: RunRecord) -> Document:
     """Return the story of a run without an end: from its lines, and a run that recovered it."""
-    if run.mode == "restore":
-        outcomes = describe_restored(run.outcomes)
-    else:
-        outcomes = describe_recorded_deletions(run.outcomes)
+    outcomes = describe_outcomes(run.mode, run.outcomes)
     parts = [outcomes] if outcomes else []
     if run.recovered is not None:
         return _story_of_recovered(run, run.recovered, parts)
@@ -176,11 +173,11 @@ def _line_of_run(
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:
     if mode == "restore":
-        return describe_restored(structs.asdict(end)) or "no one was invited"
+        return describe_outcomes(mode, end) or "no one was invited"
     if mode == "dry-run":
         return _would_be_done(end, is_refused=status is Status.REFUSED)
     parts = []
-    deleted = describe_deletions(end)
+    deleted = describe_outcomes(mode, end)
     if deleted:
         parts.append(deleted)
     elif end.trimmed:
@@ -259,13 +256,13 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[Fact]:
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
     if mode == "restore":
-        return describe_restored(structs.asdict(organization)) or "no one was invited"
+        return describe_outcomes(mode, organization) or "no one was invited"
     if not organization.plan_made:
         return NO_PLAN
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
     parts = [f"{seen} in {projects}", f"{organization.stale:,} stale"]
-    outcomes = describe_deletions(organization)
+    outcomes = describe_outcomes(mode, organization)
     if outcomes:
         parts.append(outcomes)
     unread = organization.kept_by_reason.get("list_unread", 0)
@@ -345,18 +342,14 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
     ]
     if end.error is not None and end.error not in errors:
         errors.insert(0, end.error)
-    labels_by_cause: dict[tuple[str, str, str], list[str]] = {}
-    by_cause: dict[tuple[str, str, str], ErrorParts] = {}
+    by_cause: dict[tuple[str, str, str], list[ErrorParts]] = {}
     for error in errors:
         cause = (error["message"], error["consequence"], error["hint"])
-        by_cause.setdefault(cause, error)
-        labels = labels_by_cause.setdefault(cause, [])
-        label = error.get("organization")
-        if label:
-            labels.append(label)
-    for cause, error in by_cause.items():
-        parts = error.copy()
-        parts["message"] = with_organizations(error["message"], labels_by_cause[cause])
+        by_cause.setdefault(cause, []).append(error)
+    for alike in by_cause.values():
+        labels = [error["organization"] for error in alike if error.get("organization")]
+        parts = alike[0].copy()
+        parts["message"] = with_organizations(parts["message"], labels)
         parts.pop("organization", None)
         yield parts
 
@@ -502,58 +495,35 @@ _DELETIONS: Final[Mapping[str, str]] = {
     "skipped": "skipped",
 }
 """The words behind the number of each outcome, in the order in which they are shown."""
-
-
-def describe_deletions(counts: Counts) -> str:
-    """Return what became of the deletions, and who stays invited."""
-    words = dict(_DELETIONS)
-    if counts.still_invited:
-        words["deleted"] = "deleted from their projects"
-    parts: list[str] = []
-    for outcome, did in words.items():
-        count = getattr(counts, outcome)
-        if count:
-            parts.append(f"{count:,} {did}")
-    text = ", ".join(parts)
-    if counts.still_invited:
-        stay = plural_form(counts.still_invited, "stays", "stay")
-        text += f"; {counts.still_invited:,} {stay} invited to the organization"
-    return text
-
-
-def describe_recorded_deletions(outcomes: Mapping[str, int]) -> str:
-    """Return the outcomes in the lines of a killed sweep; empty without one."""
-    parts = []
-    for outcome, words in _DELETIONS.items():
-        count = outcomes.get(outcome, 0)
-        if count:
-            parts.append(f"{count:,} {words}")
-    return ", ".join(parts)
-
-
-class _Words(NamedTuple):
-    """The words behind a number of invitations: a person may have several."""
-
-    singular: str
-    plural: str
-
-
-_INVITATIONS: Final[Mapping[str, _Words]] = {
-    "restored": _Words("invitation sent again", "invitations sent again"),
-    "active": _Words("active membership at once", "active memberships at once"),
-    "already_there": _Words("there already", "there already"),
-    "failed": _Words("failed", "failed"),
-    "unknown": _Words("without a response", "without a response"),
-    "skipped": _Words("skipped", "skipped"),
+_INVITATIONS: Final[Mapping[str, str]] = {
+    "restored": "invitation{s} sent again",
+    "active": "active membership{s} at once",
+    "already_there": "there already",
+    "failed": "failed",
+    "unknown": "without a response",
+    "skipped": "skipped",
 }
-"""Outcomes of a restore, in the order in which they are shown."""
+"""The same of a restore; a person may have several invitations."""
 
 
-def describe_restored(counts: Mapping[str, int]) -> str:
-    """Return what became of the invitations of a restore; empty without an outcome."""
+def describe_outcomes(mode: str | None, counts: Counts | Mapping[str, int]) -> str:
+    """Return what became of the requests of a run, and who stays invited; empty without one.
+
+    Args:
+        counts: By outcome; those of a killed run are in its lines.
+    """
+    by_outcome = structs.asdict(counts) if isinstance(counts, Counts) else counts
+    still_invited = by_outcome.get("still_invited", 0)
+    words = dict(_INVITATIONS if mode == "restore" else _DELETIONS)
+    if still_invited:
+        words["deleted"] = "deleted from their projects"
     parts = []
-    for outcome, words in _INVITATIONS.items():
-        count = counts.get(outcome, 0)
+    for outcome, did in words.items():
+        count = by_outcome.get(outcome, 0)
         if count:
-            parts.append(pluralize(count, words.singular, words.plural))
-    return ", ".join(parts)
+            parts.append(f"{count:,} {did.format(s='s' if count > 1 else '')}")
+    text = ", ".join(parts)
+    if not still_invited:
+        return text
+    stay = plural_form(still_invited, "stays", "stay")
+    return f"{text}; {still_invited:,} {stay} invited to the organization"

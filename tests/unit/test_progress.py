@@ -7,7 +7,7 @@ from rich.console import Console
 from structlog.testing import CapturingLogger
 
 from invite_sweeper.audit.totals import RunWarning
-from invite_sweeper.cli.view import Progress
+from invite_sweeper.cli.progress import Progress
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.outcomes import Outcome
 
