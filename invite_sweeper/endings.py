@@ -225,9 +225,9 @@ class _ReasonRow(NamedTuple):
 
 
 def _refused(
-    value: str, advice: str = "", *, retryable: bool = False, command: str = ""
+    value: str, advice: str = "", *, label: str = "", retryable: bool = False, command: str = ""
 ) -> _ReasonRow:
-    return _ReasonRow(value, ExitCode.REFUSED, advice, retryable, command=command)
+    return _ReasonRow(value, ExitCode.REFUSED, advice, retryable, label or value, command)
 
 
 def _partial(
@@ -245,7 +245,8 @@ class Reason(FactEnum):
         exit_code: What a run ends with for this reason.
         advice: What to do; empty if nothing, or if the error has a hint.
         retryable: Whether the same command, repeated without a change, may succeed.
-        label: A few words, of a reason that is not an error.
+        label: A few words, of a refusal and of a reason that is not an error. Of a limit it is the
+            key of the policy.
         command: The name of the command behind the advice; `advice.py` has the commands.
     """
 
@@ -263,21 +264,34 @@ class Reason(FactEnum):
         "Grant the credentials the role in those projects, exclude them, or raise "
         "max_unreadable_projects. The audit log names each project with the reason.",
     )
-    CLOCK = _refused("clock", "Synchronize the clock with NTP.", retryable=True)
-    PLAN = _refused("plan", "Create a new plan with:", command="plan")
+    CLOCK = _refused(
+        "clock", "Synchronize the clock with NTP.", label="clock not Atlas's", retryable=True
+    )
+    PLAN = _refused(
+        "plan", "Create a new plan with:", label="saved plan not applicable", command="plan"
+    )
     """The plan of `--plan`."""
     PLAN_AGE = _refused(
-        "plan_age", "Run the same command again: it makes a new plan.", retryable=True
+        "plan_age",
+        "Run the same command again: it makes a new plan.",
+        label="plan too old",
+        retryable=True,
     )
-    EARLIER_RUNS = _refused("earlier_runs", "Check the audit log with:", command="verify")
+    EARLIER_RUNS = _refused(
+        "earlier_runs", "Check the audit log with:", label="audit log damaged", command="verify"
+    )
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = _refused(
         "no_visible_project",
         "Check the credentials and the ids of the organizations:",
+        label="no project in sight",
         command="doctor",
     )
     NOT_CONFIRMED = _refused(
-        "not_confirmed", "Run the command again, and answer yes to what it shows.", retryable=True
+        "not_confirmed",
+        "Run the command again, and answer yes to what it shows.",
+        label="not confirmed",
+        retryable=True,
     )
     OTHER = _refused("other")
     """Another guard; no guard of a sweep."""

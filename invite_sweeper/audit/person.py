@@ -30,10 +30,12 @@ class HistoryLine(NamedTuple):
     Attributes:
         record: The run.
         line: The line; of what is deleted or invited, the last that the run has.
+        sent_by: The earlier run whose request an outcome is about; None of an own one.
     """
 
     record: RunRecord
     line: RunLine
+    sent_by: RunFile | None = None
 
     @property
     def run(self) -> RunFile:
@@ -80,12 +82,19 @@ class HistoryReader:
             if event is not None:  # of a later version
                 run.add(event, line.number, line.header.ts)
         in_order = sorted(run.lines.values(), key=lambda line: line.number)
-        return tuple(HistoryLine(run, line) for line in in_order)
+        return tuple(HistoryLine(run, line, self._sent_by(line.event)) for line in in_order)
 
     @property
     def has_open_requests(self) -> bool:
         """Whether a later run may have recorded what became of a request that was read."""
         return any(run.left for run in self._fold.runs.values())
+
+    def _sent_by(self, event: Event) -> RunFile | None:
+        """Return the earlier run whose request an outcome is about, if its file was read."""
+        if not isinstance(event, OutcomeLine) or event.recovers is None:
+            return None
+        sender = self._fold.runs.get(event.recovers)
+        return None if sender is None else sender.file
 
     def _lines(self, run: RunRecord, chain: FileChain) -> Iterator[ChainLine]:
         """Yield the wanted lines, and set what the first and the last one have."""

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, status_of
+from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons, status_of
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
 from invite_sweeper.text import shorten_list
@@ -50,7 +50,7 @@ class NightRun(NamedTuple):
         status: DAMAGED if its file could not be read to its end. Of a run without a last line
             CUT_OFF if it left no request open, RECOVERED if a later run has recorded each outcome.
         exit_code: None if it has no last line.
-        cause: Why it was refused, as one word; empty of any other.
+        cause: Why it did not do everything, in a few words; empty where it did.
         counts: What it did, by the names of COUNTED.
         pending: What it left pending where it read; None where it did not read all that it
             planned by, and of a restore.
@@ -96,12 +96,12 @@ class NightRun(NamedTuple):
 
     @property
     def why(self) -> str:
-        """Why it was not done: the reason of a refused one, else what its end means."""
-        if self.status is Status.REFUSED and self.cause:
-            return self.cause
+        """Why it was not done: its first reason, else what its end means."""
         if self.status is Status.CUT_OFF:
             return CUT_OFF_CAUSE
-        return "" if self.exit_code is None else self.meaning
+        if self.status is Status.EMPTY:
+            return ""
+        return self.cause or ("" if self.exit_code is None else self.meaning)
 
 
 _NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these files")
@@ -133,12 +133,19 @@ def night_run(
         began=began,
         status=status,
         exit_code=record.exit_code,
-        cause=end.reasons[0] if end is not None and end.reasons else "",
+        cause="" if end is None else _cause(end),
         counts={**counts, "announced": announced},
         pending=None if end is None or record.mode == "restore" else _pending_after(end),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
     )
+
+
+def _cause(end: RunFinished) -> str:
+    """Return the first reason of a run in words; of a later version, its name."""
+    first = end.reasons[:1]
+    labels = [reason.label or reason.exit_code.label for reason in known_reasons(first)]
+    return "".join(labels or first)
 
 
 def _pending_after(end: RunFinished) -> int | None:

@@ -21,6 +21,7 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
+from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
@@ -75,7 +76,7 @@ def what_happened(line: HistoryLine) -> str:
     text = line.event.event.replace("_", " ")
     match line.event:
         case OutcomeLine() as outcome:
-            text = _outcome(outcome)
+            text = _outcome(outcome, line.sent_by)
         case Intent():
             request = "invitation" if line.start.mode == "restore" else "deletion"
             text = f"{request} sent, no outcome"
@@ -121,12 +122,13 @@ def _describe_line(line: HistoryLine, names: Mapping[str, str]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _outcome(event: OutcomeLine) -> str:
+def _outcome(event: OutcomeLine, sent_by: RunFile | None) -> str:
     words = event.outcome.replace("_", " ")
     if event.outcome == Outcome.DELETED:
         words = f"{words} by rule {event.rule}"
     if event.recovers is not None:
-        words = f"{words} (sent by run {event.recovers})"
+        sender = event.recovers if sent_by is None else sent_by.number or sent_by.run_id
+        words = f"{words} (sent by run {sender})"
     return f"{words}: {event.reason}" if event.reason else words
 
 

@@ -49,7 +49,8 @@ async def run_sweep(
         log: The file of the run; ended by this function.
     """
     result = Result(command, organizations, view)
-    policy_warnings = command.policy.warnings(command.now.date())
+    # Which keep entry has ended since is urgent, and named below.
+    policy_warnings = command.policy.warnings(command.now.date() - _NAMED_AFTER_END)
     result.warn_of(WarningCode.POLICY, *policy_warnings, level=WarningLevel.REMARK)
     try:
         await _take_steps(result, log, stop)

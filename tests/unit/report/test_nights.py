@@ -15,7 +15,7 @@ from invite_sweeper.report.nights import (
 
 NOW = datetime(2026, 12, 3, 0, 30, tzinfo=UTC)  # before the run of that night
 DONE = (Status.DONE, 0, "")
-FAILED = (Status.FAILED, 6, "unreachable")
+FAILED = (Status.FAILED, 6, "Atlas is not reachable")
 REFUSED = (Status.REFUSED, 3, "max_deletions")
 KILLED = (Status.UNFINISHED, None, "")
 

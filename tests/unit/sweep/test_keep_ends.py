@@ -42,8 +42,11 @@ async def test_entry_is_named_with_its_day_from_7_days_before_it_to_14_days_afte
     directory, days, text, dry_run
 ):
     night = Night(directory, 1, 2, keep=[trip(days)])
-    found = ends_of(await night.run(dry_run=dry_run))
+    result = await night.run(dry_run=dry_run)
+    found = ends_of(result)
     assert len(found) == (text is not None)
+    named = [each for each in result.warnings if "ended on" in each.message]
+    assert len(named) == (days < 0)  # once, also where it ended long ago
     assert all(each.startswith(f"The keep entry 'trip' {text}") for each in found)
     assert sum(night.deleted) == (3 if days < 0 and not dry_run else 0)
 
