@@ -184,10 +184,10 @@ class TokenBucket:
         latest_s = max(since_s, self.blocked_until_s) + MAX_RETRY_DELAY_S
         return max(0.0, min(self.wait_s(now_s, count), latest_s - now_s))
 
-    def acquire(self, now_s: float, count: int = 1) -> None:
-        """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
+    def acquire(self, now_s: float) -> None:
+        """Acquire a token; `wait_s` or `retry_wait_s` must have returned 0.0."""
         self._last_acquired_s = now_s
-        self.in_flight += (now_s,) * count
+        self.in_flight += (now_s,)
 
     def release(self) -> None:
         """Release an acquired token that was not used."""

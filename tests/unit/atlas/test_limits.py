@@ -24,7 +24,8 @@ def new_bucket(*, reserve=0.1, limit=LIMIT):
 def try_acquire(bucket, now_s, count=1):
     wait_s = bucket.wait_s(now_s, count)
     if wait_s == 0.0:
-        bucket.acquire(now_s, count)
+        for _ in range(count):
+            bucket.acquire(now_s)
     return wait_s
 
 
