@@ -20,8 +20,8 @@ from invite_sweeper.audit.events import (
     Planned,
     WouldBeAnnounced,
 )
+from invite_sweeper.audit.file_chain import RunFile
 from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
-from invite_sweeper.audit.run_file import RunFile
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
