@@ -233,7 +233,7 @@ def picture_of(nights: Sequence[Night]) -> Picture:
         "0 (the worst of its sweeps), and the day of the month, in UTC.",
         bars=tuple(
             Bar(
-                label=f"{night.day:%d}",
+                label=str(night.day.day),
                 number=f"{night.number('deleted'):,}" if night.runs else "–",  # noqa: RUF001 - a dash
                 mark=night.deciding.mark,
                 meaning=night.deciding.meaning,

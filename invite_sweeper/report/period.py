@@ -45,7 +45,6 @@ from invite_sweeper.report.nights import (
 from invite_sweeper.report.period_reader import (
     KeepEntry,
     NewestRows,
-    NightRow,
     PeriodReader,
     PolicyInForce,
     ends_of_keep_entries,
@@ -198,7 +197,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     for attention in story.attention:
         messages += attention.messages
         hint = hint if hint.text else attention.hint
-    yield Attention(f"The last {_run_name(last)}", tuple(messages), hint)
+    yield Attention(f"The last sweep, run {last.file.number or last.run_id}", tuple(messages), hint)
 
 
 def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
@@ -459,7 +458,7 @@ def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:
 # Columns -----------------------------------------------------------------------------------------
 
 
-def _when(row: NightRow) -> Cell:
+def _when(row: Row) -> Cell:
     night = Line(str(row.night or "unknown"))
     if not row.run:  # the number of a file outside an audit directory is not known
         return (night,)
@@ -489,7 +488,7 @@ def _in_force(policy: PolicyInForce) -> Cell:
     return (Line(str(policy.first)), Line(f"to {policy.last}"))
 
 
-_KEPT_BY: Final[CellsOf[NightRow]] = {
+_KEPT_BY: Final[CellsOf[Row]] = {
     Column("Last on", "date"): _when,
     INVITED: invited_cell,
     PLACE: full_place_cell,

@@ -12,12 +12,11 @@ counts of each run and as many rows as a table shows, for any number of nights.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import unified_diff
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
 from invite_sweeper.audit.events import OutcomeLine, RunStarted, announcement_key
@@ -135,23 +134,12 @@ def began_at(file: RunFile) -> datetime | None:
 # Rows of tables over many runs: the newest, and how many there were.
 
 
-@dataclass(slots=True)
-class NightRow(Row):
-    """A row of a table over many runs.
-
-    Attributes:
-        run: The number of its run.
-        night: On which that run began.
-    """
-
-    run: int = 0
-    night: date | None = None
-
-    @classmethod
-    def of(cls, row: Row, run: NightRun) -> Self:
-        """Return the row of a run."""
-        fields = (row.event, row.labels, row.outcome, row.detail, row.rule, row.due)
-        return cls(*fields, run.number, run.night)
+def _of_night(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
+    """Yield the rows of a run with its number and its night."""
+    for row in rows:
+        row.run = run.number
+        row.night = run.night
+        yield row
 
 
 class KeepEntry(NamedTuple):
@@ -191,16 +179,16 @@ class NewestRows:
 
     def __init__(self) -> None:
         self.total = 0
-        self._failed = deque[NightRow](maxlen=MAX_TABLE_ROWS)
-        self._others = deque[NightRow](maxlen=MAX_TABLE_ROWS)
+        self._failed = deque[Row](maxlen=MAX_TABLE_ROWS)
+        self._others = deque[Row](maxlen=MAX_TABLE_ROWS)
 
-    def add(self, row: NightRow) -> None:
+    def add(self, row: Row) -> None:
         """Add a row of the newest run so far."""
         self.total += 1
         newest = self._failed if row.has_failed else self._others
         newest.append(row)
 
-    def rows(self) -> list[NightRow]:
+    def rows(self) -> list[Row]:
         """Return the rows: what failed, then the newest run first."""
         rows = sorted_rows([*self._failed, *self._others])
         # Sorting is stable: rows of one run stay in their order.
@@ -216,14 +204,14 @@ class KeptRows:
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
-        self._newest: dict[int, NightRow] = {}
+        self._newest: dict[int, Row] = {}
 
     @property
     def total(self) -> int:
         """How many there were."""
         return len(self._hashes)
 
-    def add(self, row: NightRow) -> None:
+    def add(self, row: Row) -> None:
         """Add what a keep entry kept in the newest run so far."""
         key = hash((row.event.key, row.detail))
         self._hashes.add(key)
@@ -233,7 +221,7 @@ class KeptRows:
             oldest = next(iter(self._newest))
             del self._newest[oldest]
 
-    def rows(self) -> list[NightRow]:
+    def rows(self) -> list[Row]:
         """Return the rows, the newest run first."""
         return sorted(sorted_rows(self._newest.values()), key=lambda row: -row.run)
 
@@ -356,7 +344,7 @@ class PeriodReader:
         self._fold = Fold()
         self._announcements: set[int] = set()
         self._killed: dict[int, str] = {}  # ids of runs, by their index
-        self._open: dict[tuple[str, InvitationKey], NightRow] = {}
+        self._open: dict[tuple[str, InvitationKey], Row] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
@@ -396,13 +384,13 @@ class PeriodReader:
         night = night_run(run, began, status, len(announced))
         self._add_run(run, night)
         if run.mode == "sweep":
-            self._add_deletions(run, night)
-            for row in announced:
-                self.announced.add(NightRow.of(row, night))
-            for row in kept_by_entry(run, self.organization):
-                self.kept.add(NightRow.of(row, night))
+            self._add_requests(run, night, self.deletions)
+            for row in _of_night(announced, night):
+                self.announced.add(row)
+            for row in _of_night(kept_by_entry(run, self.organization), night):
+                self.kept.add(row)
         elif run.mode == "restore":  # a dry run did nothing to a person
-            self._add_restored(run, night)
+            self._add_requests(run, night, self.restored)
 
     def _asked_for(self, run: RunRecord) -> RunRecord:
         """Return a run, or what it did in the organization that is asked for."""
@@ -446,21 +434,13 @@ class PeriodReader:
                 announced.append(row)
         return announced
 
-    def _add_restored(self, run: RunRecord, night: NightRun) -> None:
-        for row in rows_of(run):
-            invited = NightRow.of(row, night)
-            self.restored.add(invited)
-            if row.outcome == NO_OUTCOME:
-                self._open[run.run_id, row.event.key] = invited
-
-    def _add_deletions(self, run: RunRecord, night: NightRun) -> None:
-        for row in rows_of(run):
-            if not row.outcome:  # planned, and nothing was sent
-                continue
-            deletion = NightRow.of(row, night)
-            self.deletions.add(deletion)
+    def _add_requests(self, run: RunRecord, night: NightRun, newest: NewestRows) -> None:
+        """Add what became of each request; what is planned, and was not sent, has no outcome."""
+        for row in _of_night(rows_of(run), night):
+            if row.outcome:
+                newest.add(row)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
-                self._open[run.run_id, row.event.key] = deletion
+                self._open[run.run_id, row.event.key] = row
 
     def _recover(self) -> None:
         """Set the outcomes that later runs recorded, once all files were read."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, NamedTuple, Self, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
@@ -54,6 +55,7 @@ class Row:
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
         detail: Of an outcome that needs attention; why an invitation is kept.
         due: When a later sweep may delete an announced invitation.
+        run: The number of its run, in a table over many; `night` is that on which it began.
     """
 
     event: Invitation
@@ -62,6 +64,8 @@ class Row:
     detail: str = ""
     rule: str = ""
     due: str = ""
+    run: int = 0
+    night: date | None = None
 
     @classmethod
     def of_line(cls, event: Invitation, labels: Mapping[str, str]) -> Self:

@@ -174,7 +174,7 @@ def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_go
     write(DRY_RUN, directory)
     page = page_of(directory)
     (item,) = page.attention
-    assert item.title == "The last sweep 1"
+    assert item.title == "The last sweep, run 1"
     assert item.messages[0].startswith("Refused: ")
     assert item.messages[1] == ERROR["message"].split("\n")[0]
     assert item.hint.sentence == ERROR["hint"]
