@@ -12,7 +12,7 @@ from msgspec import structs
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.record import Recovered, RunRecord
-from invite_sweeper.audit.totals import Forecast, OrganizationResult, RunFinished, RunWarning
+from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
     CUT_OFF_CAUSE,
@@ -49,7 +49,7 @@ def story_of(run: RunRecord, advisor: Advisor) -> Document:
     return Document(
         headline=_headline_of_ended(run, end),
         facts=tuple(run_lines(run, end)),
-        sections=tuple(_sections(run.mode, end)),
+        sections=tuple(_organizations(run.mode, end)),
         attention=tuple(_attention(end, advisor_of(run, advisor))),
         remarks=tuple(_remarks(end)),
     )
@@ -127,11 +127,6 @@ def describe_recovery(run: Recovered) -> str:
 # The headline ------------------------------------------------------------------------------------
 
 
-def _headline(run: RunRecord, status: Status, done: str) -> Fact:
-    """Return the headline of a run without an end."""
-    return _line_of_run(run, status, status.label, done, run.start.organizations)
-
-
 def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
     """Return how a run ended, what it did, and in which organization or how many."""
     status = status_of(end.exit_code)
@@ -149,17 +144,24 @@ def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
     labels = [organization.label for organization in organizations]
-    return _line_of_run(run, status, label, done, labels)
+    return _headline(run, status, done, label, labels)
 
 
-def _line_of_run(
-    run: RunRecord, status: Status, label: str, done: str, organizations: Sequence[str]
+def _headline(
+    run: RunRecord,
+    status: Status,
+    done: str,
+    label: str = "",
+    organizations: Sequence[str] = (),
 ) -> Fact:
     """Return a headline; the mode is in its label where it is not a sweep.
 
     Args:
-        organizations: Their labels, or their ids.
+        label: If it is not that of the status.
+        organizations: Their labels; else their ids are shown.
     """
+    label = label or status.label
+    organizations = organizations or run.start.organizations
     if run.mode == "dry-run":
         label = "Dry run" if status is Status.DONE else f"Dry run: {label.lower()}"
     elif run.mode == "restore":
@@ -172,70 +174,47 @@ def _line_of_run(
 
 
 def _done(mode: str | None, end: RunFinished, status: Status) -> str:
+    """Return what a run did; after a dry run, what a sweep would do."""
     if mode == "restore":
         return describe_outcomes(mode, end) or "no one was invited"
-    if mode == "dry-run":
-        return _would_be_done(end, is_refused=status is Status.REFUSED)
-    parts = []
-    deleted = describe_outcomes(mode, end)
-    if deleted:
-        parts.append(deleted)
-    elif end.trimmed:
-        parts.append("nothing was deleted now")
-    parts += _waits_for_limit(end)
-    if end.announced:
-        parts.append(f"{end.announced:,} announced")
-    if parts:
-        return ", ".join(parts)
-    if not end.plan_made or end.stale:
-        return "nothing was deleted"
-    return _nothing_to_delete(end)
-
-
-def _would_be_done(end: RunFinished, *, is_refused: bool) -> str:
-    """Return what a sweep would do, after a dry run.
-
-    Args:
-        is_refused: A guard would refuse the sweep.
-    """
-    parts = []
-    if end.due:
+    is_plan = mode == "dry-run"
+    would = "would be " if is_plan else ""
+    is_refused = status is Status.REFUSED
+    deleted = "" if is_plan else describe_outcomes(mode, end)
+    if is_plan and end.due:
         verb = "are stale" if is_refused else "would be deleted"
-        parts.append(f"{pluralize(end.due, 'invitation')} {verb}")
-    elif end.trimmed:
-        parts.append("nothing would be deleted now")
-    elif not end.plan_made:
-        parts.append(NO_PLAN)
-    else:
-        parts.append(_nothing_to_delete(end))
-    parts += _waits_for_limit(end)
+        deleted = f"{pluralize(end.due, 'invitation')} {verb}"
+    parts = [deleted] if deleted else []
+    if end.trimmed:
+        if not deleted:
+            parts.append(f"nothing {would or 'was '}deleted now")
+        parts.append(f"{end.trimmed:,} stale wait for a limit")
+    elif not deleted and (is_plan or not end.announced):
+        parts.append(_nothing_done(end, is_plan=is_plan))
     if end.announced:
-        parts.append(f"{end.announced:,} would be announced")
-    if end.due:
+        parts.append(f"{end.announced:,} {would}announced")
+    if is_plan and end.due:
         parts.append("none was deleted" if is_refused else "none was")
     return ", ".join(parts)
 
 
-def _waits_for_limit(end: RunFinished) -> Iterator[str]:
-    if end.trimmed:
-        yield f"{end.trimmed:,} stale wait for a limit"
-
-
-def _nothing_to_delete(end: RunFinished) -> str:
-    """Return what a whole plan without deletions means: what is announced is stale, and waits."""
+def _nothing_done(end: RunFinished, *, is_plan: bool) -> str:
+    """Return why nothing is deleted: what is announced is stale, and waits."""
+    if is_plan and not end.plan_made:
+        return NO_PLAN
+    if not is_plan and (not end.plan_made or end.stale):
+        return "nothing was deleted"
     return "nothing due" if end.waiting else "nothing stale"
 
 
 # Organizations, and what needs attention ---------------------------------------------------------
 
 
-def _sections(mode: str | None, end: RunFinished) -> Iterator[Section]:
+def _organizations(mode: str | None, end: RunFinished) -> Iterator[Section]:
     """Yield how each of several organizations ended, and its counts."""
-    if len(end.organizations) > 1:
-        yield Section("Organizations", tuple(_organizations(mode, end)))
-
-
-def _organizations(mode: str | None, end: RunFinished) -> Iterator[Fact]:
+    if len(end.organizations) < 2:  # noqa: PLR2004 - the headline has that of one
+        return
+    facts = []
     # An error that all share is that of the run, and its cause is shown there.
     is_shared = all(organization.error == end.error for organization in end.organizations)
     for organization in end.organizations:
@@ -247,11 +226,9 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[Fact]:
         if organization.error is not None and not is_shared:
             cause = organization.error["message"].rstrip(".")
             text = f"{text}; {cause}" if organization.plan_made else cause
-        yield Fact(
-            escape_unprintable(organization.label),
-            escape_unprintable(f"{ending}: {text}"),
-            status.style,
-        )
+        label = escape_unprintable(organization.label)
+        facts.append(Fact(label, escape_unprintable(f"{ending}: {text}"), status.style))
+    yield Section("Organizations", tuple(facts))
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
@@ -285,7 +262,8 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     for warning in end.warnings:
         # A warning whose code is that of a reason is shown below the reason.
         if warning.level != WarningLevel.REMARK and warning.code not in partial_reasons:
-            yield _attention_to_warning(warning)
+            title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
+            yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
 
 def _attention_to_error(
@@ -314,11 +292,6 @@ def _attention_to_reason(reason: Reason, end: RunFinished, hint: Hint) -> Attent
         escape_unprintable(warning.message) for warning in end.warnings if warning.code == reason
     )
     return Attention(title, messages, hint)
-
-
-def _attention_to_warning(warning: RunWarning) -> Attention:
-    title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-    return Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
 
 def _counts_by_reason(end: RunFinished) -> Mapping[Reason, str]:
@@ -402,8 +375,10 @@ def _decision_lines(end: RunFinished) -> Iterator[Fact]:
     """Yield what a sweep or dry run read, and what the policy decides about it."""
     yield Fact("Seen", _seen(end))
     yield Fact("Stale", describe_stale(end))
-    if end.forecast is not None:
-        yield Fact("Forecast", _forecast(end.forecast))
+    soon = end.forecast
+    if soon is not None:
+        text = f"{soon.stale_within_7d:,} more become stale within 7 days"
+        yield Fact("Forecast", f"{text}, {soon.stale_within_30d:,} within 30")
     if end.kept:
         yield Fact("Kept", _kept(end))
     for warning in end.warnings:
@@ -468,20 +443,10 @@ def _why_later(end: RunFinished) -> str:
     return why
 
 
-def _forecast(forecast: Forecast) -> str:
-    """Return what becomes stale soon, by the policy's rules."""
-    week = forecast.stale_within_7d
-    month = forecast.stale_within_30d
-    return f"{week:,} more become stale within 7 days, {month:,} within 30"
-
-
 def _kept(end: RunFinished) -> str:
     """Return how many are kept and why, the most frequent reason first."""
-    counts = end.kept_by_reason
-    reasons = sorted(counts)
-    # Sorting is stable: reasons that are equally frequent stay in alphabetical order.
-    reasons.sort(key=lambda reason: counts[reason], reverse=True)
-    parts = [f"{counts[reason]:,} {describe_keep_reason(reason)}" for reason in reasons]
+    counts = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count:,} {describe_keep_reason(reason)}" for reason, count in counts]
     return f"{end.kept:,}: {', '.join(parts)}"
 
 
