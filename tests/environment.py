@@ -15,24 +15,10 @@ UMASK = 0o022
 FAKETIME = ("FAKETIME", "LD_PRELOAD")
 """The clock of `faketime`: a test and the programs that it starts live on the same day."""
 KEPT = (
-    "HOME",
-    "LOGNAME",
-    "PATH",
-    "TMPDIR",
-    "USER",
-    "COVERAGE_",
-    "MUTANT_UNDER_TEST",
-    "PIP_",
-    "PYTEST_",
-    "UPDATE_SNAPSHOTS",
-    "UV_",
-    *FAKETIME,
+    *("HOME", "LOGNAME", "PATH", "TMPDIR", "USER", *FAKETIME),
+    *("COVERAGE_", "MUTANT_UNDER_TEST", "PIP_", "PYTEST_", "UPDATE_SNAPSHOTS", "UV_"),
     # Settings of the tests, not of the program.
-    "INVITE_SWEEPER_CASES",
-    "INVITE_SWEEPER_KILLS",
-    "INVITE_SWEEPER_REQUIRE_TOOLS",
-    "INVITE_SWEEPER_SEED",
-    "INVITE_SWEEPER_WEEKLY",
+    *(f"INVITE_SWEEPER_{name}" for name in ("CASES", "KILLS", "REQUIRE_TOOLS", "SEED", "WEEKLY")),
 )
 """How the names of the variables begin that tests take from the caller."""
 

@@ -24,22 +24,14 @@ def knowing(*secrets):
     return redactor
 
 
+PLAIN = ("text", "JSON", "percent", "Base64", "Base64 without padding", "Base64 for URLs")
+
+
 @given(st.text(min_size=8, max_size=40), TEXT, TEXT)
 def test_secret_is_not_shown_as_text_json_url_or_base64(secret, before, after):
     secret = secret.encode("utf-8", "replace").decode()
-    redactor = knowing(secret)
-    whole = f"{before}{secret}{after}"
-    data = whole.encode()
-    shown = {
-        "text": whole,
-        "JSON": msgspec.json.encode(whole).decode(),
-        "URL": before + quote(secret, safe="") + after,
-        "Base64": base64.b64encode(data).decode(),
-        "Base64 without padding": base64.b64encode(data).decode().rstrip("="),
-        "URL-safe Base64": base64.urlsafe_b64encode(data).decode(),
-    }
-    for form, text in shown.items():
-        redacted = redactor.redact(text)
+    for form in PLAIN:
+        redacted = knowing(secret).redact(SPELLINGS[form](f"{before}{secret}{after}"))
         assert MASK in redacted, form
         if secret not in before + after + MASK:
             assert secret not in redacted, form

@@ -35,17 +35,9 @@ from invite_sweeper.report.receivers import Notified
 MONITORING = Path(__file__).parents[3] / "deploy/helm/files"
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 LATER = datetime(2026, 11, 26, tzinfo=UTC)
-TOTALS = {"projects_seen": 40, "projects_unreadable": 2, "invitations_seen": 30}
-TOTALS |= {
-    "stale": 9,
-    "due": 6,
-    "trimmed": 1,
-    "waiting": 2,
-    "requests": 90,
-    "retries": 3,
-    "rate_limited": 2,
-}
-TOTALS |= {"still_invited": 5}
+TOTALS = {"projects_seen": 40, "projects_unreadable": 2, "invitations_seen": 30, "stale": 9}
+TOTALS |= {"due": 6, "trimmed": 1, "waiting": 2, "still_invited": 5}
+TOTALS |= {"requests": 90, "retries": 3, "rate_limited": 2}
 FINISHED = finished(
     **TOTALS,
     kept_by_reason={"too_young": 20, "keep:board": 1},
