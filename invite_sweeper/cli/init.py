@@ -30,11 +30,12 @@ from invite_sweeper.errors import (
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.names import is_atlas_id
-from invite_sweeper.policy import Execution, parse_duration_option, parse_policy
+from invite_sweeper.policy import Execution, InvalidPolicy, parse_duration_option, parse_policy
 from invite_sweeper.text import escape_unprintable, shell_command
 
 _DEFAULT_AGE = "14d"
 _NO_NOTICE = "none"
+_NOT_WRITTEN = "No file was written."
 _INDENT = "  "
 _DEADLINE_S = 120.0
 """For the lists of organizations: one may have no end."""
@@ -135,9 +136,12 @@ def init(
         policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
         _write_new(path, text)
     except click.Abort:
-        raise Cancelled("Cancelled.", consequence="No file was written.") from None
+        raise Cancelled("Cancelled.", consequence=_NOT_WRITTEN) from None
+    except InvalidPolicy as error:  # no file that `validate` could read
+        hint = "Change the options or answers that make these lines."
+        raise error.having(consequence=_NOT_WRITTEN, hint=hint, command="") from error
     except RunError as error:
-        raise error.having(consequence="No file was written.") from error
+        raise error.having(consequence=_NOT_WRITTEN) from error
     for remark in policy.warnings(now.date()):
         click.echo(fit_terminal(remark, "Warning: ", _INDENT), err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")

@@ -22,7 +22,7 @@ from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, sec
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
-from invite_sweeper.text import PROGRAM, PROGRAM_NAME
+from invite_sweeper.text import PROGRAM, PROGRAM_NAME, shell_command
 
 COMMANDS: Final = {
     "demo": "Show a dry run and two sweeps against a simulated Atlas.",
@@ -154,8 +154,8 @@ def _usage_error(error: click.ClickException) -> UsageError:
     if not message.endswith((".", "?", ")")):
         message = f"{message}."
     context: click.Context | None = getattr(error, "ctx", None)
-    command_path = context.command_path if context is not None else PROGRAM_NAME
-    return UsageError(message, hint="See:", command=f"{command_path} --help")
+    _, *names = context.command_path.split() if context is not None else (PROGRAM_NAME,)
+    return UsageError(message, hint="See:", command=shell_command(*names, "--help"))
 
 
 def _defect(error: Exception) -> RunError:

@@ -171,11 +171,18 @@ def test_what_exists_at_the_path_is_left_as_it_is(cli, make):
 
 
 @pytest.mark.parametrize(
-    "options", [("--organization", "prod"), ("--organization", ORG_ID, "--older-than", "30")]
+    "options",
+    [
+        ("--organization", "prod"),
+        ("--organization", ORG_ID, "--older-than", "30"),
+        ("--organization", ORG_ID, "--notice", "91d"),
+        ("--organization", ORG_ID, "--source", "invites", "--older-than", "25d", "--notice", "5d"),
+    ],
 )
-def test_option_that_makes_no_valid_policy_is_wrong_usage(cli, options):
+def test_option_that_makes_no_valid_policy_is_wrong_usage_and_no_command_reads_it(cli, options):
     done = cli.run("init", "first.yaml", *options)
     assert (done.code, "Traceback" in done.err) == (2, False)
+    assert "invite-sweeper validate" not in done.err
     assert not (cli.folder / "first.yaml").exists()
 
 

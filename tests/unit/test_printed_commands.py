@@ -1,6 +1,8 @@
 """Printed commands begin as the program was called."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -40,3 +42,10 @@ def test_printed_command_begins_as_the_program_was_called_and_can_be_pasted(monk
     monkeypatch.setattr(text.PROGRAM, "called_as", "/opt/my tools/invite-sweeper")
     printed = text.shell_command("plan", "--out", "a b")
     assert printed == "'/opt/my tools/invite-sweeper' plan --out 'a b'"
+
+
+def test_hint_of_wrong_usage_begins_as_the_program_was_called(script):
+    script.write_text("from invite_sweeper.cli import main\nmain()\n", encoding="utf-8")
+    words = [sys.executable, script, "--unknown"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": ""})
+    assert (done.returncode, f"See: {script} --help" in done.stderr) == (2, True), done.stderr
