@@ -51,10 +51,6 @@ def nights(three_runs):
     return three_runs
 
 
-def lose_an_earlier_one(files):
-    files[1].unlink()
-
-
 def cut_the_newest(files):
     lines = files[-1].read_bytes().splitlines(keepends=True)
     files[-1].write_bytes(b"".join(lines[:-1]))
