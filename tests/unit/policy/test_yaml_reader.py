@@ -147,11 +147,11 @@ def test_first_value_of_a_duplicate_key_is_kept(loader):
     assert document.root.value == {"a": 1, "b": {"c": 1}}
 
 
-def test_file_of_one_mib_is_read_and_one_byte_more_is_refused(loader):
+def test_file_of_one_mib_is_read_and_one_byte_more_is_refused():
     head = b"a: b\n#"
     full = head + b"x" * (MAX_BYTES - len(head))
-    assert issues_of(full, loader) == []
-    assert issues_of(full + b"x", loader) == [
+    assert issues_of(full, LOADER) == []
+    assert issues_of(full + b"x", LOADER) == [
         "1:1: policy: is larger than 1 MiB; split or shorten it"
     ]
 

@@ -1,6 +1,6 @@
 """Counts add up: of lists, organizations and runs."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invite_sweeper.audit.totals import OrganizationResult
@@ -15,6 +15,7 @@ counts = st.builds(
 )
 
 
+@settings(max_examples=30)
 @given(counts, counts, counts)
 def test_each_count_is_added_in_any_order(one, two, three):
     assert (one + two) + three == one + (two + three) == total([three, two, one])
