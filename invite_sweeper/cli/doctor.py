@@ -56,6 +56,7 @@ from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
+    Hint,
     describe_duration,
     escape_unprintable,
     plural_form,
@@ -202,8 +203,8 @@ class _Doctor(Checks):
         settings = self._settings
         directory = settings.directory
         for warning in directory.warnings_of_missing_files():
-            hint = "Restore the file from a copy, if it is not lost."
-            self.add(name, warning.message, hint, warns=True)
+            advice = "Restore the file from a copy, if it is not lost."
+            self.add(name, warning.message, advice, warns=True)
         files = directory.files()
         if not files:
             self.add(name, "None yet.")
@@ -216,13 +217,13 @@ class _Doctor(Checks):
         name_of_last = f"The last run, {last.file.number} of {describe_instant(last.start.now)}"
         story = story_of(last, settings.advisor)
         text = f"{story.headline.label}: {story.headline.text}."
-        hint = ""
+        hint = Hint()
         # What stopped the last run, killed or refused, may stop the next one, too.
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
         if may_repeat:
             text = story.attention[0].text
-            hint = story.attention[0].hint.sentence
-        self.add(name, f"{name_of_last}: {text}", hint, warns=may_repeat)
+            hint = story.attention[0].hint
+        self.add(name, f"{name_of_last}: {text}", *hint, warns=may_repeat)
 
     def _check_nights(self, runs: Sequence[RunRecord]) -> None:
         """Check that each night was done, and that a nightly job has run up to now."""
@@ -234,7 +235,7 @@ class _Doctor(Checks):
             is_well = were_all_done(nights)
             hint = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"
             command = settings.advisor.list_runs()
-            self.add("nights", describe_endings(nights), f"{hint} {command}", warns=not is_well)
+            self.add("nights", describe_endings(nights), hint, command, warns=not is_well)
 
     async def _check_receivers(self, *, notify: bool) -> None:
         settings = self._settings

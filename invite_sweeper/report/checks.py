@@ -13,7 +13,7 @@ from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.report.document import Document, Fact, Section
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers.sending import NotSent
-from invite_sweeper.text import escape_unprintable, organization_label, pluralize
+from invite_sweeper.text import Hint, escape_unprintable, organization_label, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
 
@@ -25,9 +25,10 @@ class Check(msgspec.Struct, frozen=True):
         check: What was checked.
         state: After a warning a sweep would run, but may not do everything that is expected.
         message: What was found.
-        hint: What to do about it; empty if nothing.
+        hint: What to do about it, with the command; empty if nothing.
         organization: The id of the organization that it is about; None if about all.
         exit_code: What a sweep would end with; 0 unless failed.
+        command: The command at the end of the hint; empty without one.
     """
 
     check: str
@@ -36,6 +37,7 @@ class Check(msgspec.Struct, frozen=True):
     hint: str = ""
     organization: str | None = None
     exit_code: int = 0
+    command: str = ""
 
 
 class DiagnosisResult(msgspec.Struct, frozen=True):
@@ -65,18 +67,32 @@ class Checks:
         self.checks: list[Check] = []
         self.organization: str | None = None
 
-    def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
+    def add(
+        self, name: str, message: str, hint: str = "", command: str = "", *, warns: bool = False
+    ) -> None:
         """Add a check that passed, or that warns; only one that warns has a hint."""
-        state: State = "warning" if warns else "ok"
-        self.checks.append(Check(name, state, message, hint if warns else "", self.organization))
+        if warns:
+            self._add(name, "warning", message, hint, command)
+        else:
+            self._add(name, "ok", message)
 
     def failed(self, name: str, error: RunError, exit_code: int) -> None:
         """Add a check that failed with the error that a sweep would end with, each once."""
-        parts = error.parts()
-        message = parts["message"]
-        if all(check.message != message for check in self.checks):
-            check = Check(name, "failed", message, parts["hint"], self.organization, exit_code)
-            self.checks.append(check)
+        if all(check.message != error.message for check in self.checks):
+            self._add(name, "failed", error.message, error.hint, error.command, exit_code)
+
+    def _add(
+        self,
+        name: str,
+        state: State,
+        message: str,
+        hint: str = "",
+        command: str = "",
+        exit_code: int = 0,
+    ) -> None:
+        hint = Hint(hint, command).sentence
+        check = Check(name, state, message, hint, self.organization, exit_code, command)
+        self.checks.append(check)
 
     @contextmanager
     def step(self, name: str, *, warns: bool = False) -> Iterator[None]:
@@ -93,7 +109,7 @@ class Checks:
             self.add(name, f"It would get nothing: {error}.", error.fix, warns=True)
         except RunError as error:
             if warns:
-                self.add(name, error.message, error.parts()["hint"], warns=True)
+                self.add(name, error.message, error.hint, error.command, warns=True)
             else:
                 self.failed(name, error, int(error.exit_code))
 
@@ -140,12 +156,18 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
     sections = []
     for org_id, checks in groupby(shown, key=lambda check: check.organization):
         heading = "" if org_id is None else f"organization {labels[org_id]}"
-        sections.append(Section(heading, tuple(map(_fact_of, checks))))
+        sections.append(
+            Section(heading, tuple(fact for check in checks for fact in _facts_of(check)))
+        )
     headline, _ = _verdict(result.checks)
     return Document(headline, (), tuple(sections))
 
 
-def _fact_of(check: Check) -> Fact:
-    lines = [f"{check.check}: {check.message}", *filter(None, [check.hint])]
+def _facts_of(check: Check) -> Iterator[Fact]:
+    """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
+    hint = check.hint.removesuffix(check.command).rstrip()
+    lines = [f"{check.check}: {check.message}", *filter(None, [hint])]
     text = "\n".join(escape_unprintable(part) for line in lines for part in line.split("\n"))
-    return Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
+    yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
+    if check.command:
+        yield Fact(" " * _WIDTH, escape_unprintable(check.command), is_whole=True)

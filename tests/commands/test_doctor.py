@@ -373,6 +373,17 @@ def test_text_has_a_line_per_check_with_the_hint_below_and_quiet_those_that_are_
     assert shown == [line for line in (*lines, verdict) if not line.startswith("ok ")]
 
 
+def test_command_of_a_hint_is_whole_on_a_line_of_its_own_so_that_it_can_be_copied():
+    command = "invite-sweeper audit show --policy config/policy.yaml"
+    checks = Checks()
+    file = io.StringIO()
+    checks.add("nights", "1 has no run.", "To list the runs:", command, warns=True)
+    console = Console(file=file, force_terminal=True, color_system=None, width=40)
+    show_lines(console, document_of_checks(checks.result(NOW, [])))
+    assert command in [line.strip() for line in file.getvalue().splitlines()]
+    assert checks.checks[0].hint == f"To list the runs: {command}"
+
+
 def test_terminal_wraps_at_words_with_the_state_beside_them():
     hint = "Grant the credentials Project Owner there, or exclude the projects."
     message = "The role is missing in 4 projects: Payments, Billing, IoT Ingest, Fraud."
