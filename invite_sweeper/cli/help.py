@@ -87,7 +87,12 @@ def _reasons() -> Iterator[str]:
 def _keys() -> Iterator[str]:
     """Yield a line for each key of the policy, with nested ones below it."""
     schema: Any = json_schema()
-    yield from _keys_of(schema, schema["$defs"])
+    definitions = schema["$defs"]
+    # What a rule has, too, stands there: its description is the same.
+    keep = definitions["Keep"]["properties"]
+    for name in definitions["Rule"]["properties"]:
+        keep.pop(name, None)
+    yield from _keys_of(schema, definitions)
 
 
 def _keys_of(part: Any, definitions: Any, depth: int = 0) -> Iterator[str]:

@@ -113,7 +113,8 @@ class Policy(model.StrictModel):
     )
     keep: tuple[Keep, ...] = key(
         (),
-        "A matching entry keeps the invitation; it overrides the rules.",
+        "A matching entry keeps the invitation; it overrides the rules. It has the keys of a "
+        "rule, `reason` and `until`.",
         [{"name": "board", "usernames": ["*@board.example.com"]}],
     )
     limits: model.Limits = key(model.Limits(), "Limits of a run.", {"max_deletions": 100})

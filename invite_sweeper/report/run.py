@@ -57,7 +57,7 @@ from invite_sweeper.text import Hint, escape_unprintable, pluralize, truncate
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
-_MAX_REASON_LENGTH: Final = 80
+_MAX_REASON_LENGTH: Final = 120
 """Of a line in the list of runs; each run by itself shows the whole reason."""
 _AS_PLANNED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 

@@ -233,6 +233,7 @@ def test_every_key_of_the_schema_is_described():
     definitions = json_schema()["$defs"].values()
     keys = {key for each in (json_schema(), *definitions) for key in each["properties"]}
     assert {key for key in keys if f"`{key}`" not in text} == set()
+    assert text.count("- `older_than`: ") == 1  # a keep entry has the keys of a rule
 
 
 def test_every_reason_is_listed_with_its_exit_code():
