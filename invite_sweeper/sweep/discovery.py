@@ -496,4 +496,4 @@ class OrganizationReader:
         self._result.warn_of(WarningCode.TEAMS, *warnings)
         members.report()
         await recovery.recover_rest()
-        builder.finish(has_ended=self._result.has_ended)
+        builder.finish(ended=list(filter(self._result.has_ended, sources)))

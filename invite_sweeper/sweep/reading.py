@@ -8,7 +8,7 @@ organization are kept (`list_unread`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -163,13 +163,13 @@ class ReadingBuilder:
         self.count(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))
         self._write(unreadable)
 
-    def finish(self, has_ended: Callable[[Source], bool]) -> None:
+    def finish(self, ended: Collection[Source]) -> None:
         """Decide the invitations of people, once all lists are added.
 
         Args:
-            has_ended: Whether the day has come on which Atlas ends a list, as it announced.
+            ended: The lists whose last day has come that Atlas announced.
         """
-        unread = self._lists_that_may_show_others(has_ended)
+        unread = self._lists_that_may_show_others(ended)
         # The people of the organization, as its own lists show them.
         shown: set[PersonKey] = set()
         for decision in self._of_people:
@@ -191,13 +191,13 @@ class ReadingBuilder:
             )
             self.people = replace(self.people, absent=absent)
 
-    def _lists_that_may_show_others(self, has_ended: Callable[[Source], bool]) -> tuple[str, ...]:
+    def _lists_that_may_show_others(self, ended: Collection[Source]) -> tuple[str, ...]:
         """Return the lists that were not read and may show people whom no other list shows."""
         unread = [*self._lists.unread, *self._lists.retired.values()]
         lists = [each for each in unread if may_show_people(each)]
         # A list that Atlas retired before the announced day: its people need not be in others yet.
         for source, retired in self._lists.retired.items():
-            if not source.stands_for_itself and not has_ended(source):
+            if not source.stands_for_itself and source not in ended:
                 lists.append(retired)
         return tuple(dict.fromkeys(each.list_name for each in lists))
 

@@ -44,7 +44,7 @@ class Plan:
         for each in lists:
             self.builder.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
-            self.builder.finish(has_ended=lambda _: True)
+            self.builder.finish(ended=Source)
         return self
 
     @property
@@ -195,7 +195,7 @@ def test_list_that_was_not_read_keeps_the_people_that_it_may_show(unread, kept):
 def test_list_that_atlas_ended_before_its_day_was_not_read(source):
     plan = Plan(sources=["invites", *PEOPLE])
     plan.add(*person("ada@example.com", Source.ORG_USERS), retired(source), finish=False)
-    plan.builder.finish(has_ended=lambda _: False)
+    plan.builder.finish(ended=())
     assert (plan.stale() == []) is (source is not Source.INVITES)
 
 
