@@ -278,6 +278,10 @@ def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     page = page_of(directory)
     assert page.headline.label == "Damaged audit log"
     assert nights(page, "Ended") == [("damaged",), ("unfinished",), ("done",)]
+    html = render_html(page)
+    legend = html[html.index('<ul class="legend">') : html.index("</ul>", html.index('"legend"'))]
+    assert "damaged" in legend
+    assert "unfinished" in legend  # both have no exit code, and the same mark
 
 
 def test_a_killed_restore_that_the_next_one_recovered_is_shown_once(directory):
