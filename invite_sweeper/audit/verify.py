@@ -8,7 +8,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.file_chain import DamagedFile, FileChain, RunFile
+from invite_sweeper.audit.file_chain import DamagedFile, RunFile
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import Head, LogReader
 from invite_sweeper.audit.record import Recovered, RunRecord, Unfinished
@@ -75,11 +75,9 @@ def verify(
     Raises:
         DamagedLog: A file cannot be opened.
     """
-    verifier = _Verifier(directory, expect_head)
-    result = verifier.result
-    result.first_run = files[0].number if files else None
+    result = Verification(first_run=files[0].number if files else None)
     try:
-        verifier.verify(files)
+        _verify(result, files, directory, expect_head)
     except DamagedFile as error:
         result.damage = error.message
     if result.damage is not None:
@@ -91,45 +89,33 @@ def verify(
     return result
 
 
-class _Verifier:
-    """Verifies files one after the other.
+def _verify(
+    result: Verification,
+    files: Sequence[RunFile],
+    directory: AuditDirectory | None,
+    expect_head: str | None,
+) -> None:
+    """Decode and count all lines, and find the expected hash; `result` has what was found so far.
 
-    Args:
-        directory: As in `verify`, as `expect_head`.
-
-    Attributes:
-        result: What was found so far; its verdict is not decided yet.
+    Raises:
+        DamagedFile: The first damage, as `LogReader`.
     """
-
-    def __init__(self, directory: AuditDirectory | None, expect_head: str | None) -> None:
-        self.result = Verification()
-        self._directory = directory
-        self._expect_head = expect_head
-        self._fold = Fold()
-
-    def verify(self, files: Sequence[RunFile]) -> None:
-        """Verify files; raises DamagedFile at the first damage, as `LogReader`."""
-        result = self.result
-        head: Head | None = None
-        if self._directory is not None:
-            head = self._directory.read_head()
-            result.head_missing = head is None and bool(files)
-        folder = self._directory.path if self._directory is not None else Path()
-        reader = LogReader(files, head, folder=folder)
-        for chain in reader:
-            result.files += 1
-            self._add(chain)
-            result.missing_accepted += chain.accepted
-        if self._expect_head is not None and result.expected_at is None:
-            result.damage = f"No line has the expected hash {self._expect_head}."
-        result.unfinished = self._fold.unfinished()
-        result.recovered = self._fold.recovered()
-
-    def _add(self, chain: FileChain) -> None:
-        """Decode and count the lines of a file, and find the expected hash."""
-        result = self.result
-        for line, _ in self._fold.follow(RunRecord(chain.file), chain, chain.decode):
+    head: Head | None = None
+    folder = Path()
+    if directory is not None:
+        folder = directory.path
+        head = directory.read_head()
+        result.head_missing = head is None and bool(files)
+    fold = Fold()
+    for chain in LogReader(files, head, folder=folder):
+        result.files += 1
+        for line, _ in fold.follow(RunRecord(chain.file), chain, chain.decode):
             result.lines += 1
             result.last_hash = line.hash
-            if line.hash == self._expect_head:
+            if line.hash == expect_head:
                 result.expected_at = f"{chain.file.path} line {line.number}"
+        result.missing_accepted += chain.accepted
+    if expect_head is not None and result.expected_at is None:
+        result.damage = f"No line has the expected hash {expect_head}."
+    result.unfinished = fold.unfinished()
+    result.recovered = fold.recovered()
