@@ -330,9 +330,11 @@ def _blocks(
 
 
 def _values(column: Column, cell: Cell) -> list[Text]:
-    """Return the lines of a cell as they read without a heading."""
-    prefix = f"{column.prefix} " if column.prefix else ""
-    return [Text.assemble(prefix, _cell_text((line,))) for line in cell]
+    """Return the lines of a cell as they read without a heading, which the first one needs."""
+    values = [_cell_text((line,)) for line in cell]
+    if values and column.prefix:
+        values[0] = Text.assemble(f"{column.prefix} ", values[0])
+    return values
 
 
 def _joined(values: Iterable[Text], width: int) -> list[Text]:

@@ -5,6 +5,7 @@ import hashlib
 import re
 from datetime import timedelta
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from msgspec import structs
 from report import reading
 from report.reading import Reader
 from report.scenes import NOT_SEEN, REFUSED, run, write
+from rich.console import Console
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept, PolicyText
@@ -23,6 +25,7 @@ from invite_sweeper.cli.report import report
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
+from invite_sweeper.report.terminal import show_section
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
 HOUR = timedelta(hours=1)
@@ -225,8 +228,12 @@ def test_pending_of_a_night_is_what_its_last_run_left_marked_where_not_all_lists
     write(deleted(1), directory, days_ago=1)
     write(deleted(2, invitations_seen=19), directory, days_ago=0.01)
     write(deleted(3, invitations_seen=18, plan_complete=False, exit_code=4), directory)
-    rows = table(page_of(directory), "nights")
+    page = page_of(directory)
+    rows = table(page, "nights")
     assert [row["Pending"] for row in rows] == ["17; not all lists read", "19"]
+    console = Console(file=StringIO(), width=80)
+    show_section(console, page.sections[0])  # too narrow for columns
+    assert "pending 17 · not all lists read" in " ".join(console.file.getvalue().split())
 
 
 def test_pending_is_what_the_newest_run_that_read_its_lists_left(directory):
