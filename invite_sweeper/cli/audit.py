@@ -148,7 +148,7 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         runs_of_directory = list_of_runs(
             shown.all_records(), datetime.now(UTC), shown.begun_without_file
         )
-        terminal.show_section(stdout_console(), runs_of_directory)
+        terminal.show_facts(stdout_console(), runs_of_directory)
     elif history is None:
         for run in shown.named_runs(read_whole_run):
             _show_run(shown, run)

@@ -302,7 +302,9 @@ def _as_argument(path: str) -> str:
 # The runs of a directory -----------------------------------------------------------------------
 
 
-def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Section:
+def list_of_runs(
+    records: Iterable[RunRecord], now: datetime, begun: datetime | None
+) -> tuple[Fact, ...]:
     """Return a line for each run, and how the last nights ended.
 
     Args:
@@ -325,7 +327,8 @@ def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | 
     if len(nights) > 1:
         style: Style = "good" if were_all_done(nights) else "warning"
         rows.append(Fact("Nights", describe_endings(nights), style))
-    return Section(facts=tuple(rows))
+    width = max((len(row.label) for row in rows), default=0)
+    return tuple(row._replace(label=row.label.ljust(width)) for row in rows)
 
 
 def _row_of_run(record: RunRecord) -> Fact:

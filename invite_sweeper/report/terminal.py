@@ -103,15 +103,21 @@ def show_lines(console: Console, document: Document) -> None:
 def show_facts(console: Console, facts: Iterable[Fact]) -> None:
     """Print facts, a line each: the text beside the label, or below a label of half a terminal."""
     for fact in facts:
-        label = Text(fact.label, STYLES[fact.style])
+        style = STYLES[fact.style]
+        # A style is that of the label, or of the state or the sentence where there is one.
+        label = Text(fact.label, "" if fact.state else style)
         indent = len(label) + GAP
         if console.is_terminal and indent > console.width // 2:
             console.print(label, soft_wrap=True)
             label = Text()
             indent = INDENT
-        lines = _lines_beside(console, fact.text, indent, is_whole=fact.is_whole)
-        style = "" if fact.label.strip() else STYLES[fact.style]
-        line = Text.assemble(label, (lines[len(label) :], style))
+        text = f"{fact.state}  {fact.text}" if fact.state else fact.text
+        lines = _lines_beside(console, text, indent, is_whole=fact.is_whole)
+        line = Text.assemble(label, lines[len(label) :])
+        if fact.state:
+            line.stylize(f"bold {style}", indent, indent + len(fact.state))
+        elif not fact.label.strip():
+            line.stylize(style)
         line.rstrip()
         console.print(line, soft_wrap=True)
 
@@ -156,7 +162,7 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
         yield heading(section.heading, shown, total, f"bold {STYLES[section.style]}")
     indent = INDENT if section.heading else 0
     if section.facts:
-        rows = [(Text(fact.label), _text_of(fact)) for fact in section.facts]
+        rows = [(Text(fact.label), Text(fact.text)) for fact in section.facts]
         for part in entries(rows, width - indent):
             yield indented(part, indent)
     for sentence in section.sentences:
@@ -164,13 +170,6 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     if section.heading:
         yield Text("")
     yield from _rest(total - shown, section.command)
-
-
-def _text_of(fact: Fact) -> Text:
-    """Return the text of a fact after its state."""
-    if not fact.state:
-        return Text(fact.text)
-    return Text.assemble((fact.state, f"bold {STYLES[fact.style]}"), f"  {fact.text}")
 
 
 def _rest(count: int, command: str) -> Iterator[RenderableType]:

@@ -158,3 +158,10 @@ def test_run_that_is_not_there_is_answered_with_the_command_that_lists_them(nigh
     (command,) = re.findall("List the runs with: invite-sweeper (.*)", done.err)
     assert done.code == 2
     assert nights.run(*shlex.split(command)).out.count(" UTC  ") == 4
+
+
+def test_run_with_a_long_reason_is_one_line_of_a_file_so_that_grep_finds_all_of_it(cli):
+    reason = "OPS-1234 " + "and so on " * 7
+    assert cli.sweep("--reason", reason).code == 0
+    (line,) = cli.run("audit", "show", "--audit-dir", "audit").out.splitlines()
+    assert line.endswith(f"reason: {reason.strip()}")
