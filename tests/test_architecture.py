@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections import defaultdict
 
@@ -120,3 +122,13 @@ def test_the_tests_of_every_mutant_exist():
     named = {path for path in paths if path.startswith("tests/")}
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_commands_that_send_nothing_do_not_wait_for_the_http_client_to_be_imported():
+    code = (
+        "import sys\n"
+        "from invite_sweeper.cli import audit, help, report, validate\n"
+        "print('pydantic' in sys.modules, 'aiohttp' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"

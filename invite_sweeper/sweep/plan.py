@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from invite_sweeper.atlas.run_client import AtlasClient
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.counts import Counts, total
@@ -32,6 +32,9 @@ from invite_sweeper.sweep.limits import Backlog, Limit, RunLimits
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
 
+if TYPE_CHECKING:  # what only shows runs imports no HTTP client
+    from invite_sweeper.atlas.run_client import AtlasClient
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AtlasOrganization:
@@ -44,7 +47,7 @@ class AtlasOrganization:
     """
 
     id: str
-    client: AtlasClient
+    client: "AtlasClient"
     variables: tuple[str, ...] = ()
     name: str | None = None
 
