@@ -24,7 +24,7 @@ from invite_sweeper.report.document import display_text
 from invite_sweeper.report.page import render_html
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
-WIDTHS = (320, 768, 1249, 1920)
+WIDTHS = (320, 360, 768, 1249, 1920)
 LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
 
 
@@ -154,6 +154,21 @@ def test_nothing_is_cut_at_any_width(opened, pages, width):
         assert cut == []
 
 
+def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
+    with opened(pages[1]) as tab:
+        broken = tab.evaluate(
+            """() => Array.from(document.querySelectorAll("td:not(.code) bdi"))
+              .flatMap(bdi => Array.from(bdi.childNodes)).filter(node => {
+                if (!node.data || /\\s/.test(node.data)) return false;
+                const range = document.createRange();
+                range.selectNodeContents(node);
+                return range.getClientRects().length > 1;
+              }).map(node => node.data)"""
+        )
+        assert broken == []
+        assert tab.locator("#t-deletions tbody tr").count() == 1
+
+
 def test_page_is_usable_by_keyboard_and_its_links_lead_to_sections(opened, pages):
     with opened(pages[0]) as tab:
         tab.keyboard.press("Tab")
@@ -188,3 +203,10 @@ def test_axe_reports_no_violations(opened, pages, scheme, width):
             )
             assert found["passes"]
             assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_follows_the_color_scheme(opened, pages, scheme):
+    with opened(pages[0], scheme=scheme) as tab:
+        background = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") is (scheme == "light")
