@@ -3,7 +3,6 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import groupby
 from typing import Final, Self
 
@@ -414,33 +413,35 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
             facts += histories.pop(person).facts()
         sections.append(block(explanations[0].username, explanations[0].org_id, facts))
     where = "the lists that were read" if result.unreadable else "any list"
-    members = {org_id: list(usernames) for org_id, usernames in result.members.items()}
     for history in histories.values():
         last = history.last
         text = f"Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}."
-        known = members.get(history.org_id, [])
-        for username in filter(partial(is_among, [history.username or ""]), tuple(known)):
-            known.remove(username)
+        if is_among(result.members.get(history.org_id, ()), history.username):
             text = _member(history.username or "", history.restored_by)
         facts = [_sentence(text, "strong"), *history.facts()]
         sections.append(block(history.username, history.org_id, facts))
-    for org_id, usernames in members.items():
+    for org_id, usernames in result.members.items():
+        in_runs = [past.username or "" for past in histories.values() if past.org_id == org_id]
         for username in usernames:
-            facts = [_sentence(_member(username, None), "strong")]
-            sections.append(block(username, org_id, facts))
+            if not is_among(in_runs, username):
+                facts = [_sentence(_member(username, None), "strong")]
+                sections.append(block(username, org_id, facts))
     invitations = pluralize(result.invitations, "invitation")
     projects = pluralize(result.projects, "project")
     text = f"{invitations} in {projects} ({', '.join(result.sources)})."
     remarks = (f"{describe_excluded(result.out_of_scope)}.",) if result.out_of_scope else ()
-    attention = []
+    attention = tuple(_attention(result, labels, where))
+    return Document(Fact("Searched", text), (), tuple(sections), attention, remarks=remarks)
+
+
+def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterator[Attention]:
+    """Yield the terms that match no one, and what could not be read."""
     if result.unknown:
         terms = escape_unprintable(" ".join(map(repr, result.unknown)))
-        attention.append(Attention(f"Nothing found for {terms} in {where}, nor in an earlier run"))
+        yield Attention(f"Nothing found for {terms} in {where}, nor in an earlier run")
     for unreadable in result.unreadable:
         place = place_name(unreadable, label_of(unreadable.org_id or "", labels), full=True)
-        reason = escape_unprintable(f"{place}: {unreadable.reason}")
-        attention.append(Attention("Could not be read", (reason,)))
-    return Document(Fact("Searched", text), (), tuple(sections), tuple(attention), remarks=remarks)
+        yield Attention("Could not be read", (escape_unprintable(f"{place}: {unreadable.reason}"),))
 
 
 def _facts_of(explanation: Explanation, *, verbose: bool) -> Iterator[Fact]:

@@ -22,7 +22,6 @@ from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
-from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     Cell,
     CellsOf,
@@ -107,11 +106,6 @@ class Row:
     def has_failed(self) -> bool:
         """Whether its outcome needs the operator's attention."""
         return self.outcome in FAILED_OUTCOMES
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it is not there any more, by its outcome."""
-        return self.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
 
     def set_outcome(self, line: OutcomeLine) -> None:
         """Set the outcome, with its detail where it needs attention."""
