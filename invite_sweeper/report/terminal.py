@@ -108,6 +108,7 @@ def show_facts(console: Console, facts: Iterable[Fact]) -> None:
         label = Text(fact.label, "" if fact.state else style)
         indent = len(label) + GAP
         if console.is_terminal and indent > console.width // 2:
+            label.rstrip()
             console.print(label, soft_wrap=True)
             label = Text()
             indent = INDENT
