@@ -4,41 +4,59 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper import clock
-from invite_sweeper.atlas.credentials import credentials_variables, register_credentials
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    credentials_variables,
+    register_credentials,
+)
 from invite_sweeper.atlas.http import open_http, parse_base_url
 from invite_sweeper.atlas.run_client import AtlasClient, open_limiter
 from invite_sweeper.cli.console import configure_logging, run_async
-from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
-from invite_sweeper.cli.settings import read_all_credentials
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
+from invite_sweeper.cli.pending import read_pending
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.settings import check_options, read_all_credentials
 from invite_sweeper.cli.streams import fit_terminal
 from invite_sweeper.errors import (
     AtlasUnavailable,
     Cancelled,
     CredentialsRefused,
+    Interrupted,
     RunError,
     UsageError,
 )
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.names import is_atlas_id
-from invite_sweeper.policy import Execution, InvalidPolicy, parse_duration_option, parse_policy
+from invite_sweeper.policy import (
+    Execution,
+    InvalidPolicy,
+    Policy,
+    parse_duration_option,
+    parse_policy,
+)
 from invite_sweeper.text import escape_unprintable, shell_command
 
+_T = TypeVar("_T")
 _DEFAULT_AGE = "14d"
 _NO_NOTICE = "none"
 _NOT_WRITTEN = "No file was written."
+_AGE_RULE = "forgotten"
+_ENDED_RULE = "expired-or-rejected"
 _INDENT = "  "
 _DEADLINE_S = 120.0
-"""For the lists of organizations: one may have no end."""
+"""For all that is read of Atlas: a list may have no end."""
 _RETRY_S = 60.0
 """How long requests are tried again."""
 _TEMPLATES = Environment(
@@ -68,6 +86,23 @@ class Choice(NamedTuple):
         """The organization as it is listed."""
         credentials = f", credentials {self.credentials}" if self.credentials else ""
         return f"{self.name} ({self.id}{credentials})"
+
+
+class _ReadingTime:
+    """The time that is left for reading Atlas, which answers at the terminal take nothing of."""
+
+    def __init__(self) -> None:
+        self._left_s = _DEADLINE_S
+
+    def run(self, step: Coroutine[object, object, _T]) -> _T | None:
+        """Return what a step returns; None where the time is over before it ends."""
+        started_s = clock.seconds()
+        try:
+            return run_async(asyncio.wait_for(step, self._left_s))
+        except TimeoutError:
+            return None
+        finally:
+            self._left_s -= clock.seconds() - started_s
 
 
 def _parse_duration(text: str) -> str:
@@ -119,6 +154,7 @@ def init(
     """
     asks = sys.stdin.isatty()
     now = datetime.now(UTC)
+    time = _ReadingTime()
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
@@ -127,13 +163,25 @@ def init(
                 hint="Name another file:",
                 command=shell_command("init", "POLICY"),
             )
-        visible = _find_organizations(base_url, is_needed=not (organization or asks))
+        names = tuple(credentials_variables(os.environ))
+        visible = _find_organizations(base_url, names, time, is_needed=not (organization or asks))
         organizations = _choose_organizations(organization, visible, asks=asks)
         age = older_than or _choose_age(asks=asks)
         sources = source or _choose_sources(asks=asks)
         wait = notice or _choose_notice(asks=asks)
-        text = render_policy(organizations, age, sources, path, now, wait=wait)
-        policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
+
+        def render(*, wait: str | None, with_ended: bool) -> tuple[str, Policy]:
+            text = render_policy(
+                organizations, age, sources, path, now, wait=wait, with_ended=with_ended
+            )
+            return text, parse_policy(text.encode(), str(path))  # as a sweep reads it
+
+        text, policy = render(wait=wait, with_ended=False)
+        if asks and not SOURCES_OF_USERS.isdisjoint(sources):
+            _, at_once = render(wait=None, with_ended=True)
+            has_all = {each.credentials for each in organizations} <= set(names)
+            if _choose_ended(at_once, path, base_url, time if has_all else None):
+                text, policy = render(wait=wait, with_ended=True)
         _write_new(path, text)
     except click.Abort:
         raise Cancelled("Cancelled.", consequence=_NOT_WRITTEN) from None
@@ -166,8 +214,14 @@ def render_policy(
     now: datetime,
     *,
     wait: str | None = None,
+    with_ended: bool = False,
 ) -> str:
-    """Return the YAML of a commented policy; `wait` is that of its notice, None without one."""
+    """Return the YAML of a commented policy.
+
+    Args:
+        wait: Of its notice; None without one.
+        with_ended: Whether it has a rule about people who can no longer accept.
+    """
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
         older_than=older_than,
@@ -175,6 +229,9 @@ def render_policy(
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
+        age_rule=_AGE_RULE,
+        ended_rule=_ENDED_RULE,
+        with_ended=with_ended,
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
         wait=wait,
     )
@@ -204,7 +261,9 @@ def _choose_organizations(
     raise UsageError(message, hint="Add --organization ID.")
 
 
-def _find_organizations(base_url: str, *, is_needed: bool) -> Sequence[Choice]:
+def _find_organizations(
+    base_url: str, names: Sequence[str], time: _ReadingTime, *, is_needed: bool
+) -> Sequence[Choice]:
     """Return what the credentials can see; what is known of it where that takes too long.
 
     Args:
@@ -214,40 +273,47 @@ def _find_organizations(base_url: str, *, is_needed: bool) -> Sequence[Choice]:
         AtlasUnavailable: Not all of them are known, and they are needed.
     """
     visible: dict[str, Choice] = {}
-    try:
-        run_async(asyncio.wait_for(_read_organizations(base_url, visible), _DEADLINE_S))
-    except TimeoutError:
-        message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
-        if is_needed:
-            raise AtlasUnavailable(message, hint="Add --organization ID.") from None
-        click.echo(fit_terminal(message, "Warning: ", _INDENT), err=True)
+    if not names or time.run(_read_organizations(base_url, names, visible)):
+        return tuple(visible.values())
+    message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
+    if is_needed:
+        raise AtlasUnavailable(message, hint="Add --organization ID.")
+    click.echo(fit_terminal(message, "Warning: ", _INDENT), err=True)
     return tuple(visible.values())
 
 
-async def _read_organizations(base_url: str, choices: dict[str, Choice]) -> None:
-    """Add the organizations that each set of credentials in the environment can see."""
-    variables = credentials_variables(os.environ)
-    execution = Execution()
-    for name, credentials in read_all_credentials(os.environ, variables).items():
-        async with (
-            open_http(parse_base_url(base_url)) as http,
-            AtlasClient(
-                http,
-                credentials,
-                execution=execution,
-                limiter=open_limiter(execution),
-                clock=lambda: datetime.now(UTC),
-                log=configure_logging(quiet=True, verbose=False),
-                retry_until_s=clock.seconds() + _RETRY_S,
-            ) as client,
-        ):
+async def _read_organizations(
+    base_url: str, names: Sequence[str], choices: dict[str, Choice]
+) -> bool:
+    """Add the organizations that sets of credentials can see, and return True at the end."""
+    for name, credentials in read_all_credentials(os.environ, names).items():
+        async with _connected(base_url, credentials) as client:
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
-                raise error.of_variables(variables[name]) from error
+                raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
             # The first set that can see an organization is named in the policy.
             choices.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
+    return True
+
+
+@asynccontextmanager
+async def _connected(base_url: str, credentials: Credentials) -> AsyncIterator[AtlasClient]:
+    execution = Execution()
+    async with (
+        open_http(parse_base_url(base_url)) as http,
+        AtlasClient(
+            http,
+            credentials,
+            execution=execution,
+            limiter=open_limiter(execution),
+            clock=lambda: datetime.now(UTC),
+            log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=clock.seconds() + _RETRY_S,
+        ) as client,
+    ):
+        yield client
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
@@ -306,3 +372,41 @@ def _choose_notice(*, asks: bool) -> str | None:
     question = f"Notice, such as 7d, or {_NO_NOTICE}"
     notice: str | None = click.prompt(question, _NO_NOTICE, value_proc=parse)
     return notice
+
+
+def _choose_ended(policy: Policy, path: Path, base_url: str, time: _ReadingTime | None) -> bool:
+    """Return whether the policy keeps its rule about people who can no longer accept.
+
+    Args:
+        policy: With that rule, and without a notice.
+        time: To read what the rule ends now; None without credentials for it.
+    """
+    ends = "how many it would end now is not known"
+    if time is not None:
+        click.echo("Reading the lists…", err=True)
+        try:
+            stale = time.run(_count_stale(policy, path, base_url))
+        except Interrupted:
+            raise
+        except RunError as error:
+            for line in error.message.splitlines():
+                click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
+        else:
+            if stale is None:
+                ends = f"reading the lists takes over {_DEADLINE_S:.0f} s"
+            else:
+                ends = f"it would end {stale[_ENDED_RULE]:,} now, beside {stale[_AGE_RULE]:,}"
+    text = f"People whose invitation expired, or who rejected it, can go at any age: {ends}."
+    click.echo(fit_terminal(text, others=_INDENT, stream=sys.stdout))
+    return click.confirm("Add a rule for them?", default=False)
+
+
+async def _count_stale(policy: Policy, path: Path, base_url: str) -> Counter[str]:
+    """Return how many invitations each rule of the policy would end now."""
+    options = RunOptions(policy=path, base_url=base_url, quiet=True)
+    session = Session(check_options(options, policy=policy))
+    with session.working():
+        pending = await read_pending(session)
+    return Counter(
+        deletion.rule for reading in pending.result.readings for deletion in reading.deletable
+    )

@@ -1,7 +1,7 @@
 """`init` writes a policy that validates and never overwrites a file."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import faults
@@ -93,25 +93,59 @@ def test_without_credentials_options_are_enough(cli):
     assert policy.rules[0].older_than.days == 20
 
 
-def test_terminal_asks_four_questions_and_no_list_but_that_of_organizations_is_read(cli):
-    cli.stock(stale=3)
-    with terminal_of(cli, "init", "first.yaml") as terminal:
-        for question, typed in (
-            ("Numbers or ids", ""),
-            ("Age, such as", ""),
-            ("Lists, separated", ""),
-            ("Notice, such as", "2d"),
-        ):
+ENDED = "Add a rule for them?"
+
+
+def asked_init(cli, *answers, columns=120):
+    """Run `init` on a terminal; return what it shows and the policy, which must validate.
+
+    Args:
+        answers: What is typed at the questions from the age on; "" for those without one.
+    """
+    questions = ("Age, such as", "Lists, separated", "Notice, such as", ENDED)
+    words = ("init", "first.yaml", "--organization", ORG_ID)
+    with terminal_of(cli, *words, columns=columns) as terminal:
+        for question, typed in zip(questions, (*answers, "", "", "", ""), strict=False):
             terminal.read_until(question)
             terminal.type(f"{typed}\n")
         code, text = terminal.end()
     assert code == 0, text
-    asked = {call.path.partition("?")[0] for call in cli.sim.requests if call.method == "GET"}
-    assert asked == {"/api/atlas/v2/orgs"}
-    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-    assert policy.notice.wait.days == 2
     validated = cli.run("validate", "first.yaml")
     assert (validated.code, validated.err) == (0, "")
+    return text, parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+
+
+@pytest.mark.parametrize("answer", ["y", ""])
+def test_terminal_asks_for_a_rule_about_ended_invitations_and_shows_what_it_would_end(cli, answer):
+    cli.stock(stale=12, young=3)
+    for number, status in enumerate(("INVITATION_EXPIRED", "INVITATION_REJECTED")):
+        cli.sim.add_user(f"e{number}@x.example", status=status, age=timedelta(days=2))
+    text, policy = asked_init(cli, "", "", "2d", answer, columns=60)
+    shown = text.partition("Reading the lists…\n")[2].partition(ENDED)[0]
+    assert "it would end 2 now, beside 12." in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 60  # no word is broken at the edge
+    assert policy.notice.wait.days == 2
+    names = [rule.name for rule in policy.rules]
+    assert names == ["forgotten", *(["expired-or-rejected"] if answer == "y" else [])]
+
+
+@pytest.mark.parametrize("sources", ["invites", "invites, org_invites"])
+def test_terminal_asks_for_no_rule_about_ended_invitations_where_no_list_has_them(cli, sources):
+    words = ("init", "first.yaml", "--organization", ORG_ID, "--older-than", "9d")
+    with terminal_of(cli, *words) as terminal:
+        for question, typed in (("Lists, separated", sources), ("Notice, such as", "none")):
+            terminal.read_until(question)
+            terminal.type(f"{typed}\n")
+        code, text = terminal.end()
+    assert (code, ENDED in text) == (0, False), text
+
+
+def test_lists_that_cannot_be_read_are_named_and_the_rule_is_asked_for_all_the_same(cli):
+    cli.sim.faults.add(faults.fail_with(403), path=f"*/orgs/{ORG_ID}/users", times=None)
+    cli.sim.faults.add(faults.fail_with(403), path="*/groups", times=None)
+    text, policy = asked_init(cli, "", "", "", "y")
+    assert "how many it would end now is not known" in " ".join(text.split())
+    assert [rule.name for rule in policy.rules] == ["forgotten", "expired-or-rejected"]
 
 
 def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then_counts(
@@ -220,26 +254,23 @@ def test_end_of_input_writes_no_file(cli):
     assert not (cli.folder / "first.yaml").exists()
 
 
-COMMENTED = ("# keep:", "#   -", "#     ", "# - name", "#   statuses")
-
-
 @pytest.mark.parametrize("day", ["2026-01-31", "2028-02-29", "2026-12-31"])
 @pytest.mark.parametrize("sources", [tuple(Source)[1:], tuple(Source)], ids=["three", "all"])
 def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources):
     now = datetime.fromisoformat(day).replace(tzinfo=UTC)
     organization = Choice(ORG_ID, 'A # name: [with] "signs"')
-    text = render_policy([organization], "14d", sources, tmp_path / "a b.yaml", now, wait="7d")
+    text = render_policy(
+        [organization], "14d", sources, tmp_path / "a b.yaml", now, wait="7d", with_ended=True
+    )
     policy = parse_policy(text.encode(), "policy.yaml")
     assert check_policy(text.encode(), now.date())[1] == ()
     assert policy.sources == sources
     commented = "\n".join(
-        line.replace("# ", "", 1) if line.lstrip().startswith(COMMENTED) else line
+        line.removeprefix("# ") if line.startswith(("# keep:", "#   -", "#     ")) else line
         for line in text.splitlines()
         if not line.startswith("#   invite-sweeper")
     )
-    policy = parse_policy(commented.encode(), "policy.yaml")
-    assert policy.keep[0].name == "board"
-    assert [rule.name for rule in policy.rules] == ["forgotten", "expired-or-rejected"]
+    assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
 
 
 def test_init_warns_about_30_days_and_lists_that_end_as_validate_does(cli):
