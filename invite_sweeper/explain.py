@@ -48,6 +48,7 @@ class Explanation(PendingInvitation, frozen=True, kw_only=True):
     """A row of `list` with why, as `explain` shows it.
 
     Attributes:
+        kept: The reason under the name that earlier versions gave it.
         description: The decision and its dates, in a sentence.
         condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
@@ -58,6 +59,7 @@ class Explanation(PendingInvitation, frozen=True, kw_only=True):
         policy: Each keep entry and each rule, with its keys, whether it matches, and why not.
     """
 
+    kept: str | None
     description: str
     condition: str
     stale_from: datetime | None
@@ -150,6 +152,7 @@ class Explainer:
             description += f", may be deleted from {judged.goes_at}"
         return Explanation(
             **structs.asdict(judged),
+            kept=judged.reason,
             description=description,
             condition=_condition(by_policy, results, stale_by),
             stale_from=stale.instant if stale is not None else None,

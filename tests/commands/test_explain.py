@@ -108,7 +108,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
         ("org_users", ["users"]),
         ("invites", []),
     ]
-    assert [each.reason for each in result.found] == ["too_young", None]
+    assert [(each.reason, each.kept) for each in result.found] == [("too_young",) * 2, (None, None)]
     assert text_of(result).count("ada@example.com") == 1
     assert "users, project Search, id" in text_of(result)
 
