@@ -141,7 +141,7 @@ def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
     labels: dict[str, str] = {}
     for org_id, name in names.items():
         labels[org_id] = organization_label(org_id, name)
-    rows = sorted_rows(Row(invitation, labels) for invitation in people)
+    rows = sorted_rows(Row.of_line(invitation, labels) for invitation in people)
     return Section(table=table_by_place(rows, rows)) if rows else Section()
 
 

@@ -77,7 +77,9 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
     assert len(result["to_invite"]) == 3
     assert (posts(cli), cli.run_files()) == (0, files)
     shown = cli.run("restore", *POLICY, "--dry-run").out
-    assert "person-1@example.com" in shown
+    assert re.search(
+        "person-1@example.com .*forgotten", shown
+    )  # the rule by which each was deleted
     assert "3 people would be invited again" in shown
 
 
