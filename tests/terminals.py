@@ -73,17 +73,23 @@ class Terminal:
 
 @contextmanager
 def terminal_of(
-    cli: CliRunner, *arguments: str, columns: int = 100, apart: tuple[str, ...] = (), **changes: str
+    cli: CliRunner,
+    *arguments: str,
+    columns: int = 100,
+    apart: tuple[str, ...] = (),
+    prepare: Path | None = None,
+    **changes: str,
 ) -> Iterator[Terminal]:
     """Start the program in a test folder with a terminal as stdin, stdout and stderr.
 
     Args:
         apart: `stdout` or `stderr`, to send to /dev/null instead.
+        prepare: As in `Fork`.
         changes: Changes of the environment.
     """
     cli.write_policy()
     environment = cli.environment_with({"TERM": "xterm-256color", **changes})
-    with terminal(arguments, cli.folder, environment, columns, apart) as found:
+    with terminal(arguments, cli.folder, environment, columns, apart, prepare=prepare) as found:
         yield found
 
 
@@ -95,19 +101,21 @@ def terminal(
     columns: int,
     apart: tuple[str, ...] = (),
     server: socket.socket | None = None,
+    prepare: Path | None = None,
 ) -> Iterator[Terminal]:
     """Start the program with a pseudo-terminal, which is also its controlling terminal.
 
     Args:
         apart: `stdout` or `stderr`, to send elsewhere.
         server: Forks the program; None for the server of this process.
+        prepare: As in `Fork`.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}
     streams = dict.fromkeys({"stdin", "stdout", "stderr"} - {*apart}, theirs)
     if server is not None or forked.is_possible(kept):
-        process = forked.Fork(arguments, folder, kept, server=server, **streams)
+        process = forked.Fork(arguments, folder, kept, server=server, prepare=prepare, **streams)
     else:
         process = subprocess.Popen(
             ["setsid", "--ctty", *COMMAND, *arguments],

@@ -96,15 +96,16 @@ def test_without_credentials_options_are_enough(cli):
 ENDED = "Add a rule for them?"
 
 
-def asked_init(cli, *answers, columns=120):
+def asked_init(cli, *answers, columns=120, prepare=None):
     """Run `init` on a terminal; return what it shows and the policy, which must validate.
 
     Args:
         answers: What is typed at the questions from the age on; "" for those without one.
+        prepare: As in `Fork`.
     """
     questions = ("Age, such as", "Lists, separated", "Notice, such as", ENDED)
     words = ("init", "first.yaml", "--organization", ORG_ID)
-    with terminal_of(cli, *words, columns=columns) as terminal:
+    with terminal_of(cli, *words, columns=columns, prepare=prepare) as terminal:
         for question, typed in zip(questions, (*answers, "", "", "", ""), strict=False):
             terminal.read_until(question)
             terminal.type(f"{typed}\n")
@@ -161,6 +162,18 @@ def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then
     assert done.code == 0, done.err
     assert "list of organizations was not read to its end" in " ".join(done.err.split())
     assert (cli.folder / "first.yaml").exists()
+
+
+@pytest.mark.parametrize("path", ["*/groups", "*/users"])
+def test_question_about_lists_without_end_is_asked_at_the_deadline(cli, tmp_path, path):
+    cli.stock(stale=3)
+    cli.sim.add_user("e1@x.example", status="INVITATION_EXPIRED", age=timedelta(days=2))
+    end_never(cli, path)
+    prepare = tmp_path / "deadline.py"
+    prepare.write_text(SHORT, "utf-8")
+    text, policy = asked_init(cli, "", "", "2d", "", prepare=prepare)
+    assert "reading the lists takes over 3 s" in text
+    assert [rule.name for rule in policy.rules] == ["forgotten"]
 
 
 SHORT = "from invite_sweeper.cli import init\ninit._DEADLINE_S = 3.0\n"
