@@ -15,8 +15,6 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from msgspec import structs
-
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons, status_of
@@ -119,14 +117,13 @@ _DID: Final[Mapping[str, Sequence[str]]] = {
 def night_run(
     record: RunRecord, began: datetime | None, status: Status, announced: int
 ) -> NightRun:
-    """Return what is kept of a run; of a killed one its counts are those of its lines.
+    """Return what is kept of a run, with what later runs recorded of its requests.
 
     Args:
         announced: What it announced, and no run before it.
     """
     end = record.end
-    done: Mapping[str, int] = record.outcomes if end is None else structs.asdict(end)
-    counts = {name: done[name] for name in _DID.get(record.mode, ())}
+    counts = {name: record.outcomes[name] for name in _DID.get(record.mode, ())}
     return NightRun(
         number=record.file.number,
         mode=record.mode,

@@ -343,7 +343,7 @@ class PeriodReader:
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._fold = Fold()
         self._announcements: set[int] = set()
-        self._killed: dict[int, str] = {}  # ids of runs, by their index
+        self._left: dict[int, str] = {}  # ids of runs that left a request, or a last line
         self._open: dict[tuple[str, InvitationKey], Row] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
@@ -406,8 +406,8 @@ class PeriodReader:
         return status
 
     def _add_run(self, run: RunRecord, night: NightRun) -> None:
-        if run.end is None:
-            self._killed[len(self.runs)] = run.run_id
+        if run.end is None or run.left:
+            self._left[len(self.runs)] = run.run_id
         self.runs.append(night)
         self.newest = run
         self.organizations.update(run.start.organizations)
@@ -444,11 +444,11 @@ class PeriodReader:
 
     def _recover(self) -> None:
         """Set the outcomes that later runs recorded, once all files were read."""
-        for index, run_id in self._killed.items():
-            killed = self._asked_for(self._fold.runs[run_id])
+        for index, run_id in self._left.items():
+            run = self._asked_for(self._fold.runs[run_id])
             night = self.runs[index]
             announced = night.counts["announced"]
-            self.runs[index] = night_run(killed, night.began, night.status, announced)
+            self.runs[index] = night_run(run, night.began, night.status, announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))

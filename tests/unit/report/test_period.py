@@ -259,8 +259,9 @@ def killed(number):
         (killed(1), "already_gone", 0),
         (killed(1), "failed", 1),
         (run(*deletion(1, "unknown")), "already_gone", 0),
+        (run(*deletion(1, "unknown")), "failed", 1),
     ],
-    ids=["gone", "failed", "a lost answer"],
+    ids=["gone", "failed", "a lost answer", "a lost answer that failed"],
 )
 def test_what_a_later_run_recorded_of_a_request_counts_in_its_night_and_names_that_run(
     directory, lost, found, failed, until
