@@ -18,7 +18,7 @@ HEAD = """\
 # Results of the benchmarks
 
 `python tests/benchmarks [NAME…]` writes the rows of these names, or all of them. The machine has \
-to be quiet.
+to be quiet. A ratio alone is to a bare aiohttp script.
 
 | name | what | measured | must hold | | commit and machine |
 |---|---|---|---|---|---|

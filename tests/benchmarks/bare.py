@@ -17,13 +17,11 @@ import msgspec
 IN_FLIGHT = 50
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
-V2025 = "application/vnd.atlas.2025-02-19+json"
 CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
 STALE_BEFORE = f"{datetime.now(UTC) - timedelta(days=14):%Y-%m-%dT%H:%M:%SZ}"
-PRESENT = "orgMembershipStatuses=PENDING&orgMembershipStatuses=ACTIVE"
 PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
 T = TypeVar("T")
 
@@ -62,7 +60,6 @@ class Sweep:
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
         if client_id:
             await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
-        await self.get(f"{org}/users?{PRESENT}&{PAGE}", headers, V2025)
         await self.get(f"{org}/apiKeys?{PAGE}", headers, V2023)
         self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
 

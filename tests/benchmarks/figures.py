@@ -62,7 +62,7 @@ def against_bare(
     ours_s, theirs_s = (median(took.wall_s for took in side) for side in zip(*found, strict=True))
     peak = max(one.peak_mib for one, _ in found)
     return Figure(
-        f"{message}, against a bare aiohttp script",
+        message,
         f"{ours_s:.2f} s : {theirs_s:.2f} s = {median(ratios):.2f} "
         f"({', '.join(f'{each:.2f}' for each in ratios)}; processor {cpu_ratio:.2f}); "
         f"peak memory {peak:.0f} MiB",
