@@ -14,7 +14,7 @@ from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.file_chain import FileChain, RunFile
 from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.record import RunLine, RunRecord
+from invite_sweeper.audit.record import RequestLine, RunLine, RunRecord
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Source
@@ -52,6 +52,16 @@ class HistoryLine(NamedTuple):
         """The line itself."""
         return self.line.event
 
+    @property
+    def ts(self) -> str:
+        """When the line was written."""
+        return self.line.ts
+
+    @property
+    def request(self) -> RequestLine | None:
+        """What became of a request of the run, as far as it is known; None of another line."""
+        return self.record.request_of(self.line)
+
 
 class HistoryReader:
     """Reads what runs did, one file after the other.
@@ -79,7 +89,7 @@ class HistoryReader:
         self.runs.append(chain.file)
         run = RunRecord(chain.file)
         for line, event in self._fold.follow(run, self._lines(run, chain), chain.decode):
-            if event is not None:  # of a later version
+            if event is not None:  # None of a later version
                 run.add(event, line.number, line.header.ts)
         in_order = sorted(run.lines.values(), key=lambda line: line.number)
         return tuple(HistoryLine(run, line, self._sent_by(line.event)) for line in in_order)
@@ -140,7 +150,7 @@ def last_deletions(
     """
     deletions: dict[tuple[object, ...], Deletion] = {}
     for line in lines:
-        request = line.record.request_of(line.line)
+        request = line.request
         if request is None or isinstance(request, Planned) or line.start.mode != "sweep":
             continue
         is_confirmed = _is_confirmed(request)

@@ -199,7 +199,7 @@ def fact_of(line: HistoryLine, names: Mapping[str, str]) -> Fact:
     run = line.run.path.name  # a file that was named on the command line may have no number
     if line.run.number:
         run = f"{line.run.number:>3}"
-    label = f"{run}  {describe_instant(line.line.ts)}  {line.start.mode:<7}"
+    label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
     return Fact(label, _describe_line(line, names))
 
 

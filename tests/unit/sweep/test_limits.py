@@ -64,7 +64,7 @@ def test_trimmed_plan_keeps_each_limit_and_leaves_out_only_what_one_holds_back(
         limit = left.get(each.key)
         if limit is None:
             continue
-        # There is no room for it, and those that go from its place are older.
+        # The limit is used up, and the invitations that go from its place are older.
         going = len(fitting) if limit.place is None else by_place[each.place_id]
         assert going == limit.left
         assert all(
