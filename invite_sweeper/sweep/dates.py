@@ -67,22 +67,46 @@ class Dates:
                 self._spans_after_end |= {-entry.expires_within, timedelta()}
             if entry.expired is not None or entry.statuses is not None:
                 self._spans_after_end.add(timedelta())
+        # Nearly all policies: as time passes, rules begin to match, and nothing else changes.
+        self._only_rules_age = not (self._instants or self._spans_after_end) and all(
+            entry.older_than is None for entry in policy.keep
+        )
 
-    def stale_from(self, by_policy: Decision, until: datetime = _FOREVER) -> StaleFrom | None:
+    def stale_by(self, by_policy: Decision, until: datetime) -> datetime | None:
+        """Return the first instant at which the policy makes a kept invitation stale.
+
+        It is for the count of a forecast, of whatever number of invitations: that the audit log
+        cannot record one is not asked.
+
+        Args:
+            by_policy: The decision about it, before the steps of a run.
+
+        Returns:
+            None where that is later than `until`, and where no date ends what keeps it now.
+        """
+        is_alone = not (by_policy.entries or by_policy.person)
+        if not (self._only_rules_age and is_alone) or by_policy.keep_reason == "future_date":
+            end = self._first_end(by_policy, None, until)
+            return end.instant if end is not None else None
+        age, sent_at = by_policy.stale_at_age, by_policy.invitation.sent_at
+        if age is None or sent_at is None or until - sent_at < age:
+            return None
+        return sent_at + age
+
+    def stale_from(self, by_policy: Decision) -> StaleFrom | None:
         """Return since when the policy makes an invitation stale, or from when on.
 
         The wait of `notice` is left out.
 
         Args:
             by_policy: The decision about it, before the steps of a run.
-            until: The last instant that is asked about, of what is kept now.
 
         Returns:
-            None where it is not stale by then, and where no date ends what keeps it now.
+            None where no date ends what keeps it now.
         """
         if by_policy.stale:
             return self._stale_since(by_policy)
-        return self._first_end(by_policy, None, until)
+        return self._first_end(by_policy, None, _FOREVER)
 
     def goes_at(self, decision: Decision) -> datetime | None:
         """Return the first instant at which a sweep may end an invitation; None where none may.

@@ -226,10 +226,10 @@ class ReadingBuilder:
         """Count what is not stale now and will be soon."""
         if by_policy.stale:
             return
-        stale = self._date_finder.stale_from(by_policy, self._in_30d)
-        if stale is not None:
+        instant = self._date_finder.stale_by(by_policy, self._in_30d)
+        if instant is not None:
             self._stale_within_30d += 1
-            self._stale_within_7d += int(stale.instant <= self._in_7d)
+            self._stale_within_7d += int(instant <= self._in_7d)
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""

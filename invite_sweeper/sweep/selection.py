@@ -15,7 +15,7 @@ only keep more.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation
@@ -104,6 +104,8 @@ class Decision(NamedTuple):
         entries: The other entries of the invitation, see `invitations.combine`.
         person: All entries of the person in the lists of people, where they are more than one
             invitation; a sweep may combine them otherwise.
+        stale_at_age: Of an entry that is kept, the lowest `older_than` of the rules that match it
+            but for its age; None where there is no such rule.
     """
 
     invitation: Invitation
@@ -114,6 +116,7 @@ class Decision(NamedTuple):
     outside: tuple[str, ...] = ()
     entries: tuple[Invitation, ...] = ()
     person: tuple[Invitation, ...] = ()
+    stale_at_age: timedelta | None = None
 
     def keep(self, reason: str) -> "Decision":
         """Return the decision to keep the invitation."""
@@ -212,15 +215,19 @@ class Selector:
         # Steps 5 and 6. Why no rule matches: a value that Atlas did not send comes first, then an
         # age that is not yet reached.
         reason = "no_rule"
+        stale_at_age: timedelta | None = None
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
                 return Decision(invitation, rule.name, None)
+            age = rule.older_than
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule" and match_all(ageless, invitation, now) is True:
-                reason = "too_young"
-        return Decision(invitation, None, reason)
+            elif age is not None and match_all(ageless, invitation, now) is True:
+                stale_at_age = min(age, stale_at_age or age)
+        if reason == "no_rule" and stale_at_age is not None:
+            reason = "too_young"
+        return Decision(invitation, None, reason, stale_at_age=stale_at_age)
 
     def explain(self, invitation: Invitation) -> Iterator[Explained]:
         """Yield each keep entry and each rule, with its result and those of its keys."""
