@@ -71,12 +71,12 @@ class HistoryReader:
 
     Attributes:
         runs: The files that were read so far.
-        names: The names of organizations by id, as these runs recorded them.
+        labels: The names of organizations with their ids, by id, as these runs recorded them.
     """
 
     def __init__(self, wanted: LineFilter) -> None:
         self.runs: list[RunFile] = []
-        self.names: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
         self._wanted = wanted
         self._fold = Fold()
 
@@ -119,7 +119,7 @@ class HistoryReader:
             run.end = end
             for organization in end.organizations:
                 if organization.name:
-                    self.names[organization.id] = organization.name
+                    self.labels[organization.id] = organization.label
 
 
 class Deletion(NamedTuple):

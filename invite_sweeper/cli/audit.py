@@ -180,7 +180,7 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     if not lines:
         click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
         return
-    terminal.show_facts(console, [fact_of(line, history.names) for line in lines])
+    terminal.show_facts(console, [fact_of(line, history.labels) for line in lines])
     terminal.show_copied(console, tuple(_lines_about_file(shown, record)))
 
 
@@ -189,7 +189,7 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
-        terminal.show_facts(console, [fact_of(line, history.names) for line in lines])
+        terminal.show_facts(console, [fact_of(line, history.labels) for line in lines])
         is_any = is_any or bool(lines)
     if is_any:
         return

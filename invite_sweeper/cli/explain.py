@@ -58,7 +58,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     options = RunOptions(**given)
     result = run_async(search(terms, options, os.environ))
     if options.output == "json":
-        write_json(result)
+        write_json(result.to_json())
     else:
         show_lines(stdout_console(), document_of_search(result, verbose=verbose))
     raise SystemExit(result.exit_code)
@@ -156,25 +156,26 @@ def _read_history(
     """
     settings = session.settings
     reader = HistoryReader(LineFilter(events=EVENTS_OF_PEOPLE, terms=terms))
-    people: dict[PersonKey, list[HistoryLine]] = {}
+    people: dict[PersonKey, Invitation] = {}
+    lines: dict[PersonKey, list[HistoryLine]] = {}
     names: set[str] = set()
     for line in session.read_runs(reader.read):
         event = line.event
         if isinstance(event, Invitation) and line.start.base_url == settings.base_url:
-            people.setdefault(event.person, []).append(line)
+            people[event.person] = event
+            lines.setdefault(event.person, []).append(line)
             entries = (event, *event.entries)
             names |= {event.username or "", *(entry.invitation_id for entry in entries)}
     histories: list[PersonHistory] = []
-    for person, lines in people.items():
-        last = lines[-1].event
-        assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
-        is_member = is_among(members.get(last.org_id, ()), last.username)
+    for key, person in people.items():
+        is_member = is_among(members.get(person.org_id, ()), person.username)
         histories.append(
             history_of(
-                lines,
+                person,
+                lines[key],
                 settings.advisor,
                 settings.policy.organization_ids,
-                is_there=is_member or person in are_pending,
+                is_there=is_member or key in are_pending,
             )
         )
     return histories, names

@@ -1,18 +1,17 @@
 """People as a document: the pending ones, why each is kept or deleted, and what runs did."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Final, Self
+from typing import Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
-    Event,
     Intent,
     Kept,
     OutcomeLine,
@@ -26,9 +25,7 @@ from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
     Invitation,
     ListUnreadable,
-    PersonKey,
     Source,
-    identify_person,
     parse_timestamp,
 )
 from invite_sweeper.names import Globs, exact_glob
@@ -52,6 +49,7 @@ from invite_sweeper.report.rows import (
     ROLES_AND_INVITER,
     Row,
     age_cell,
+    detail_cell,
     invited_cell,
     label_of,
     place_cell_of,
@@ -70,7 +68,33 @@ from invite_sweeper.text import (
 )
 
 
-def what_happened(line: HistoryLine) -> str:
+def fact_of(line: HistoryLine, labels: Mapping[str, str] | None = None) -> Fact:
+    """Return what a run did, or what a line of its file records, with the run.
+
+    Args:
+        labels: The names of organizations with their ids, by id; None below a heading that names
+            the person and the organization.
+    """
+    run = line.run.path.name  # a file that was named on the command line may have no number
+    if line.run.number:
+        run = f"{line.run.number:>3}"
+    label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
+    return Fact(label, " · ".join(filter(None, _parts_of(line, labels))))
+
+
+def _parts_of(line: HistoryLine, labels: Mapping[str, str] | None) -> Iterator[str]:
+    """Yield what happened to whom, where, and in which list."""
+    event = line.event
+    yield display_text(_what_happened(line), MAX_SENTENCE_LENGTH)
+    if isinstance(event, Invitation) and labels is not None:
+        yield display_text(event.username) or f"id {display_text(event.invitation_id)}"
+    if isinstance(event, Invitation | ListUnreadable):
+        organization = "" if labels is None else label_of(event.org_id or "", labels)
+        yield place_name(event, organization, full=True)
+        yield event.source
+
+
+def _what_happened(line: HistoryLine) -> str:
     """Return what a run did, or what a line of its file records, without person and place."""
     text = line.event.event.replace("_", " ")
     match line.event:
@@ -97,30 +121,6 @@ def what_happened(line: HistoryLine) -> str:
     return text
 
 
-def _place_of(event: Event, names: Mapping[str, str]) -> str:
-    """Return the project with its organization, or the organization; empty without one.
-
-    Args:
-        names: The names of organizations by id.
-    """
-    if not isinstance(event, Invitation | ListUnreadable) or event.org_id is None:
-        return ""
-    organization = organization_label(event.org_id, names.get(event.org_id))
-    return place_name(event, organization, full=True)
-
-
-def _describe_line(line: HistoryLine, names: Mapping[str, str]) -> str:
-    """Return what happened to whom, where, and in which list."""
-    event = line.event
-    parts = [display_text(what_happened(line), MAX_SENTENCE_LENGTH)]
-    if isinstance(event, Invitation):
-        parts.append(display_text(event.username) or f"id {display_text(event.invitation_id)}")
-    parts.append(_place_of(event, names))
-    if isinstance(event, Invitation | ListUnreadable):
-        parts.append(event.source)
-    return " · ".join(filter(None, parts))
-
-
 def _outcome(event: OutcomeLine, sent_by: RunFile | None) -> str:
     words = event.outcome.replace("_", " ")
     if event.outcome == Outcome.DELETED:
@@ -145,23 +145,6 @@ def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
     return Section(table=table_by_place(rows, rows)) if rows else Section()
 
 
-@dataclass(slots=True)
-class _ListedRow(Row):
-    """A row of `list`: with the day and the decision, in a few words."""
-
-    goes: str = ""
-    decision: str = ""
-
-    @classmethod
-    def of_pending(cls, pending: PendingInvitation, names: Mapping[str, str]) -> Self:
-        """Return the row of an invitation."""
-        decision = f"stale: {pending.rule}"
-        if pending.rule is None:
-            named = pending.unread or pending.outside
-            decision = f"kept: {describe_keep_reason(pending.reason or '', named)}"
-        return cls(pending, names, goes=pending.goes_at or "-", decision=decision)
-
-
 def document_of_list(
     invitations: Sequence[PendingInvitation], names: Mapping[str, str]
 ) -> Document:
@@ -176,11 +159,11 @@ def document_of_list(
     counts = f"{stale:,} stale, {len(invitations) - stale:,} kept."
     if any(invitation.goes_at for invitation in invitations):
         counts += " The limits may make a day later."
-    rows = [_ListedRow.of_pending(invitation, names) for invitation in invitations]
-    columns: CellsOf[_ListedRow] = {
-        Column("Goes", "date"): lambda row: text_cell(row.goes),
+    rows = [Row.of_line(invitation, names) for invitation in invitations]
+    columns: CellsOf[Row] = {
+        Column("Goes", "date"): lambda row: text_cell(row.due or "-"),
         INVITED: invited_cell,
-        Column("Decision"): lambda row: text_cell(row.decision),
+        Column("Decision"): detail_cell,
         PLACE: place_cell_of(rows),
         AGE: age_cell,
         **ROLES_AND_INVITER,
@@ -190,24 +173,10 @@ def document_of_list(
     return Document(headline, (), (Section(table=table),))
 
 
-def fact_of(line: HistoryLine, names: Mapping[str, str]) -> Fact:
-    """Return what a run did, with the run.
-
-    Args:
-        names: The names of organizations by id.
-    """
-    run = line.run.path.name  # a file that was named on the command line may have no number
-    if line.run.number:
-        run = f"{line.run.number:>3}"
-    label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
-    return Fact(label, _describe_line(line, names))
-
-
 # What `explain` shows ----------------------------------------------------------------------------
 
 _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 """What a run did with a person; the other lines have what it saw."""
-_WITH_RULE: Final = (Planned, Intent, OutcomeLine, Announced, WouldBeAnnounced)
 _SEEN: Final = (Planned, Kept, WouldBeAnnounced)
 EVENTS_OF_PEOPLE: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
 _MAX_SHOWN: Final = 10
@@ -222,77 +191,70 @@ class OrganizationName(msgspec.Struct, frozen=True):
     name: str | None
 
 
-class Deed(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run did with one invitation of a person.
-
-    Attributes:
-        run: The number of the run.
-        now: Its instant, RFC 3339.
-        text: What it did, in words.
-    """
-
-    run: int
-    run_id: str
-    mode: str
-    now: str
-    event: str
-    outcome: str | None
-    rule: str | None
-    text: str
-    source: Source
-    project_id: str | None
-    project_name: str | None
-    invitation_id: str
-
-
-class PersonHistory(msgspec.Struct, frozen=True, kw_only=True):
+class PersonHistory(NamedTuple):
     """What earlier runs did with a person in an organization.
 
     Attributes:
-        deeds: In the order of the runs; where none did anything, what the last one saw.
+        person: As the last run knew the person.
+        lines: In the order of the runs; where none did anything, what the last one saw.
         restores: Whether the command invites the person again; else it shows all lines.
         command: Empty for a person without a username.
     """
 
-    org_id: str
-    username: str | None
-    deeds: list[Deed]
+    person: Invitation
+    lines: Sequence[HistoryLine]
     restores: bool
     command: str
 
     @property
-    def person(self) -> PersonKey:
-        """Identifies the person, as `Invitation.person`."""
-        last = self.last
-        place_id = last.project_id or self.org_id
-        key = (last.source, self.org_id, place_id, last.invitation_id)
-        return identify_person(self.username, key)
-
-    @property
-    def last(self) -> Deed:
-        """What was done or seen last."""
-        return self.deeds[-1]
-
-    @property
     def restored_by(self) -> int | None:
         """The run that invited the person again after everything else; None if none did."""
-        return self.last.run if self.last.outcome in _RESTORED else None
+        last = self.lines[-1]
+        return last.run.number if _has_restored(last) else None
+
+    def describe_last(self) -> str:
+        """Return what was done or seen last."""
+        last = self.lines[-1]
+        return f"Run {last.run.number} on {last.start.now[:10]}: {_what_happened(last)}."
 
     def facts(self) -> Iterator[Fact]:
         """Yield what the runs did, the last ten times, and the next command."""
-        left_out = len(self.deeds) - _MAX_SHOWN
+        left_out = len(self.lines) - _MAX_SHOWN
         if left_out > 0:
             yield _detail(f"{left_out:,} earlier lines")
-        for deed in self.deeds[-_MAX_SHOWN:]:
-            when = describe_instant(deed.now)
-            place = f", project {deed.project_name}" if deed.project_name else ""
-            yield _detail(f"Run {deed.run}, {when}, {deed.mode}: {deed.text}{place}")
+        for fact in map(fact_of, self.lines[-_MAX_SHOWN:]):
+            yield fact._replace(label=f"{_BELOW}{fact.label}")
         if self.command:
             label = "Invite again:" if self.restores else "All lines:"
             yield Fact(f"{_BELOW}  {label}", escape_unprintable(self.command), is_whole=True)
 
+    def to_json(self) -> dict[str, object]:
+        """Return it with the fields of each line."""
+        return {
+            "org_id": self.person.org_id,
+            "username": self.person.username,
+            "deeds": [_line_json(line) for line in self.lines],
+            "restores": self.restores,
+            "command": self.command,
+        }
+
+
+def _line_json(line: HistoryLine) -> dict[str, object]:
+    return {
+        "run": line.run.number,
+        "run_id": line.run.run_id,
+        "mode": line.start.mode,
+        "now": line.start.now,
+        "event": line.event.event,
+        "outcome": None,  # unless the line has one
+        "rule": None,
+        **structs.asdict(line.event),
+        "text": _what_happened(line),
+    }
+
 
 def history_of(
+    person: Invitation,
     lines: Sequence[HistoryLine],
     advisor: Advisor,
     organization_ids: Container[str],
@@ -302,60 +264,35 @@ def history_of(
     """Return the history of one person in one organization.
 
     Args:
+        person: As the last of these lines has it.
         organization_ids: Those of the policy, in which a restore may invite.
         is_there: Atlas shows the person, who needs no second invitation.
     """
-    last = lines[-1].event
-    assert isinstance(last, Invitation)  # noqa: S101 - no other line has a person
     done = [line for line in lines if isinstance(line.event, _DONE)]
     deletions = last_deletions(lines, unconfirmed=True)
     is_deleted = bool(deletions) and not (is_there or _is_restored(lines, deletions))
-    is_in_policy = last.org_id in organization_ids
-    restores = last.username is not None and is_in_policy and is_deleted
+    username = person.username
+    is_in_policy = person.org_id in organization_ids
+    restores = username is not None and is_in_policy and is_deleted
     command = ""
     if restores:
         is_confirmed = all(deletion.is_confirmed for deletion in deletions)
         words = () if is_confirmed else ("--include-unconfirmed",)
-        command = advisor.restore(exact_glob(last.username or ""), *words)
-    elif last.username is not None:
-        command = advisor.history(exact_glob(last.username))
-    return PersonHistory(
-        org_id=last.org_id,
-        username=last.username,
-        deeds=[_deed(line) for line in done or lines[-1:]],
-        restores=restores,
-        command=command,
-    )
+        command = advisor.restore(exact_glob(username or ""), *words)
+    elif username is not None:
+        command = advisor.history(exact_glob(username))
+    return PersonHistory(person, done or lines[-1:], restores, command)
 
 
 def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[Deletion]) -> bool:
     """Return whether a run after the last deletion invited the person again."""
     last = max(deletion.line.run for deletion in deletions)
-    for line in lines:
-        event = line.event
-        is_later = line.run > last
-        if is_later and isinstance(event, OutcomeLine) and event.outcome in _RESTORED:
-            return True
-    return False
+    return any(line.run > last and _has_restored(line) for line in lines)
 
 
-def _deed(line: HistoryLine) -> Deed:
-    event = line.event
-    assert isinstance(event, Invitation)  # noqa: S101 - as above
-    return Deed(
-        run=line.run.number,
-        run_id=line.run.run_id,
-        mode=line.start.mode,
-        now=line.start.now,
-        event=line.event.event,
-        outcome=event.outcome if isinstance(event, OutcomeLine) else None,
-        rule=event.rule if isinstance(event, _WITH_RULE) else None,
-        text=what_happened(line),
-        source=event.source,
-        project_id=event.project_id,
-        project_name=event.project_name,
-        invitation_id=event.invitation_id,
-    )
+def _has_restored(line: HistoryLine) -> bool:
+    """Return whether a person was pending or a member after a line."""
+    return isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -388,6 +325,10 @@ class Search(msgspec.Struct, frozen=True):
     members: dict[str, list[str]]
     exit_code: int
 
+    def to_json(self) -> dict[str, object]:
+        """Return the fields, with those of each line of a history."""
+        return structs.asdict(self) | {"history": [each.to_json() for each in self.history]}
+
 
 _BELOW: Final = "  "
 """The label of what is below a decision: a document is indented by blanks alone."""
@@ -404,7 +345,7 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
         heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"
         return Section(escape_unprintable(heading), (*facts, Fact("", "")))
 
-    histories = {history.person: history for history in result.history}
+    histories = {history.person.person: history for history in result.history}
     sections = []
     for person, group in groupby(result.found, key=lambda explanation: explanation.person):
         explanations = tuple(group)
@@ -414,14 +355,14 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
         sections.append(block(explanations[0].username, explanations[0].org_id, facts))
     where = "the lists that were read" if result.unreadable else "any list"
     for history in histories.values():
-        last = history.last
-        text = f"Not in {where}. Run {last.run} on {last.now[:10]}: {last.text}."
-        if is_among(result.members.get(history.org_id, ()), history.username):
-            text = _member(history.username or "", history.restored_by)
-        facts = [_sentence(text, "strong"), *history.facts()]
-        sections.append(block(history.username, history.org_id, facts))
+        username, org_id = history.person.username, history.person.org_id
+        text = f"Not in {where}. {history.describe_last()}"
+        if is_among(result.members.get(org_id, ()), username):
+            text = _member(username or "", history.restored_by)
+        sections.append(block(username, org_id, [_sentence(text, "strong"), *history.facts()]))
     for org_id, usernames in result.members.items():
-        in_runs = [past.username or "" for past in histories.values() if past.org_id == org_id]
+        people = [history.person for history in histories.values()]
+        in_runs = [each.username or "" for each in people if each.org_id == org_id]
         for username in usernames:
             if not is_among(in_runs, username):
                 facts = [_sentence(_member(username, None), "strong")]

@@ -60,6 +60,7 @@ from invite_sweeper.report.rows import (
     Row,
     announced_as,
     announced_rows,
+    detail_cell,
     first_rows,
     full_place_cell,
     invitation_columns,
@@ -72,7 +73,6 @@ from invite_sweeper.report.rows import (
     row_order,
     rows_of,
     text_cell,
-    why_kept_cell,
 )
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
@@ -492,7 +492,7 @@ _KEPT_BY: Final[CellsOf[Row]] = {
     Column("Last on", "date"): _when,
     INVITED: invited_cell,
     PLACE: full_place_cell,
-    BECAUSE: why_kept_cell,
+    BECAUSE: detail_cell,
 }
 _ENTRIES: Final[CellsOf[KeepEntry]] = {
     Column("Entry"): lambda entry: text_cell(entry.name),

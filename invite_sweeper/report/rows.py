@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, NamedTuple, Self
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import (
@@ -21,6 +21,7 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.errors import RunError
+from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.report.document import (
     Cell,
@@ -52,8 +53,9 @@ class Row:
         event: The line that describes it.
         labels: The names of organizations with their ids, by id.
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
-        detail: Of an outcome that needs attention; why an invitation is kept.
-        due: When a later sweep may delete an announced invitation.
+        detail: Of an outcome that needs attention; why an invitation is kept; of a pending one,
+            the decision about it.
+        due: When a later sweep may delete an announced or pending invitation.
         run: The number of its run, in a table over many; `night` is that on which it began.
     """
 
@@ -79,6 +81,12 @@ class Row:
             case Kept(reason=reason, unread=unread, outside=outside):
                 detail = describe_keep_reason(reason, unread or outside)
                 return cls(event, labels, detail=detail)
+            case PendingInvitation():
+                detail = f"stale: {event.rule}"
+                if event.rule is None:
+                    named = event.unread or event.outside
+                    detail = f"kept: {describe_keep_reason(event.reason or '', named)}"
+                return cls(event, labels, detail=detail, due=event.goes_at or "")
             case _:
                 return cls(event, labels)
 
@@ -111,9 +119,6 @@ class Row:
         """Set the outcome, with its detail where it needs attention."""
         self.outcome = line.outcome
         self.detail = _detail(line) if self.has_failed else ""
-
-
-RowT = TypeVar("RowT", bound=Row)
 
 
 def label_of(org_id: str, labels: Mapping[str, str]) -> str:
@@ -153,7 +158,7 @@ def row_order(row: Row) -> tuple[object, ...]:
     )
 
 
-def sorted_rows(rows: Iterable[RowT]) -> list[RowT]:
+def sorted_rows(rows: Iterable[Row]) -> list[Row]:
     """Return rows in their order, that of `row_order`."""
     return sorted(rows, key=row_order)
 
@@ -443,8 +448,8 @@ def place_cell(row: Row) -> Cell:
     return line_cell(row.place)
 
 
-def why_kept_cell(row: Row) -> Cell:
-    """Return why an invitation is kept."""
+def detail_cell(row: Row) -> Cell:
+    """Return why an invitation is kept, or the decision about a pending one."""
     return text_cell(row.detail)
 
 
@@ -487,7 +492,7 @@ def invitation_columns(
         columns[_FROM] = _due_cell
     # The detail of a row without an outcome is why it is kept.
     if any(row.detail and not row.outcome for row in rows):
-        columns[BECAUSE] = why_kept_cell
+        columns[BECAUSE] = detail_cell
     else:
         columns[_RULE] = _rule_cell
     columns |= ROLES_AND_INVITER

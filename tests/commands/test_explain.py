@@ -167,27 +167,30 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     result = await ask(cli, "ada@example.com")
     (past,) = result.history
     assert (result.exit_code, result.found, past.restores) == (0, [], True)
-    assert [(deed.run, deed.event, deed.outcome) for deed in past.deeds] == [
+    deeds = past.to_json()["deeds"]
+    assert [(deed["run"], deed["event"], deed["outcome"]) for deed in deeds] == [
         (1, "announced", None),
         (2, "outcome", "deleted"),
     ]
     text = text_of(result)
     head, decision, announced, deleted, _, *_ = text.splitlines()
     assert head == f"Ada@example.com in organization Example Industries ({ORG_ID})"
-    day = past.last.now[:10]
+    day = past.lines[-1].start.now[:10]
     assert decision == f"  Not in any list. Run 2 on {day}: deleted by rule forgotten."
-    assert re.fullmatch(
-        r"    Run 1, .* UTC, sweep: announced, may be .*, project Search", announced
-    )
-    assert deleted.endswith("sweep: deleted by rule forgotten, project Search")
+    history = cli.run("audit", "show", "--username", "ada*", "--policy", "policy.yaml").out
+    whom = f" · Ada@example.com · Search of organization Example Industries ({ORG_ID})"
+    for line in (announced, deleted):  # in the words of `audit show`, which names the person
+        assert line.removeprefix("  ").replace(" · Search", whom) in history.splitlines()
     assert cli.run(*command_in(text, "Invite again")).code == 0
 
     result = await ask(cli, "ada@example.com")
     assert result.found[0].reason == "too_young"
-    assert [deed.outcome for deed in result.history[0].deeds] == [None, "deleted", "restored"]
+    deeds = result.history[0].to_json()["deeds"]
+    assert [deed["outcome"] for deed in deeds] == [None, "deleted", "restored"]
     text = text_of(result)
     assert text.splitlines()[1].startswith("  Kept: too young for every rule")
-    assert "restore: restored, project Search" in cli.run(*command_in(text, "All lines")).out + text
+    assert "restore  restored · Search · invites" in text
+    assert "restored · Ada@example.com" in cli.run(*command_in(text, "All lines")).out
 
 
 async def test_command_that_brings_back_shows_a_name_with_its_characters_escaped(cli):
@@ -206,7 +209,7 @@ async def test_person_whom_a_run_only_saw_is_known(cli):
     result = await ask(cli, invitation_id)
     assert (result.exit_code, result.history[0].restores) == (0, False)
     text = text_of(result)
-    assert "dry-run: would be deleted by rule forgotten" in text
+    assert "dry-run  would be deleted by rule forgotten" in text
     assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
 
 
