@@ -1,8 +1,9 @@
 """Runs the program in a process forked from one that has imported it: most of a run is imports.
 
 The file is also the program of that other process, the server. A fork executes
-`python -m invite_sweeper` as a new process does, up to the end of the interpreter. What takes
-effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is the server's.
+`python -m invite_sweeper` as a new process does, and waits for its threads and runs what is due at
+the end. What takes effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is
+the server's.
 """
 
 import atexit
@@ -246,7 +247,19 @@ def _run(request: bytes, streams: list[int]) -> None:
         runpy.run_path(prepare, run_name="__main__")
     sys.path[0] = folder
     sys.argv = ["invite_sweeper", *arguments]
-    runpy.run_module("invite_sweeper", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("invite_sweeper", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        _end(end.code)
+
+
+def _end(code: str | int | None) -> None:
+    """End like the interpreter, but free no object: that takes longer than most commands."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(code or 0))
 
 
 if __name__ == "__main__":
