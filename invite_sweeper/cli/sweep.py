@@ -13,7 +13,6 @@ from click.core import ParameterSource
 from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import (
     History,
     LogReader,
@@ -47,18 +46,13 @@ from invite_sweeper.files import (
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy
 from invite_sweeper.report import metrics
-from invite_sweeper.report.message import (
-    RunMessage,
-    SeenAnnouncements,
-    WaitingInvitation,
-    find_waiting,
-)
-from invite_sweeper.report.receivers import Notified, notify
+from invite_sweeper.report.receivers import Notified, RunMessage, notify
 from invite_sweeper.report.receivers.sending import LIMIT_S
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
-from invite_sweeper.report.story import advisor_of, story_of
+from invite_sweeper.report.story import advisor_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import run_sweep
+from invite_sweeper.sweep.waiting import SeenAnnouncements, WaitingInvitation, find_waiting
 
 
 @click.command(cls=SectionedCommand)
@@ -372,7 +366,7 @@ async def _notify(
     settings = session.settings
     if not settings.policy.notify:
         return ()
-    message = _message(settings.advisor, run, finished_at, waiting)
+    message = RunMessage(run, finished_at, waiting, advisor_of(run, settings.advisor))
     limit_s = _time_for_others_s(session.last_resort)
     notified = await notify(settings.policy.notify, settings.environment, message, limit_s=limit_s)
     for receiver in notified:
@@ -406,22 +400,3 @@ def _find_waiting(
         except RunError:  # the run has reported it: the log could not be written
             return None
     return find_waiting(history, run, seen, policy.notice.wait)
-
-
-def _message(
-    advisor: Advisor,
-    run: RunRecord,
-    finished_at: datetime,
-    waiting: tuple[WaitingInvitation, ...] | None,
-) -> RunMessage:
-    """Return what receivers get of a run; `waiting` is None where it is not known."""
-    about = advisor_of(run, advisor)
-    return RunMessage(
-        run,
-        story_of(run, advisor),
-        story_of(run.without_people(), advisor),
-        finished_at,
-        waiting,
-        list_run=about.list_run(),
-        list_pending=about.pending(),
-    )

@@ -11,11 +11,10 @@ from typing import Final, NamedTuple
 from aiohttp import ClientSession
 
 from invite_sweeper.endings import Status, WarningLevel, status_of
-from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.message import RunMessage
 from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.ping import Ping
+from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import LIMIT_S, NotSent, open_session, request
 from invite_sweeper.report.receivers.slack import Slack
 from invite_sweeper.report.receivers.teams import Teams
@@ -64,7 +63,7 @@ async def notify(
         sending = []
         for entry in settings:
             receiver = receiver_of(entry, environment)
-            message = run if entry.details else run.without_people()
+            message = run.for_readers(details=entry.details)
             sending.append(_notify_one(session, receiver, message))
         return tuple(await asyncio.gather(*sending))
 
@@ -99,17 +98,15 @@ def is_due(receiver: Receiver, message: RunMessage) -> bool:
     if when != "changes":
         return False
     would_delete = message.run.mode == "dry-run" and end.stale > 0
-    has_planned = any(getattr(end, outcome) for outcome in OUTCOMES_OF_DELETIONS)
-    return would_delete or has_planned or bool(message.waiting)
+    return would_delete or end.due > 0 or bool(message.waiting)
 
 
 __all__ = [
     "KINDS",
     "Notified",
     "Receiver",
+    "RunMessage",
     "is_due",
     "notify",
     "receiver_of",
-    "receiver_variables",
-    "register_receivers",
 ]

@@ -10,7 +10,7 @@ from invite_sweeper.atlas.http import is_loopback
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.message import RunMessage
+from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message, NotSent
 
 

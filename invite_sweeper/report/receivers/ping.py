@@ -6,8 +6,9 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.message import RunMessage, chat_lines
+from invite_sweeper.report.message import message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 
 
@@ -18,8 +19,8 @@ class Ping(Receiver):
 
     @override
     def run_message(self, message: RunMessage) -> Message:
-        lines = chat_lines(message._replace(waiting=None), details=self.settings.details)
-        text = "\n".join(line.plain for line in lines)
+        lines = message_lines(message._replace(waiting=None).document)
+        text = "\n".join(line.sentence for line in lines)
         return self._message(text, has_failed=not message.has_succeeded)
 
     @override

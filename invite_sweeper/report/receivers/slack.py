@@ -8,9 +8,11 @@ from typing import Final
 
 from typing_extensions import override
 
-from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
+from invite_sweeper.report.message import first_lines, message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
+from invite_sweeper.text import Hint
 
 _OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
 """No link is made from a name that others chose, and Slack fetches none.
@@ -28,21 +30,24 @@ class Slack(Receiver):
 
     @override
     def run_message(self, message: RunMessage) -> Message:
-        lines = chat_lines(message, details=self.settings.details)
-        return self._message(
-            first_lines(lines, _MAX_CHARACTERS, lambda line: len(_text(line)) + 1, message.list_run)
+        lines = first_lines(
+            message_lines(message.document),
+            _MAX_CHARACTERS,
+            lambda line: len(_text(line)) + 1,
+            message.advisor.list_run(),
         )
+        return self._message(lines)
 
     @override
     def test_message(self, text: str, now: datetime) -> Message:
-        return self._message([ChatLine(text)])
+        return self._message([Hint(text)])
 
-    def _message(self, lines: Iterable[ChatLine]) -> Message:
+    def _message(self, lines: Iterable[Hint]) -> Message:
         first, *rest = map(_text, lines)
         return self.json_message({"text": "\n".join((f"*{first}*", *rest)), **_OPTIONS})
 
 
-def _text(line: ChatLine) -> str:
+def _text(line: Hint) -> str:
     """Return a line in Slack's markup; a sentence has no other than that of its command."""
     text = escape(_BARE_LINK.sub("\\g<0>\u200b", line.text), quote=False)
     if not line.command:

@@ -14,9 +14,11 @@ from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.json_text import to_json
-from invite_sweeper.report.message import ChatLine, RunMessage, chat_lines, first_lines
+from invite_sweeper.report.message import first_lines, message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
+from invite_sweeper.text import Hint
 
 _MAX_BYTES: Final = 20_000
 """Of all blocks. Teams refuses messages over about 28 KB, and counts what it makes of them."""
@@ -28,19 +30,20 @@ class Teams(Receiver):
 
     @override
     def run_message(self, message: RunMessage) -> Message:
+        document = message.document
         lines = first_lines(
-            chat_lines(message, details=self.settings.details),
+            message_lines(document),
             _MAX_BYTES,
             lambda line: len(to_json(_block(line))) + 1,
-            message.list_run,
+            message.advisor.list_run(),
         )
-        return self._message(lines, message.story.headline.style)
+        return self._message(lines, document.headline.style)
 
     @override
     def test_message(self, text: str, now: datetime) -> Message:
-        return self._message([ChatLine(text)], "plain")
+        return self._message([Hint(text)], "plain")
 
-    def _message(self, lines: Iterable[ChatLine], style: Style) -> Message:
+    def _message(self, lines: Iterable[Hint], style: Style) -> Message:
         first, *rest = lines
         title = _block(first, size="Medium", weight="Bolder", color=_COLORS.get(style, "Default"))
         card = {
@@ -58,7 +61,7 @@ class Teams(Receiver):
         return self.json_message({"type": "message", "attachments": [attachment]})
 
 
-def _block(line: ChatLine, **properties: str) -> dict[str, object]:
+def _block(line: Hint, **properties: str) -> dict[str, object]:
     """Return the block of a line.
 
     Args:

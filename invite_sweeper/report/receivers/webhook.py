@@ -8,17 +8,34 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
+from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat, status_of
 from invite_sweeper.redaction import SIGNING_KEY_PREFIX
-from invite_sweeper.report.message import MAX_USERS, RunMessage
+from invite_sweeper.report.document import Attention
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.run_message import MAX_USERS, RunMessage
 from invite_sweeper.report.receivers.sending import Message, NotSent
 from invite_sweeper.report.rows import first_rows, rows_of
 from invite_sweeper.report.run import planned_result, result_json
+from invite_sweeper.sweep.waiting import WaitingInvitation
+
+_WITHOUT_PEOPLE: Final = (
+    "source",
+    "org_id",
+    "project_id",
+    "project_name",
+    "rule",
+    "announced_at",
+    "deletable_from",
+    "new",
+    "unread",
+)
+"""Fields of an announcement that name no person."""
 
 
 class Webhook(Receiver):
@@ -37,12 +54,12 @@ class Webhook(Receiver):
 
         People are named only with `details`: of the plan the first, of what waits all.
         """
-        details = self.settings.details
+        document = message.document
         fields = result_json(message.run)
         del fields["lists"], fields["invitations"], fields["plan"]
         fields |= {
-            "headline": message.headline,
-            "attention": [attention._asdict() for attention in message.story.attention],
+            "headline": next(document.brief()).text,
+            "attention": [_attention(attention) for attention in document.attention],
             "succeeded": message.has_succeeded,
             "verdict": status_of(message.run.exit_code),
             "retryable": may_repeat(fields["reasons"]),
@@ -51,9 +68,9 @@ class Webhook(Receiver):
         }
         if message.waiting is not None:
             fields["announcements"] = [
-                invitation.to_json(details=details) for invitation in message.waiting
+                _announcement(invitation, details=message.details) for invitation in message.waiting
             ]
-        if details:
+        if message.details:
             rows = first_rows(rows_of(message.run), MAX_USERS)
             planned = [row for row in rows if isinstance(row.event, Planned)]
             fields["invitations"] = [planned_result(row) for row in planned]
@@ -95,3 +112,23 @@ class Webhook(Receiver):
         except ValueError:
             text = f"the signing key in {variable} is not Base64 after {SIGNING_KEY_PREFIX}"
             raise NotSent(text) from None
+
+
+def _attention(attention: Attention) -> dict[str, object]:
+    """Return what needs attention; a hint is as in an error, with its command beside it."""
+    hint = attention.hint
+    return {**attention._asdict(), "hint": hint.sentence, "command": hint.command}
+
+
+def _announcement(invitation: WaitingInvitation, *, details: bool) -> dict[str, object]:
+    """Return what waits; without `details`, without a person.
+
+    An id of a list of users is that of a person.
+    """
+    fields = structs.asdict(invitation)
+    del fields["age_days"]  # that of the announcement
+    if not invitation.unread:
+        del fields["unread"]
+    if details:
+        return fields
+    return {name: fields[name] for name in _WITHOUT_PEOPLE if name in fields}

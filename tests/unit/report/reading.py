@@ -12,12 +12,13 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.report.document import Document
-from invite_sweeper.report.message import RunMessage, WaitingInvitation
 from invite_sweeper.report.period import read_period
+from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
-from invite_sweeper.report.story import advisor_of, story_of
+from invite_sweeper.report.story import advisor_of
 from invite_sweeper.report.terminal import show_document, show_question
+from invite_sweeper.sweep.waiting import WaitingInvitation
 
 ADVISOR = Advisor(policy="policy.yaml")
 
@@ -58,12 +59,9 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
     """Return what receivers get about a run that ended a minute after NOW."""
     return RunMessage(
         read_back(record),
-        story_of(record, ADVISOR),
-        story_of(record.without_people(), ADVISOR),
         NOW + timedelta(minutes=1),
         waiting if waiting is None else tuple(waiting),
-        advisor_of(record, ADVISOR).list_run(),
-        ADVISOR.pending(),
+        advisor_of(record, ADVISOR),
     )
 
 

@@ -20,8 +20,10 @@ from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
-from invite_sweeper.report.message import MAX_USERS, WaitingInvitation, chat_lines
+from invite_sweeper.report.message import message_lines
 from invite_sweeper.report.receivers import KINDS, is_due, notify, receiver_of
+from invite_sweeper.report.receivers.run_message import MAX_USERS
+from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import PROGRAM_NAME
 
 FINISHED_AT = NOW + timedelta(minutes=1)
@@ -152,7 +154,7 @@ async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_c
     ]
     assert text.count("deletable from") == MAX_USERS
     command = f"`{PROGRAM_NAME} list --policy policy.yaml`"
-    assert f"And 4 more announced invitations: {command}" in text
+    assert f"And 4 more: {command}" in text
 
 
 @pytest.mark.parametrize("channel", [SLACK, TEAMS])
@@ -288,8 +290,8 @@ async def test_what_does_not_fit_is_counted_with_its_command_and_the_hash_stays(
 )
 def test_last_hash_is_evidence_of_what_was_done_and_not_that_of_a_plan(directory, mode, shown):
     record = structs.replace(recorded(run(mode=mode), directory), last_hash="f" * 64)
-    *_, last = chat_lines(run_message(record, ()), details=False)
-    assert (last.plain == f"Last hash: {'f' * 64}") is shown
+    *_, last = message_lines(run_message(record).document)
+    assert (last.text == f"Last hash: {'f' * 64}") is shown
 
 
 def test_every_kind_of_the_policy_has_its_receiver():
@@ -328,7 +330,7 @@ async def test_ping_reports_success_and_failure(sent):
         ("changes", DELETED, True),
         ("changes", FAILED, True),
         ("changes", run(exit_code=3), True),
-        ("changes", run(already_gone=1), True),
+        ("changes", run(stale=1, already_gone=1), True),
         ("changes", run(mode="dry-run", stale=1), True),
         ("changes", run(mode="dry-run", stale=1, exit_code=10), True),
         ("changes", run(mode="dry-run"), False),

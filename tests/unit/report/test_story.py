@@ -59,7 +59,7 @@ def message(kind, record, when="always", **settings):
         settings["secret_env"] = "KEY"
     settings = Notification(kind=kind, url_env="URL", when=when, **settings)
     receiver = receiver_of(settings, {"URL": "https://example.com/x", "KEY": "k3y"})
-    run = run_message(record)
+    run = run_message(record)._replace(details=receiver.settings.details)
     return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
 
 
@@ -150,7 +150,8 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     assert kept == result["kept_by_reason"]
     assert samples["invite_sweeper_last_run_exit_code"] == result["exit_code"]
     assert sent["headline"] == f"{story.headline.label}: {story.headline.text}"
-    assert sent["attention"] == json.loads(to_json([each._asdict() for each in story.attention]))
+    hints = [(each["hint"], each["command"]) for each in sent["attention"]]
+    assert hints == [(each.hint.sentence, each.hint.command) for each in story.attention]
     if record.mode != "restore":
         planned = len(result["invitations"])
         question = question_about(record)

@@ -32,11 +32,11 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, a
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
-from invite_sweeper.report.message import SeenAnnouncements
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice, describe_notice
+from invite_sweeper.sweep.waiting import SeenAnnouncements
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)

@@ -16,7 +16,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
-from invite_sweeper.report.message import find_waiting
+from invite_sweeper.sweep.waiting import find_waiting
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)

@@ -1,0 +1,124 @@
+"""What receivers get about the end of a run, as a document: its story, people, what waits."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from invite_sweeper.advice import Advisor
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.endings import Status, status_of
+from invite_sweeper.report.document import Document, Fact, Section, describe_instant, display_text
+from invite_sweeper.report.rows import (
+    Row,
+    first_rows,
+    is_of_several,
+    organization_labels_of,
+    place_name,
+    rows_of,
+)
+from invite_sweeper.report.story import story_of
+from invite_sweeper.sweep.waiting import WaitingInvitation
+from invite_sweeper.text import plural_form, pluralize
+
+MAX_USERS: Final = 10
+"""Users that a message with `details: true` names, and announced users likewise."""
+
+
+class RunMessage(NamedTuple):
+    """What receivers get about the end of a run.
+
+    Attributes:
+        waiting: What is announced and waits; None where it is not known.
+        advisor: Of the run.
+        details: Whether people are named.
+    """
+
+    run: RunRecord
+    finished_at: datetime
+    waiting: tuple[WaitingInvitation, ...] | None
+    advisor: Advisor
+    details: bool = False
+
+    def for_readers(self, *, details: bool) -> "RunMessage":
+        """Return it for readers to whom people are named, or none is."""
+        run = self.run if details else self.run.without_people()
+        return self._replace(run=run, details=details)
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the run did everything."""
+        return status_of(self.run.exit_code) is Status.DONE
+
+    @property
+    def document(self) -> Document:
+        """The story, whom it concerns and what waits; at last the evidence of what was done."""
+        run = self.run
+        story = story_of(run, self.advisor)
+        sections = list(story.sections)
+        if self.details:
+            sections.append(self._deletions())
+        if self.waiting:
+            sections.append(self._announced(self.waiting))
+        closing: tuple[Fact, ...] = ()
+        if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
+            closing = (Fact("Last hash", run.last_hash),)
+        return story._replace(sections=tuple(sections), closing=closing)
+
+    def _deletions(self) -> Section:
+        """Return the planned deletions: those that need attention first."""
+        rows = rows_of(self.run)
+        sentences = []
+        for row in first_rows(rows, MAX_USERS):
+            outcome = display_text(row.outcome or "planned").replace("_", " ")
+            sentences.append(f"{self._person(row)}: {outcome}")
+        command = self.advisor.list_run()
+        return Section(sentences=tuple(sentences), total=len(rows), command=command)
+
+    def _announced(self, waiting: Sequence[WaitingInvitation]) -> Section:
+        """Return how many wait, of at least one, and with details the first, new ones first."""
+        sentences = []
+        if self.details:
+            new_first = sorted(waiting, key=lambda invitation: not invitation.new)
+            sentences = [self._waiting(invitation) for invitation in new_first[:MAX_USERS]]
+        return Section(
+            f"Announced: {_counts(waiting)}",
+            sentences=tuple(sentences),
+            total=len(waiting),
+            command=self.advisor.pending(),
+        )
+
+    def _waiting(self, invitation: WaitingInvitation) -> str:
+        row = Row.of_line(invitation, organization_labels_of(self.run))
+        inviter = display_text(invitation.inviter_label) or "(not known)"
+        parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
+        if not invitation.new:
+            parts.append("announced before")
+        if invitation.unread:
+            parts.append("its list was not read this time")
+        return f"{self._person(row)}: {', '.join(parts)}"
+
+    def _person(self, row: Row) -> str:
+        """Return who is invited where, with the organization if the run is about several."""
+        place = place_name(row.event, row.organization, full=is_of_several(self.run))
+        return f"{row.user} in {place}"
+
+
+def _counts(waiting: Sequence[WaitingInvitation]) -> str:
+    """Return how many wait, how many of them are new, and from when the first may be deleted."""
+    # What a sweep would announce, after a dry run, has no instant yet.
+    announced = [invitation for invitation in waiting if invitation.announced_at is not None]
+    parts = []
+    if announced:
+        new = sum(invitation.new for invitation in announced)
+        verb = plural_form(len(announced), "waits", "wait")
+        parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
+        parts.append(f"{new:,} announced by this run")
+    unread = sum(invitation.unread for invitation in announced)
+    if unread:
+        parts.append(f"{unread:,} in lists that were not read this time")
+    would_be_announced = len(waiting) - len(announced)
+    if would_be_announced:
+        more = " more" if announced else ""
+        parts.append(f"a sweep would announce {would_be_announced:,}{more}")
+    due = describe_instant(waiting[0].deletable_from)
+    return f"{', '.join(parts)}; the first may be deleted from {due}."
