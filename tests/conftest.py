@@ -16,7 +16,11 @@ from xdist.scheduler import LoadScopeScheduling
 from invite_sweeper.redaction import SECRETS, Redactor
 
 settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "here",
+    max_examples=40,  # enough for each mutant of `mutants.txt`
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.register_profile(  # for mutmut, which needs a failing example but not a minimal one
     "mutants",

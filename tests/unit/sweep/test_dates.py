@@ -92,7 +92,7 @@ KEEP = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(
     source=st.sampled_from(Source),
     age_days=st.integers(-3, 16),
@@ -236,7 +236,7 @@ MIDNIGHT = datetime.combine(NOW.date(), time(), UTC)
 LAST_NIGHT = 17
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     ages=st.tuples(*[st.none() | st.integers(0, 9)] * 4).filter(any),
     lasts_days=st.sampled_from([None, 5, 12]),
@@ -284,7 +284,7 @@ SHIFTS = (-HOUR, timedelta(), timedelta.resolution)
 EDGES = [days * DAY + shift for days in (7, 30) for shift in SHIFTS]
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     ages=st.lists(
         st.tuples(*[st.none() | st.sampled_from([*EDGES, 3 * DAY, -DAY])] * 4).filter(any),

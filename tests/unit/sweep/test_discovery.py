@@ -9,7 +9,7 @@ from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.errors import AtlasUnavailable, AuditLogError, GuardRefused
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.sweep.discovery import InviterNames, discover_projects, list_invitations
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
@@ -159,17 +159,6 @@ async def test_error_that_concerns_the_run_is_raised_unchanged_and_ends_the_read
     with pytest.raises(AtlasUnavailable, match="no longer served"):
         await list_all(atlas, 50, workers=2)
     assert len(atlas.requested) < 10
-
-
-async def test_error_of_the_callback_ends_the_reading():
-    atlas = FakeAtlas()
-
-    async def on_list(*_):
-        raise AuditLogError("disk full")
-
-    with pytest.raises(AuditLogError):
-        await list_all(atlas, 50, workers=2, on_list=on_list)
-    assert len(atlas.requested) <= 2
 
 
 def retired(source, count):

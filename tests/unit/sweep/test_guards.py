@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 import yaml
 from audit.runs import planned
-from builders import ORG, OTHER_ORG, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
@@ -20,7 +20,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.guards import check_clock, check_limits
-from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE
+from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE, Limit, RunLimits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     OrganizationPlan,
@@ -162,15 +162,6 @@ def test_place_is_named_with_its_id_and_with_its_organization_among_several(plac
     found += [organization(org_id=OTHER_ORG)] * several
     with pytest.raises(GuardRefused, match=re.escape(f"_projects: 0: {text}: 503.")):
         check_limits(found, command(limits(max_unreadable_projects=0)))
-
-
-def test_lists_of_an_organization_are_named_as_such_and_not_as_a_project():
-    place = {"project_id": None, "project_name": None}
-    stale = [planned(n, source=Source.ORG_USERS, **place) for n in range(4)]
-    found = organization(stale, seen=100, name="Acme")
-    expected = rf"^4 stale invitations in the lists of Acme \({ORG}\) are"
-    with pytest.raises(GuardRefused, match=expected):
-        check_limits([found], command(limits(max_deletions_per_project=3)))
 
 
 def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
@@ -342,57 +333,64 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
 # Trim --------------------------------------------------------------------------------------------
 
 
-def trimmed(lines, limits, *, seen=100, recent=NONE, shard=None):
-    """Return the numbers of the planned deletions that a trim leaves."""
-    (found,) = trim([organization(lines, seen=seen)], command(limits, recent, shard))
-    assert found.counts.trimmed == len(lines) - len(found.deletions)
-    return [int(each.invitation_id, 16) for each in found.deletions]
+PLACES = st.integers(1, 3)
+COUNTS = st.integers(0, 15)
+SENT = st.dictionaries(PLACES.map(object_id), COUNTS).map(Counter)
 
 
-OLD_AND_YOUNG = (stale_line(1, days=20), stale_line(2, days=40), stale_line(3, days=30, project=2))
+@given(COUNTS, COUNTS)
+def test_what_is_left_and_used_is_the_limit_and_an_exceeded_one_leaves_nothing(most, used):
+    left = Limit(Reason.MAX_DELETIONS, most, used).left
+    assert left >= 0
+    assert left + used == max(most, used)
 
 
-@pytest.mark.parametrize(
-    ("changes", "left"),
-    [
-        ({"max_deletions": 3}, [1, 2, 3]),
-        ({"max_deletions": 2}, [2, 3]),
-        ({"max_deletions": 0}, []),
-        ({"max_deletions_per_project": 1}, [2, 3]),
-        ({"max_deletions": 1, "max_deletions_per_project": 1}, [2]),
-        ({"max_deletions_per_project": 0}, []),
-    ],
+@given(
+    places=st.lists(PLACES, max_size=30),
+    others=COUNTS,
+    most=COUNTS,
+    in_place=COUNTS,
+    share=st.integers(0, 100),
+    sent=SENT,
 )
-def test_trim_leaves_the_oldest_within_each_limit(changes, left):
-    assert trimmed(OLD_AND_YOUNG, limits(**changes)) == left
+def test_trimmed_plan_keeps_each_limit_and_leaves_out_only_what_one_holds_back(
+    places, others, most, in_place, share, sent
+):
+    keys = {"max_deletions": most, "max_deletions_per_project": in_place, "max_share": share / 100}
+    limits = RunLimits(policy(limits=keys).limits, None, sent)
+    planned = [stale_line(n, days=90 - n, project=place) for n, place in enumerate(places)]
+    seen = len(planned) + others
+    left = limits.trim(planned, seen, NOW)
+    fitting = [each for each in planned if each.key not in left]
+    assert not list(limits.exceeded(fitting, seen, len(planned)))
+    by_place = Counter(each.place_id for each in fitting)
+    if fitting:
+        assert len(fitting) + sent.total() <= most
+    for place, number in by_place.items():
+        assert number + sent[place] <= in_place
+    for each in planned:
+        limit = left.get(each.key)
+        if limit is None:
+            continue
+        # The limit is used up, and the invitations that go from its place are older.
+        going = len(fitting) if limit.place is None else by_place[each.place_id]
+        assert going == limit.left
+        assert all(
+            other.created_at < each.created_at
+            for other in fitting
+            if other.place_id == each.place_id
+        )
+    backlog = limits.backlog(left, seen, len(planned))
+    assert (backlog is None) == (not left)
+    assert backlog is None or backlog.nights is None or backlog.nights >= 1
 
 
-def test_trim_counts_all_lists_of_a_project_and_fills_up_with_what_it_leaves():
-    lines = [
-        stale_line(1, days=90),
-        stale_line(2, days=89),
-        stale_line(3, days=88, source=Source.USERS),
-        stale_line(5, days=20, project=2),
-    ]
-    assert trimmed(lines, limits(max_deletions=3, max_deletions_per_project=2)) == [1, 2, 5]
-
-
-@pytest.mark.parametrize(
-    ("shard", "stale", "left"),
-    [(None, 11, 5), (None, 10, 10), (Shard(1, 2), 6, 3), (Shard(1, 2), 5, 5)],
-)
-def test_trim_applies_the_share_where_more_than_a_few_are_stale(shard, stale, left):
-    lines = [stale_line(n, days=20 + n) for n in range(stale)]
-    found = trimmed(lines, limits(max_share=0.5), seen=stale, shard=shard)
-    assert found == list(range(stale))[stale - left :]
-
-
-def test_trim_leaves_room_for_what_earlier_runs_deleted():
-    lines = [stale_line(n, project=n % 2) for n in range(8)]
-    assert len(trimmed(lines, limits(max_deletions=6), recent=RECENT)) == 2
-    of_project = trimmed(lines, limits(max_deletions_per_project=4), recent=RECENT)
-    assert Counter(n % 2 for n in of_project) == {0: 1, 1: 4}
-    assert trimmed(lines, limits(max_deletions=3), recent=RECENT) == []
+def test_trim_leaves_the_oldest_of_all_organizations_within_each_limit():
+    own = organization([stale_line(1, days=20), stale_line(2, days=40)])
+    theirs = [stale_line(3, days=30, project=2, org_id=OTHER_ORG)]
+    found = trim([own, organization(theirs, org_id=OTHER_ORG)], command(limits(max_deletions=2)))
+    left = [[int(each.invitation_id, 16) for each in one.deletions] for one in found]
+    assert (left, [each.counts.trimmed for each in found]) == ([[2], [3]], [1, 0])
 
 
 @given(st.permutations([(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]))
@@ -404,28 +402,6 @@ def test_trim_leaves_the_same_whatever_list_was_read_first(order):
         stale_line(n, project=project, source=Source.USERS).key
         for n, project in ((1, 1), (1, 2), (2, 1))
     }
-
-
-@given(
-    ages=st.lists(st.tuples(st.integers(1, 5), st.integers(15, 60)), max_size=60),
-    kept=st.integers(0, 60),
-    earlier=sizes,
-    limits=some_limits,
-    split=st.integers(0, 60),
-)
-def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
-    ages, kept, earlier, limits, split
-):
-    lines = [stale_line(n, days=days, project=p) for n, (p, days) in enumerate(ages)]
-    recent = Counter({object_id(p): size for p, size in earlier.items()})
-    both = [organization(lines[:split], seen=kept), organization(lines[split:], org_id=OTHER_ORG)]
-    both = trim(both, command(limits, recent))
-    check_limits(both, command({**limits, "max_unreadable_projects": 0}, recent))
-    left = {each.key for one in both for each in one.deletions}
-    for each in lines:
-        if each.key not in left:
-            older = [o for o in lines if o.key in left and o.place_id == each.place_id]
-            assert all(o.created_at <= each.created_at for o in older)
 
 
 # Shards ------------------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, ORG, PROJECT, entry_of, listed_as, object_id, policy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
-from invite_sweeper.counts import Counts
+from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.counts import Counts, total
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -21,6 +22,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder
@@ -199,25 +201,6 @@ def test_list_that_atlas_ended_before_its_day_was_not_read(source):
     assert (plan.stale() == []) is (source is not Source.INVITES)
 
 
-def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
-    plan = Plan(sources=PEOPLE, audit={"record": "all"})
-    plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
-    (line,) = plan.lines
-    assert (line.reason, listed_as(line)) == (
-        "too_young",
-        one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
-    )
-    (other,) = line.entries
-    assert other == one(2, Source.USERS, username="ada@example.com", age=DAY).as_entry
-    assert (other.source, other.project_id, other.invitation_id) == (
-        Source.USERS,
-        PROJECT,
-        object_id(2),
-    )
-    assert (other.roles, other.inviter) == (("GROUP_READ_ONLY",), "nmtxqlkl")
-    assert (other.created_at, other.expires_at) == ("2026-11-24T01:00:00Z", "2026-12-24T01:00:00Z")
-
-
 @given(
     st.lists(
         st.tuples(st.sampled_from(Source), st.integers(1, 4), st.integers(10, 18)), max_size=12
@@ -284,17 +267,6 @@ def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     lines = [(type(each), listed_as(each), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T00:00:00Z")]
-
-
-def test_observer_sees_what_the_policy_decided_and_what_is_planned_with_its_age():
-    seen = []
-    plan = Plan(
-        steps=[lambda each: each._replace(rule="later")],
-        observe=lambda *both: seen.append([each.rule for each in both]),
-    )
-    plan.add(listed(one(1)))
-    assert seen == [["forgotten", "later"]]
-    assert [each.age_days for each in plan.reading.deletable] == [20]
 
 
 # What the limits leave for later -----------------------------------------------------------------
@@ -371,3 +343,33 @@ def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(ov
 def test_nothing_is_left_where_the_limits_let_all_go_or_refuse_all(over_limit):
     assert left_by({"over_limit": over_limit}, [7]) is None
     assert left_by({"over_limit": "refuse", "max_deletions": 1}, [7]) is None
+
+
+# Counts -----------------------------------------------------------------------------------------
+
+KEYED = {"invitations_by_source", "kept_by_reason"}
+NUMBERS = [each for each in Counts.__struct_fields__ if each not in KEYED]
+by_key = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9))
+counts = st.builds(
+    Counts, **dict.fromkeys(NUMBERS, st.integers(0, 9)), **dict.fromkeys(KEYED, by_key)
+)
+
+
+@settings(max_examples=30)
+@given(counts, counts, counts)
+def test_each_count_is_added_in_any_order(one, two, three):
+    assert (one + two) + three == one + (two + three) == total([three, two, one])
+    assert one + Counts() == one
+    assert total([]) == Counts()
+    assert total([OrganizationResult(id="a", deleted=1), one]).deleted == 1 + one.deleted
+    for name in NUMBERS:
+        assert getattr(one + two, name) == getattr(one, name) + getattr(two, name)
+    for name in KEYED:  # a key of zero is kept
+        left = getattr(one, name)
+        right = getattr(two, name)
+        added = {key: left.get(key, 0) + right.get(key, 0) for key in left | right}
+        assert getattr(one + two, name) == added
+
+
+def test_there_is_a_count_for_each_outcome():
+    assert set(map(str, Outcome)) <= set(Counts.__struct_fields__)

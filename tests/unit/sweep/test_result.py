@@ -5,14 +5,10 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from audit.runs import clock, events_of
 from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
 from needs import DOCUMENT
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
-from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import PolicyText
-from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.totals import ListResult, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
@@ -103,13 +99,6 @@ def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code
     assert [each.plan_made for each in finished.organizations] == [e is None for e in errors]
 
 
-def test_first_error_of_an_organization_is_the_one_that_it_has():
-    first = AtlasUnavailable("First.")
-    second = GuardRefused("Second.")
-    assert (Swept(error=first) + Swept(error=second)).error is first
-    assert (Swept() + Swept(error=second)).error is second
-
-
 @pytest.mark.parametrize("several", [False, True])
 def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_organization(
     several,
@@ -182,18 +171,6 @@ def warnings_of(tell):
     tell(result)
     assert result.view.warnings == result.warnings
     return result.warnings, result.finished()
-
-
-async def test_run_is_returned_with_the_first_and_the_last_line_of_its_file(directory):
-    log = AuditLog(directory, "r1", clock=clock())
-    result = result_of(organization(), reason="OPS-1")
-    result.begin(log)
-    record = await result.finish(log)
-    chain = FileChain(log.file)
-    policy = PolicyText(result.command.policy.text)
-    assert events_of(chain) == [record.start, policy, record.end]
-    assert (record.start.reason, record.start.number) == ("OPS-1", 1)
-    assert record.last_hash == chain.last.hash
 
 
 def test_each_warning_is_shown_and_recorded_once():

@@ -5,17 +5,17 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
-from sweep.night import ORGS, Night, later, message
+from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, project
+from sweep.night import Night, later, message
 
 from invite_sweeper.audit import check_written_plan
-from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import AtlasUnavailable, AuditLogError
+from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import Source, rfc3339
 from invite_sweeper.outcomes import Outcome, Sending
-from invite_sweeper.sweep.scope import Shard, scope_sha256
+from invite_sweeper.sweep.scope import Shard
 
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
 
@@ -58,17 +58,6 @@ async def test_run_without_stale_invitations_asks_nothing(directory):
     night = Night(directory, 0)
     assert (await night.run()).exit_code == 0
     assert (night.view.asked, night.view.activities) == ([], ["Reading lists"])
-
-
-async def test_first_line_names_the_organizations_their_actors_and_the_scope(directory):
-    night = Night(directory, 1, 1)
-    await night.run(shard=Shard(1, 2))
-    (first,) = night.events(RunStarted)
-    assert first.organizations == ORGS[:2]
-    assert first.actors == dict.fromkeys(ORGS[:2], "client")
-    assert (first.mode, first.shard, first.now) == ("sweep", "1/2", "2026-11-25T01:00:00Z")
-    assert first.policy_sha256 == night.policy.sha256
-    assert first.scope_sha256 == scope_sha256(night.policy)
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -127,17 +116,6 @@ async def test_nothing_is_checked_or_asked_if_every_organization_failed(director
     assert (night.view.asked, result.exit_code, result.plan_made) == ([], 6, False)
     assert errors(result) == [f"{each}No connection." for each in labels]
     assert told(result.error) in errors(result)
-
-
-@pytest.mark.parametrize(
-    ("period", "hours", "deleted"), [("0s", 1, 2), ("20h", 19, 0), ("20h", 21, 2)]
-)
-async def test_limits_begin_anew_after_the_period(directory, period, hours, deleted):
-    limits = {"max_deletions": 2, "over_limit": "trim", "period": period}
-    night = Night(directory, 4, limits=limits)
-    await night.run()
-    await night.run(at=later(hours))
-    assert night.deleted == [2 + deleted]
 
 
 # Clock -------------------------------------------------------------------------------------------
@@ -243,6 +221,64 @@ async def test_many_unused_keep_entries_are_one_line_with_the_number_and_the_fir
     assert line == f"500 keep entries matched no invitation: {names}. Check their spelling."
 
 
+# Keep entries that end, from a week before their last day to two weeks after it -----------------
+
+
+def trip(days):
+    """Return a keep entry whose last day is so many days from today."""
+    return {"name": "trip", "usernames": ["person-*"], "until": NOW.date() + timedelta(days=days)}
+
+
+def ends_of(result):
+    """Return what a run reports about keep entries that end."""
+    found = [each for each in result.warnings if each.code == WarningCode.KEEP_ENDS]
+    assert {each.level for each in found} <= {WarningLevel.URGENT}
+    return [each.message for each in found]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (8, None),
+        (7, "ends on 2026-12-02, in 7 days: it keeps 3 invitations until then. Move"),
+        (1, "ends on 2026-11-26, in 1 day: it keeps 3 invitations until then. Move"),
+        (0, "ends on 2026-11-25, today: it keeps 3 invitations until then. Move"),
+        (-1, "ended on 2026-11-24: it keeps no invitation any more. Move"),
+        (-14, "ended on 2026-11-11: it keeps no invitation any more. Move"),
+        (-15, None),
+    ],
+)
+async def test_entry_is_named_with_its_day_from_7_days_before_it_to_14_days_after(
+    directory, days, text, dry_run
+):
+    night = Night(directory, 1, 2, keep=[trip(days)])
+    result = await night.run(dry_run=dry_run)
+    found = ends_of(result)
+    assert len(found) == (text is not None)
+    named = [each for each in result.warnings if "ended on" in each.message]
+    assert len(named) == (days < 0)  # once, also where it ended long ago
+    assert all(each.startswith(f"The keep entry 'trip' {text}") for each in found)
+    assert sum(night.deleted) == (3 if days < 0 and not dry_run else 0)
+
+
+async def test_entry_that_keeps_nothing_and_one_whose_people_are_gone_are_named_too(directory):
+    night = Night(directory, 1, keep=[{**trip(0), "usernames": ["other@example.com"]}])
+    (text,) = ends_of(await night.run())
+    assert "it keeps 0 invitations until then" in text
+    (text,) = ends_of(await night.run(at=later(24)))
+    assert text.startswith("The keep entry 'trip' ended on 2026-11-25")
+
+
+async def test_organization_that_failed_hides_no_entry_of_the_others(directory):
+    night = Night(directory, 1, 2, keep=[trip(0)])
+    night.atlases[0].listed = []
+    result = await night.run()
+    assert [each.error is None for each in result.organizations] == [False, True]
+    (text,) = ends_of(result)
+    assert "it keeps 2 invitations until then" in text
+
+
 NAMED = {
     "rules": [{"name": "r", "older_than": "14d", "organizations": ["beta"]}],
     "keep": [{"name": "k", "organizations": ["alp*"]}],
@@ -296,21 +332,6 @@ async def test_notice_counts_what_is_due_after_the_trim(directory):
 
 
 # Saved plans ------------------------------------------------------------------------------------
-
-
-async def test_saved_plan_bounds_what_is_deleted(directory):
-    night = Night(directory, 2, 1)
-    saved = await night.plan()
-    one, _ = night.atlases[0].lists[object_id(1)]
-    new = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    promoted = changed(one, roles=("GROUP_OWNER",))
-    night.atlases[0].lists[object_id(1)] = (promoted, new)
-    result = await night.run(saved=saved)
-    assert night.deleted == [0, 1]
-    assert result.kept_by_reason == {"changed_since_plan": 1, "not_in_plan": 1}
-    texts = [each.message for each in result.warnings if each.code == WarningCode.PLAN_DIFFERS]
-    assert [each.partition(" of ")[0] for each in texts] == ["1", "1"]
-    assert night.events(RunStarted)[0].plan_sha256 == saved.sha256
 
 
 async def test_run_goes_on_without_names_and_warns_of_a_secret_that_ends_soon(directory):
@@ -430,23 +451,6 @@ async def test_canary_is_that_of_the_whole_command(directory):
     found = night.atlases[1].lists[object_id(2)]
     night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
-
-
-async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directory, monkeypatch):
-    night = Night(directory, 1, 2)
-
-    async def failing(log, written):
-        await check_written_plan(log, written)
-
-        async def full():
-            raise AuditLogError("The disk is full.")
-
-        log.sync = full
-
-    monkeypatch.setattr("invite_sweeper.sweep.run.check_written_plan", failing)
-    result = await night.run()
-    assert (night.deleted, result.exit_code, message(result)) == ([0, 0], 7, "The disk is full.")
-    assert [each.skipped for each in result.organizations] == [1, 2]
 
 
 async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
