@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
@@ -51,7 +53,7 @@ _COUNTS: Final = {
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",
 }
-"""Attributes of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
+"""Fields of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
 _ORGANIZATION_COUNTS: Final = {
     "exit_code": "Exit code of the last run in the organization.",
     "projects_unreadable": "Lists of the organization that could not be read.",
@@ -63,7 +65,7 @@ _ORGANIZATION_COUNTS: Final = {
     "unknown": "Deletions in the organization without a response.",
     "skipped": "Deletions in the organization that the last run did not send.",
 }
-"""Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
+"""Fields of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -136,11 +138,11 @@ def _single(name: str, text: str, value: float | None) -> _Metric:
 
 def _of_run(record: RunRecord, end: RunFinished) -> Iterator[_Metric]:
     """Yield what a run counted, and which it was."""
+    fields = structs.asdict(end)
     for name, text in _COUNTS.items():
-        yield _single(name, text, getattr(end, name))
+        yield _single(name, text, fields[name])
     outcomes = [
-        _Sample(getattr(end, outcome), {"outcome": outcome.value})
-        for outcome in OUTCOMES_OF_DELETIONS
+        _Sample(fields[outcome], {"outcome": outcome.value}) for outcome in OUTCOMES_OF_DELETIONS
     ]
     yield _Metric("outcomes", "Planned deletions of the last run, by outcome.", outcomes)
     kept = [_Sample(count, {"reason": reason}) for reason, count in end.kept_by_reason.items()]
@@ -192,33 +194,36 @@ def _of_time(
 
 def _of_organizations(organizations: Sequence[OrganizationResult]) -> Iterator[_Metric]:
     """Yield the metrics with samples of each organization."""
-    counts: dict[str, list[_Sample]] = {name: [] for name in _ORGANIZATION_COUNTS}
-    names: list[_Sample] = []
-    secrets_end: list[_Sample] = []
-    refusals: list[_Sample] = []
-    for organization in organizations:
-        labels = {"organization": organization.id}
-        for name, samples in counts.items():
-            samples.append(_Sample(getattr(organization, name), labels))
-        names.append(_Sample(1, {**labels, "name": organization.name or ""}))
-        ends_at = parse_timestamp(organization.credentials_expire)
-        if ends_at is not None:
-            secrets_end.append(_Sample(ends_at.timestamp(), labels))
-        for reason in REFUSAL_REASONS:  # also those that do not apply: alerts need the change to 1
-            is_refused = reason in organization.reasons
-            refusals.append(_Sample(is_refused, {**labels, "reason": reason}))
     for name, text in _ORGANIZATION_COUNTS.items():
-        yield _Metric(f"organization_{name}", text, counts[name])
+        counts = [
+            _Sample(structs.asdict(organization)[name], {"organization": organization.id})
+            for organization in organizations
+        ]
+        yield _Metric(f"organization_{name}", text, counts)
+    names = [
+        _Sample(1, {"organization": organization.id, "name": organization.name or ""})
+        for organization in organizations
+    ]
     yield _Metric(
         "organization_info",
         "Always 1; the name of the organization, empty if Atlas did not return it.",
         names,
     )
+    secrets_end = [
+        _Sample(ends_at.timestamp(), {"organization": organization.id})
+        for organization in organizations
+        if (ends_at := parse_timestamp(organization.credentials_expire)) is not None
+    ]
     yield _Metric(
         "credentials_expire_timestamp_seconds",
         "When the first secret of the organization's service account ends.",
         secrets_end,
     )
+    refusals = [  # also those that do not apply: alerts need the change to 1
+        _Sample(reason in organization.reasons, {"organization": organization.id, "reason": reason})
+        for organization in organizations
+        for reason in REFUSAL_REASONS
+    ]
     yield _Metric(
         "refused",
         "1 for each reason for which a guard refused the last run, otherwise 0.",
