@@ -46,6 +46,8 @@ SHORT_WAITS = {
     "cli.streams.PATIENCE_S": 0.4,
 }
 """Constants of the program and their values in a fork with `short_waits`."""
+_EXIT_CODES: list[int] = []
+"""Of the program, in a fork that it has ended by `sys.exit`."""
 _STARTING = threading.Lock()
 _MAX_REQUEST_BYTES = 150_000
 
