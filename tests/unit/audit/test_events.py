@@ -90,17 +90,6 @@ def test_each_event_is_read_as_it_was_written() -> None:
     assert {type(each) for each in LINES} == set(EVENTS)
 
 
-def test_a_line_begins_with_its_place_in_the_file() -> None:
-    chain = HashChain("r1", GENESIS_HASH, clock())
-    first = chain.add(started())
-    second = chain.add(planned())
-    assert first.startswith(
-        b'{"ts":"2026-11-25T01:00:00.000000Z","run_id":"r1","seq":1,"event":"run_started",'
-        b'"prev":"' + b"0" * 64 + b'","mode":"sweep"'
-    )
-    assert b'"seq":2,"event":"planned"' in second
-
-
 def test_a_line_has_the_fields_of_the_contract() -> None:
     written = msgspec.json.decode(line_of(outcome(planned(1, entries=OTHERS))))
     assert list(written)[5:] == [

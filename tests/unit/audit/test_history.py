@@ -1,5 +1,6 @@
 """What the files of earlier runs say: everything that a run relies on."""
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -17,16 +18,18 @@ from audit.runs import (
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 from msgspec import structs
 
-from invite_sweeper.audit import History, RunRecord
+from invite_sweeper.audit import AuditDirectory, History, RunRecord
+from invite_sweeper.audit.directory import MIN_RUNS
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.outcomes import Outcome
 
+DAY = timedelta(days=1)
 SCOPE = "b" * 64
 OTHER_PROJECT = object_id(500)
 IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
@@ -72,13 +75,6 @@ def test_each_run_has_its_lines(directory, write):
     assert (three.start.base_url, three.exit_code, three.end) == (HOST, None, None)
     assert three.outcomes == {"deleted": 1}
     assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
-
-
-def test_an_outcome_needs_no_intent(directory, write):
-    skipped = outcome(planned(3), "skipped", attempts=0)
-    write(*deletion(1), *deletion(2, "failed"), planned(3), skipped)
-    (run,) = records(directory)
-    assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_run(directory):
@@ -257,3 +253,102 @@ def test_the_ends_of_lists_are_the_last_known(write):
     found = write(sunsets={"invites": "2027-10-01"}, start=ELSEWHERE)
     ends = {Source.INVITES: date(2027, 8, 1), Source.ORG_INVITES: date(2027, 9, 1)}
     assert found.sunsets(HOST) == ends
+
+
+# How far back a run reads: as far as it asks, and at least the last 30 runs --------------------
+
+
+def run_at(directory, at: datetime, *lines: object, **more: object):
+    """Write the run of an instant; its name has it, as a sweep's."""
+    run_id = f"{at:%Y%m%dT%H%M%SZ}-{len(directory.files()):08x}"
+    start = started(now=f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    write_run(directory, run_id, *lines, start=start, at=at, **more)
+
+
+def run_id_of(directory, number: int):
+    return directory.find(str(number)).run_id
+
+
+def first_read(directory, now: datetime = NOW):
+    """Return the number of the first run that one at an instant reads."""
+    reader = directory.recent(now - 100 * DAY)
+    return reader.files[reader.first].number
+
+
+def test_a_run_reads_the_last_hundred_days_however_many_they_have(directory):
+    for days in range(140, 0, -1):
+        run_at(directory, NOW - days * DAY)
+    assert first_read(directory) == 41
+    assert first_read(directory, NOW + 1000 * DAY) == 140 - MIN_RUNS + 1
+
+
+def test_a_clock_that_was_set_back_for_one_run_hides_none_before_it(directory):
+    for days in range(140, 0, -1):
+        run_at(directory, NOW - (9_000 if days == 20 else days) * DAY)
+    assert first_read(directory) == 41
+
+
+def test_fewer_than_thirty_runs_are_all_read_and_so_are_names_without_an_instant(directory):
+    for days in range(MIN_RUNS, 0, -1):
+        run_at(directory, NOW - (days + 500) * DAY)
+    assert first_read(directory) == 1
+    write_run(directory, "other")
+    run_at(directory, NOW - 400 * DAY)
+    assert first_read(directory) == 3
+
+
+@pytest.fixture(scope="module")
+def years(tmp_path_factory):
+    """A deletion of person 1 and an open intent of person 2, and a hundred nights later."""
+    directory = AuditDirectory(tmp_path_factory.mktemp("years") / "audit")
+    run_at(directory, NOW - 300 * DAY, *deletion(1), intent(planned(2)), killed=True)
+    for days in range(110, 0, -1):
+        run_at(directory, NOW - days * DAY, *(deletion(1) if days in (99, 50) else ()))
+    return directory
+
+
+@pytest.fixture
+def copied(years, tmp_path):
+    """Return a copy of `years`, which a test may change."""
+    return AuditDirectory(shutil.copytree(years.path, tmp_path / "copied"))
+
+
+def test_what_is_older_decides_nothing_and_is_not_opened(copied):
+    oldest = copied.files()[0].path
+    oldest.write_bytes(b"x" * 100)
+    history = History.read(copied, NOW)
+    assert history.sent.total() == 2
+    assert history.open_intents(HOST) == {}
+    with pytest.raises(DamagedLog):
+        copied.reader().read()
+
+
+def test_of_old_nights_what_is_open_or_announced_counts_and_what_was_sent_does_not(directory):
+    """The deletions of an old night are paired without being decoded, and end what they ended."""
+    run_at(directory, NOW - 70 * DAY, announced(1), announced(2))
+    run_at(directory, NOW - 60 * DAY, *deletion(1), *deletion(3), intent(planned(4)), killed=True)
+    run_at(directory, NOW - 50 * DAY, *deletion(5), intent(planned(6)), killed=True)
+    found = History.read(directory, NOW, period=timedelta(hours=20))
+    assert [each.intent.key for each in found.open_intents(HOST)[ORG]] == [
+        planned(4).key,
+        planned(6).key,
+    ]
+    assert list(found.announcements(HOST)) == [announcement_key(invitation(2))]
+    assert found.sent == {}
+    recovered = outcome(planned(4), "already_gone", attempts=0, recovers=run_id_of(directory, 2))
+    run_at(directory, NOW - 40 * DAY, recovered)
+    found = History.read(directory, NOW)
+    assert [each.intent.key for each in found.open_intents(HOST)[ORG]] == [planned(6).key]
+
+
+def test_a_longer_period_is_read_as_far_back_as_it_asks(years):
+    assert History.read(years, NOW).sent.total() == 2
+    assert History.read(years, NOW, period=301 * DAY).sent.total() == 4
+
+
+def test_a_gap_in_the_numbers_is_seen_however_old_it_is(copied):
+    copied.files()[1].path.unlink()
+    with pytest.raises(DamagedLog, match="file 000002 is missing"):
+        History.read(copied, NOW)
+    copied.files()[0].path.unlink()
+    History.read(copied, NOW)

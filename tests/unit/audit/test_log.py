@@ -114,14 +114,6 @@ class TestSync:
         fsyncs.may_go_on.set()
         await second
 
-    async def test_many_lines_are_written_without_waiting_for_a_sync(self, log):
-        log.write(started())
-        for number in range(1_000):
-            log.write(planned(number))
-        assert len(lines(log)) > 500
-        await log.close()
-        assert len(lines(log)) == 1_001
-
     async def test_a_cancelled_waiter_does_not_disturb_the_others(self, directory, log, syncing):
         fsyncs, first = syncing
         log.write(planned())
@@ -207,19 +199,6 @@ class TestFailure:
                 await log.sync()
         with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
             await log.sync()
-
-    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, log, monkeypatch):
-        log.write(started())
-        await log.sync()
-        for event in deletion():
-            log.write(event)
-        with monkeypatch.context() as patch:
-            fail(patch, "write", errno.ENOSPC, short=True)
-            with pytest.raises(AuditLogError, match="cannot be written: No space left"):
-                await log.sync()
-        assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
-        await write_lines(begin(directory, "r2"), [started(), finished()])
-        assert verify_directory(directory).verdict is Verdict.SOUND
 
     @pytest.mark.parametrize("how", ["moved", "exchanged"])
     async def test_a_file_that_another_program_moves_stops_it(self, directory, log, how):

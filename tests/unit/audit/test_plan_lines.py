@@ -51,20 +51,6 @@ async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, plan
     await log.close()
 
 
-async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(directory, monkeypatch):
-    log, written = write_plan(directory, 2)
-    sync = log.sync
-
-    async def busy() -> None:
-        await sync()
-        log.write(planned(9))
-
-    monkeypatch.setattr(log, "sync", busy)
-    await check_written_plan(log, written)
-    monkeypatch.undo()
-    await log.close()
-
-
 CHANGES = {
     "a name": lambda data: data.replace(b"person-2@", b"person-3@", 1),
     "an event": lambda data: data.replace(b'"event":"planned"', b'"event":"plannex"', 1),
