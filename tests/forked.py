@@ -1,9 +1,8 @@
 """Runs the program in a process forked from one that has imported it: most of a run is imports.
 
 The file is also the program of that other process, the server. A fork executes
-`python -m invite_sweeper` as a new process does, and waits for its threads and runs what is due at
-the end. What takes effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is
-the server's.
+`python -m invite_sweeper` as a new process does, up to the last flush of its streams. What takes
+effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is the server's.
 """
 
 import atexit
@@ -252,19 +251,21 @@ def _run(request: bytes, streams: list[int]) -> None:
     try:
         runpy.run_module("invite_sweeper", run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        _end(end.code)
+        _EXIT_CODES.append(int(end.code or 0))
+        raise
 
 
-def _end(code: str | int | None) -> None:
-    """End like the interpreter, but free no object: that takes longer than most commands."""
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(int(code or 0))
+def _leave() -> None:
+    """End after all that Python does at exit but to free each object, which takes longest."""
+    with suppress(OSError):  # which Python then reports, with an exit code of its own
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for code in _EXIT_CODES:  # none after an exception
+            os._exit(code)
 
 
 if __name__ == "__main__":
+    atexit.register(_leave)  # the first one is called last
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as `main` does before it imports
     _main = importlib.import_module("invite_sweeper.cli.main")
     for _command in _main.COMMANDS:
