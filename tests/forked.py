@@ -27,13 +27,14 @@ from multiprocessing import connection
 from pathlib import Path
 
 from environment import clean
-from tenacity import wait_random, wait_random_exponential
+from tenacity import wait_random
 
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
     *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "NO_COLOR", "TERM"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
     *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
+    *("TEAMS_URL", "WEBHOOK_"),
     "PYTEST_CURRENT_TEST",
 )
 """How the names of variables begin that take effect in a fork."""
@@ -44,7 +45,7 @@ SHORT_WAITS = {
     "atlas.limits.BACKOFF_STEPS_S": (0.4, 0.8, 1.6),
     "cli.streams.PATIENCE_S": 0.4,
 }
-"""Constants of the program and their values in a fork with `short_waits`."""
+"""Constants of the program and their values in a fork: retries keep their number."""
 _EXIT_CODES: list[int] = []
 """Of the program, in a fork that it has ended by `sys.exit`."""
 _STARTING = threading.Lock()
@@ -58,7 +59,6 @@ class Fork:
         stdin: The descriptor of a terminal, which becomes the controlling one; None for no input.
         stdout: A descriptor; None for a file that `communicate` returns.
         stderr: The same.
-        short_waits: Wait 25 times shorter between retries, whose number stays, and for a reader.
         prepare: A file of Python to execute in the process before the program.
         server: From `start_server`; None for that of this process.
 
@@ -75,7 +75,6 @@ class Fork:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-        short_waits: bool = False,
         prepare: Path | None = None,
         server: socket.socket | None = None,
     ) -> None:
@@ -83,7 +82,7 @@ class Fork:
         self._texts: list[bytes] = []
         before = None if prepare is None else str(prepare)
         request = json.dumps(
-            [arguments, str(folder), environment, short_waits, before, stdin is not None]
+            [arguments, str(folder), environment, before, stdin is not None]
         ).encode()
         with ExitStack() as stack:
             out = stack.enter_context(tempfile.TemporaryFile())
@@ -225,7 +224,7 @@ def _run(request: bytes, streams: list[int]) -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    arguments, folder, environment, short_waits, prepare, on_terminal = json.loads(request)
+    arguments, folder, environment, prepare, on_terminal = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -235,11 +234,7 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    # As after responses: the real waits outlast a minute.
-    waits = {"atlas.client._UNREACHABLE": wait_random_exponential(multiplier=0.5)}
-    if short_waits:
-        waits = SHORT_WAITS
-    for name, wait in waits.items():
+    for name, wait in SHORT_WAITS.items():
         module, _, constant = name.rpartition(".")
         found = importlib.import_module(f"invite_sweeper.{module}")
         assert hasattr(found, constant), name

@@ -64,7 +64,6 @@ class CliRunner:
         account: The account of the credentials in the environment.
         projects: The ids of the projects of `stock`.
         changes: Changes of the environment for each run; None removes a variable.
-        short_waits: Wait 25 times shorter between the retries of `run`.
     """
 
     folder: Path
@@ -74,7 +73,6 @@ class CliRunner:
     keys: dict[str, Any] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
     changes: dict[str, str | None] = field(default_factory=dict)
-    short_waits: bool = False
 
     def stock(
         self, projects: int = 1, stale: int = 1, young: int = 0, org_id: str = ORG_ID
@@ -139,14 +137,13 @@ class CliRunner:
         )
 
     def fork(self, *arguments: str, **changes: str | None) -> forked.Fork:
-        """Start the program like `start`, without its imports."""
+        """Start the program like `start`, without its imports and with short waits."""
         self.write_policy()
-        environment = self.environment_with(changes)
-        return forked.Fork(arguments, self.folder, environment, short_waits=self.short_waits)
+        return forked.Fork(arguments, self.folder, self.environment_with(changes))
 
     def run(self, *arguments: str, **changes: str | None) -> Done:
         """Run the program, in a fork where that is like a new process."""
-        same = self.short_waits or forked.is_possible(self.environment_with(changes))
+        same = forked.is_possible(self.environment_with(changes))
         return end((self.fork if same else self.start)(*arguments, **changes))
 
     def sweep(self, *arguments: str, **changes: str | None) -> Done:

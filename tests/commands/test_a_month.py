@@ -102,7 +102,6 @@ class Month:
             words,
             self.cli.folder,
             self.cli.environment_with(changes),
-            short_waits=True,
             prepare=self.cli.folder / "clock.py",
         )
 

@@ -22,7 +22,7 @@ def cli(cli):
 
 
 def run(cli, *words: str, **streams: int) -> Done:
-    return end(Fork(words, cli.folder, cli.environment, short_waits=True, **streams))
+    return end(Fork(words, cli.folder, cli.environment, **streams))
 
 
 def assert_whole(cli):

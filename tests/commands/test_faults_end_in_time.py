@@ -1,8 +1,8 @@
 """A run ends soon after its deadline, and after a signal, also where something hangs.
 
-The program allows itself the deadline, `grace` and 5 s. A test allows a minute, so that a slow
-machine fails none; what hangs here would keep a run for longer, most of it for ever. The cases of
-each test run at the same time: a run that waits needs no processor.
+The program allows itself the deadline, `grace` and 5 s, here 1 s. A test allows a minute, so that a
+slow machine fails none; what hangs here would keep a run for longer, most of it for ever. The cases
+of each test run at the same time: a run that waits needs no processor.
 """
 
 import fcntl
@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +20,18 @@ from dataclasses import dataclass, field
 import faults
 import pytest
 from forked import Fork
-from running import COMMAND, cli_in, full_pipe, wait_until
+from running import cli_in, full_pipe, wait_until
 
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 60
+PREPARE = """
+from invite_sweeper import last_resort
+from invite_sweeper.cli import streams
+last_resort._MARGIN_S = 1.0
+streams.PATIENCE_S = 10.0  # as it is: the deadline ends what waits for a reader
+"""
+MAIN = "import runpy; runpy.run_module('invite_sweeper', run_name='__main__')"
 
 
 @dataclass
@@ -48,9 +56,11 @@ class Case:
         arguments = ["sweep", "--policy", "policy.yaml", "--yes", *self.arguments]
         environment = {**self.cli.environment, **self.environment}
         if not self.prefix:
-            return Fork(arguments, self.cli.folder, environment, **self.streams)
+            prepare = self.cli.folder / "prepare.py"
+            prepare.write_text(PREPARE, encoding="utf-8")
+            return Fork(arguments, self.cli.folder, environment, prepare=prepare, **self.streams)
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        words = [*self.prefix, *COMMAND, *arguments]
+        words = [*self.prefix, sys.executable, "-c", PREPARE + MAIN, *arguments]
         return subprocess.Popen(words, cwd=self.cli.folder, env=environment, **streams)
 
 

@@ -29,7 +29,6 @@ COMMANDS = {
 def cli(tmp_path_factory):
     """A folder after a sweep, with an invalid policy."""
     with cli_in(tmp_path_factory.mktemp("json")) as found:
-        found.short_waits = True
         project = found.sim.add_project("Project")
         found.sim.invite(project, "ada@example.com", age=20 * DAYS)
         assert found.sweep("--yes").code == 0

@@ -64,7 +64,6 @@ def check_left(world, found, must_stay, out_of_model):
 def test_sweep_does_what_the_model_of_people_expects(tmp_path, seed):
     dice = random.Random(seed)
     with cli_in(tmp_path) as cli:
-        cli.short_waits = True
         world = World(cli, dice)
         world.fill(organizations=dice.choice((1, 1, 2)), people=dice.choice((3, 6, 12)))
         world.show_otherwise()

@@ -83,7 +83,7 @@ def start(world: World, *arguments: str, **streams: object) -> Fork:
     directory = () if "--audit-dir" in arguments else ("--audit-dir", "audit")
     words = (*arguments, *given, *directory, "--output", "json")
     environment = cli.environment_with(world.environment)
-    return Fork(words, cli.folder, environment, short_waits=True, **streams)
+    return Fork(words, cli.folder, environment, **streams)
 
 
 LONG_QUESTION = """

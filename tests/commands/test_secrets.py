@@ -281,7 +281,6 @@ def world(request, tmp_path):
     sim.oauth.add_token = note_token
     with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
-        cli.short_waits = True
         for number in range(6):
             project = sim.add_project(f"Project {number}", tags={"env": "sandbox"})
             for person in range(5):
