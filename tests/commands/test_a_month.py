@@ -8,7 +8,6 @@ one moved clock.
 import json
 import re
 import shlex
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -167,9 +166,6 @@ def month(tmp_path_factory):
         found.codes = {}
         for number in range(LAST + 1):
             found.codes[number] = found.night(number)
-        shutil.copytree(cli.audit_dir, cli.folder / "lost")
-        (gone,) = (cli.folder / "lost").glob("000012-*")
-        gone.unlink()
         yield found
 
 
@@ -229,11 +225,6 @@ QUESTIONS = (
         ("^$",),
     ),
     Question(
-        "Why did it do nothing?",
-        f"audit show {LOG}",
-        ("Cut off +killed, or its log could not be written, as on a full disk",),
-    ),
-    Question(
         "Which organization failed on the 25th, and what do I do?",
         f"audit show 2026-11-25 {LOG}",
         (
@@ -241,11 +232,6 @@ QUESTIONS = (
             "East Industries .* Failed: Could not get an access token",
             "MONGODB_ATLAS_CLIENT_SECRET_EAST",
         ),
-    ),
-    Question(
-        "And only what it did in one organization?",
-        f"audit show 2026-11-25 --organization {ORGS['NORTH']} --outcome deleted {LOG}",
-        ("North Industries",),
     ),
     Question(
         "What was deleted in the first week?",
@@ -263,42 +249,9 @@ QUESTIONS = (
         ("1 .* announced", "8 .* deleted by rule forgotten", "26 .* restored"),
     ),
     Question(
-        "Is she back?",
-        f"explain old0.north@example.com {POLICY}",
-        ("is an active member of the organization, restored by run 26",),
-    ),
-    Question(
-        "Since when?",
-        f"audit show --username old0.north@example.com --since 2026-11-09 {LOG}",
-        ("26  2026-11-27 02:00 UTC  restore  restored",),
-    ),
-    Question(
-        "Where did he go, and how do I bring him back?",
-        f"explain fair-1@example.com {POLICY}",
-        ("Not in any list. Run 22 on 2026-11-24", "restore --username fair-1@example.com"),
-    ),
-    Question(
-        "Whom would that bring back?",
-        f"restore --username fair-1@example.com --dry-run {POLICY}",
-        ("Deleted by run 22", "1 person would be invited again", "No one was invited"),
-    ),
-    Question(
-        "Why is the chair still there?",
-        f"explain chair@board.example.com {POLICY}",
-        ("Kept: keep entry board", r"usernames is \*@board.example.com"),
-    ),
-    Question(
         "Why is Ada still there?",
         f"explain ada@example.com {POLICY}",
         ("Kept: .* outside the policy's scope", "NORTH prod"),
-    ),
-    Question(
-        "Which people stay, and why?",
-        f"list --kept {POLICY}",
-        (
-            "one (NORTH prod) organization North Industries",
-            "chair@board.example.com .* keep entry board",
-        ),
     ),
     Question(
         "Who was there and stayed, for the auditor?",
@@ -324,34 +277,9 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Who is stale, those included who wait?",
-        f"list --stale {POLICY}",
-        ("2026-12-01  night26@example.com", "2026-12-03  night28@example.com"),
-    ),
-    Question(
-        "And one person of it, in a script?",
-        f"list --username night27@example.com -o json {POLICY}",
-        ('"goes_at":"2026-12-02',),
-    ),
-    Question(
         "What is still to come?",
         f"plan {POLICY} {LOG}",
         ("1 more become stale within 7 days", "To apply it  invite-sweeper sweep --plan"),
-    ),
-    Question(
-        "And in one project?",
-        f"plan --project 'NORTH sandbox' {POLICY} {LOG}",
-        (
-            r"Projects +only NORTH sandbox$",
-            "North Industries .* 5 invitations in 1 project, 3 stale",
-            "East Industries .* in 0 projects, 0 stale",
-        ),
-    ),
-    Question(
-        "Does it take a project that the policy leaves out?",
-        f"plan --project 'NORTH prod' {POLICY} --audit-dir narrowed",
-        ("No project in the policy's scope is named 'NORTH prod'", "Nothing was deleted"),
-        3,
     ),
     Question(
         "Which exception has ended?",
@@ -360,57 +288,14 @@ QUESTIONS = (
         4,
     ),
     Question(
-        "Which policy was in force on the first night?",
-        f"audit show 1 --policy {LOG}",
-        ("^version: 1", "reason: they travel"),
-    ),
-    Question(
-        "How does another organization begin?",
-        f"init first.yaml --organization {ORGS['SOUTH']} --older-than 30d --notice 7d",
-        ("first.yaml is a valid policy", "plan --policy first.yaml"),
-    ),
-    Question(
-        "What was changed in it since?",
-        f"audit show 1 29 --policy {LOG}",
-        ("-  reason: they travel", r"\+  reason: directors"),
-    ),
-    Question(
         "Which limit held things up on the 5th?",
         f"audit show 2026-11-05 {LOG}",
         (r"4 due, \d+ waits? for .* notice, \d+ later \(max_deletions",),
     ),
-    Question("Who asked for the restore?", f"audit show 26 {LOG}", ("OPS-7",)),
     Question(
         "Is the log as it was written?",
         "audit verify audit",
         ("^Sound: ", "Run 6: recovered by run 7"),
-    ),
-    Question(
-        "And with a file that is lost?",
-        "audit verify lost",
-        ("Damaged", "000012"),
-        3,
-    ),
-    Question(
-        "Does a sweep go on over it?",
-        f"sweep {POLICY} --audit-dir lost",
-        ("Nothing was deleted", "000012", f"invite-sweeper plan --accept-missing {POLICY}"),
-        3,
-    ),
-    Question(
-        "How do I go on where it is lost for good?",
-        f"sweep {POLICY} --audit-dir lost --accept-missing",
-        ("12",),
-    ),
-    Question(
-        "Is that log sound from there?",
-        "audit verify lost",
-        ("^Sound: ", "12"),
-    ),
-    Question(
-        "What do I show my team?",
-        "report audit --out month.md",
-        ("Report written to month.md",),
     ),
 )
 

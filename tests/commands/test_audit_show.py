@@ -32,13 +32,6 @@ def add_people(cli):
     cli.sim.add_user("pending@example.com", age=YOUNG, group_roles={project: ["GROUP_OWNER"]})
 
 
-def test_a_kept_line_has_the_status_where_the_list_has_one(cli):
-    assert cli.plan().code == 0
-    statuses = {line["source"]: line.get("status") for line in cli.lines("kept")}
-    assert statuses == {"invites": None, "users": "PENDING"}
-    assert all("status" not in line for line in cli.lines("planned"))
-
-
 def test_text_of_a_run_shows_what_it_recorded_as_kept(cli):
     assert cli.plan().code == 0
     shown = cli.run("audit", "show", "1", "--audit-dir", "audit").out

@@ -130,11 +130,13 @@ def test_terminal_asks_for_a_rule_about_ended_invitations_and_shows_what_it_woul
     assert names == ["forgotten", *(["expired-or-rejected"] if answer == "y" else [])]
 
 
-@pytest.mark.parametrize("sources", ["invites", "invites, org_invites"])
-def test_terminal_asks_for_no_rule_about_ended_invitations_where_no_list_has_them(cli, sources):
+def test_terminal_asks_for_no_rule_about_ended_invitations_where_no_list_has_them(cli):
     words = ("init", "first.yaml", "--organization", ORG_ID, "--older-than", "9d")
     with terminal_of(cli, *words) as terminal:
-        for question, typed in (("Lists, separated", sources), ("Notice, such as", "none")):
+        for question, typed in (
+            ("Lists, separated", "invites, org_invites"),
+            ("Notice, such as", "none"),
+        ):
             terminal.read_until(question)
             terminal.type(f"{typed}\n")
         code, text = terminal.end()
@@ -164,11 +166,10 @@ def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then
     assert (cli.folder / "first.yaml").exists()
 
 
-@pytest.mark.parametrize("path", ["*/groups", "*/users"])
-def test_question_about_lists_without_end_is_asked_at_the_deadline(cli, tmp_path, path):
+def test_question_about_lists_without_end_is_asked_at_the_deadline(cli, tmp_path):
     cli.stock(stale=3)
     cli.sim.add_user("e1@x.example", status="INVITATION_EXPIRED", age=timedelta(days=2))
-    end_never(cli, path)
+    end_never(cli, "*/users")
     prepare = tmp_path / "deadline.py"
     prepare.write_text(SHORT, "utf-8")
     text, policy = asked_init(cli, "", "", "2d", "", prepare=prepare)

@@ -75,19 +75,6 @@ def test_a_plan_whose_policy_is_not_the_one_of_its_hash_is_refused(cli):
         assert "not the policy whose SHA-256" in " ".join((done.out + done.err).split())
 
 
-def test_show_of_a_run_and_of_a_plan_elsewhere_names_the_command_that_prints_the_policy(cli):
-    cli.stock()
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    for run, command in (
-        (("1", "--audit-dir", "audit"), "audit show 1 --policy --audit-dir audit"),
-        (("plan.jsonl",), f"audit show {cli.folder / 'plan.jsonl'} --policy"),
-    ):
-        out = cli.run("audit", "show", *run).out
-        assert f"Policy       invite-sweeper {command}\n" in out, out
-        done = cli.run(*command.split())
-        assert (done.code, done.out.encode()) == (0, policy_bytes(cli)), done.err
-
-
 def test_what_was_changed_from_one_run_to_another_is_printed_as_a_diff(cli):
     cli.stock()
     assert cli.sweep().code == 0

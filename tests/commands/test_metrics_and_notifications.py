@@ -39,25 +39,6 @@ def refused(cli):
     }
 
 
-def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
-    cli.keys["limits"] |= {"max_deletions": 2, "max_deletions_per_project": 1}
-    done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom")
-    reasons = ["max_deletions", "max_deletions_per_project"]
-    assert (done.code, done.summary["reasons"], cli.deletes()) == (3, reasons, 0)
-    assert len(cli.lines("planned")) == 3
-    first, message, other, _, advice, *_, last = text.splitlines()
-    assert first.startswith("*invite-sweeper: Refused: nothing was deleted")
-    assert f"Example Industries ({ORG_ID})" in first
-    assert "3 stale invitations are over max_deletions: 2." in message
-    assert "are over max_deletions_per_project: 1." in other
-    assert advice.startswith("What to do: Read the plan, then raise the limit")
-    assert "set max_deletions: 3, max_deletions_per_project: 3, or" in advice
-    assert "\nRun: 1, 20" in text
-    assert last == f"Last hash: {done.summary['audit_last_hash']}"
-    assert "@example.com" not in text
-    assert refused(cli) == {(ORG_ID, each) for each in reasons}
-
-
 def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver):
     cli.sweep()
     with (cli.audit_dir / "lock").open() as file:

@@ -5,7 +5,6 @@ import json
 import re
 from datetime import datetime, timedelta
 
-import faults
 import pytest
 from running import run_line
 
@@ -46,12 +45,10 @@ def refusal(cli, *words):
     ("options", "file"),
     [
         ((), None),
-        (("--out", "plan.jsonl"), "plan.jsonl"),
         (("--out", "a plan's copy.jsonl"), "a plan's copy.jsonl"),
         (("--out", "1"), "./1"),
         (("--out=-x.jsonl",), "./-x.jsonl"),
-        (("--audit-dir", "other dir", "--out", "plan.jsonl"), "plan.jsonl"),
-        (("--shard", "1/2", "--plan-max-age", "36h", "--out", "plan.jsonl"), "plan.jsonl"),
+        (("--audit-dir", "other dir", "--shard", "1/2", "--plan-max-age", "36h"), None),
     ],
 )
 def test_plan_ends_with_its_file_and_the_commands_that_read_and_apply_it(cli, options, file):
@@ -88,22 +85,14 @@ def test_json_of_a_dry_run_has_the_file_its_sha256_and_the_end_of_its_validity(c
     assert cli.sweep().summary["plan"] is None
 
 
-@pytest.mark.parametrize("way", ["refused", "stopped", "unreadable organization"])
-def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli, way):
+def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli):
     cli.stock(stale=2)
-    options = []
-    if way == "refused":
-        cli.keys["limits"]["max_deletions"] = 1
-    elif way == "stopped":
-        cli.sim.faults.add(faults.hang(), method="GET", path="*/invites", times=None)
-        options = ["--deadline", "1s"]
-    else:
-        cli.keys["organizations"] = ["f" * 24]
-    done = cli.plan("--out", "plan.jsonl", *options)
-    assert done.code not in {0, 4}
+    cli.keys["limits"]["max_deletions"] = 1
+    done = cli.plan("--out", "plan.jsonl")
+    assert done.code == 3
     assert done.summary["plan"] is None
     assert not (cli.folder / "plan.jsonl").exists()
-    text = cli.run("plan", "--policy", "policy.yaml", *options).out
+    text = cli.run("plan", "--policy", "policy.yaml").out
     assert not {"To apply it", "SHA-256", "Last hash"} & set(re.split(r"\n|  +", text))
     assert "ended with exit code" in refusal(cli, "1", "--audit-dir", "audit")
 
@@ -117,32 +106,3 @@ def test_refused_plan_is_not_copied_and_the_copy_of_yesterday_stays_with_a_warni
     assert done.code == 3
     assert "The plan was not copied to plan.jsonl: no sweep can apply it." in done.err
     assert sha256_of(cli.folder / "plan.jsonl") == copied
-
-
-def test_copy_of_a_plan_has_the_number_from_its_lines_and_its_policy(cli):
-    cli.stock()
-    cli.plan()
-    cli.plan("--out", "plan.jsonl")
-    shown = cli.run("audit", "show", "plan.jsonl").out
-    assert re.search(r"^Run +2, \d{4}-", shown, re.MULTILINE)
-    policy = hashlib.sha256((cli.folder / "policy.yaml").read_bytes()).hexdigest()
-    *_, made, until, last = shown.splitlines()
-    assert made == f"Made with    policy.yaml, whose SHA-256 is {policy}"
-    assert until.startswith("Valid until  20")
-    assert last == f"SHA-256      {sha256_of(cli.folder / 'plan.jsonl')}"
-
-
-@pytest.mark.parametrize("named", [(), ("--audit-dir", "audit"), ("--policy", "policy.yaml")])
-def test_plan_that_a_sweep_completed_shows_the_run_and_no_sha256(cli, named):
-    cli.stock(stale=2)
-    cli.plan("--out", "plan.jsonl")
-    elsewhere = ("--audit-dir", "other")
-    assert cli.sweep("--plan", "plan.jsonl", *elsewhere).code == 0
-    assert "SHA-256" in cli.run("audit", "show", "plan.jsonl", *named).out
-    assert refusal(cli, "plan.jsonl", *elsewhere) == "Run 1 has already applied the plan."
-    assert cli.sweep("--plan", "plan.jsonl").code == 0
-    used = "Run 2 has already applied the plan."
-    assert refusal(cli, "plan.jsonl", *named) == used
-    assert refusal(cli, "1", "--audit-dir", "audit") == used
-    assert refusal(cli, str(cli.run_files()[0])) == used
-    assert refusal(cli, "1", "--audit-dir", "audit", "--event", "planned") == used

@@ -45,24 +45,6 @@ def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
     assert cli.run("audit", "verify", "audit").code == 0
 
 
-def test_one_that_fails_while_deleting_is_named_with_its_variables_and_what_was_deleted(cli):
-    invite(cli, 2, 4, 2)
-    cli.keys["execution"] = {"concurrency": 1}
-    path = f"*/groups/{cli.projects[1]}/invites/*"
-    cli.sim.faults.add(faults.address_refused(), method="DELETE", path=path, nth=3, times=None)
-    done = cli.sweep()
-    deleted = done.summary["organizations"][1]["deleted"]
-    assert (done.code, deleted, left(cli)) == (4, 2, [0, 2, 0])
-    failed = done.summary["organizations"][1]["error"]
-    assert ORGS[1] in failed["organization"]
-    assert failed["consequence"] == "2 invitations had been deleted there by then."
-    assert failed["hint"].endswith(f"The credentials are those of {VARIABLE}BETA.")
-    assert any(
-        each.startswith(f"Organization Beta Industries ({ORGS[1]}): ") for each in done.errors
-    )
-    assert done.summary["organizations"][1]["plan_made"]
-
-
 @pytest.mark.parametrize("fault", [faults.fail_with(401), faults.hang()], ids=["refused", "late"])
 def test_run_that_cannot_read_the_names_of_organizations_in_time_deletes_as_usual(cli, fault):
     cli.sim.faults.add(fault, method="GET", path="*/orgs", times=None)

@@ -62,24 +62,6 @@ def test_dry_run_of_a_plan_deletes_nothing_even_with_yes_and_does_not_use_it_up(
     assert "Run 3 has already applied the plan." in again.err
 
 
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_plan_whose_sweep_is_lost_with_head_is_not_applied_again(cli, attempts):
-    stock(cli)
-    saved(cli)
-    assert by_plan(cli).code == 0
-    cli.log_path.unlink()
-    (cli.audit_dir / "HEAD").unlink()
-    cli.stock(stale=3)
-    sent = cli.deletes()
-    for _ in range(attempts):
-        done = by_plan(cli)
-        assert (done.code, cli.deletes()) == (3, sent)
-        assert "whether that run has applied the plan is not known" in done.err
-    shown = cli.run("audit", "show", "1", "--audit-dir", "audit").out
-    assert "It cannot be applied." in shown
-    assert cli.sweep().code == 0  # what needs no plan goes on from the newest file
-
-
 def test_plan_made_in_one_directory_is_applied_in_another_by_the_policy_of_the_same_bytes(cli):
     _, ids = stock(cli)
     saved(cli)

@@ -346,17 +346,9 @@ def test_first_answer_shows_no_secret(world):
 
 # In the wrong place: wrong usage that names the variable or the file ------------------------------
 
-ID = "MONGODB_ATLAS_CLIENT_ID"
-SECRET = "MONGODB_ATLAS_CLIENT_SECRET"
-PUBLIC = "MONGODB_ATLAS_PUBLIC_API_KEY"
-PRIVATE = "MONGODB_ATLAS_PRIVATE_API_KEY"
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 CLIENT_SECRET = "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5Gq8eT0xWn"
-CLIENT_ID = "mdb_sa_id_" + "1" * 24
-PRIVATE_KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
-JWT = "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8Zx9-Qw_8"
 OTHER = "a-secret-of-no-known-form-0123"
-WITH_SLASHES = "c2VjcmV0/dG9rZW4rdmFs/dWU5MDEyMzQ1Njc4OQ=="
 COMMANDS = {
     "sweep": ("sweep", "--policy", "policy.yaml"),
     "sweep of JSON": ("sweep", "--policy", "policy.yaml", "--output", "json", "-v"),
@@ -368,73 +360,28 @@ COMMANDS = {
     "restore": ("restore", "--policy", "policy.yaml"),
     "init": ("init", "new.yaml"),
 }
-NONE = dict.fromkeys((ID, SECRET, PUBLIC, PRIVATE, TOKEN))
-CASES = {
-    "client id and secret swapped": (
-        {ID: CLIENT_SECRET, SECRET: CLIENT_ID},
-        f"{ID} holds a secret",
-    ),
-    "keys swapped": ({PUBLIC: PRIVATE_KEY, PRIVATE: "abcdefgh"}, f"{PUBLIC} holds a secret"),
-    "client secret as public key": (
-        {PUBLIC: CLIENT_SECRET, PRIVATE: PRIVATE_KEY},
-        f"{PUBLIC} holds a secret",
-    ),
-    "token as client id": ({ID: JWT, SECRET: CLIENT_SECRET}, f"{ID} holds a secret"),
-    "client secret as token": ({TOKEN: CLIENT_SECRET}, f"{TOKEN} holds the secret"),
-    "the same secret twice": ({ID: OTHER, SECRET: OTHER}, f"{ID} holds a secret"),
-    "another set": (
-        {TOKEN: JWT, f"{ID}_SANDBOX": CLIENT_SECRET},
-        f"{ID}_SANDBOX holds a secret",
-    ),
-    "client secret as a file": (
-        {ID: CLIENT_ID, f"{SECRET}_FILE": CLIENT_SECRET},
-        f"{SECRET}_FILE does not name a file",
-    ),
-    "any secret as a file": ({f"{TOKEN}_FILE": OTHER}, f"{TOKEN}_FILE does not name a file"),
-    "a token with slashes as a file": (
-        {f"{TOKEN}_FILE": WITH_SLASHES},
-        f"{TOKEN}_FILE does not name a file",
-    ),
-    "a token that begins with a slash as a file": (
-        {f"{TOKEN}_FILE": f"/{WITH_SLASHES}"},
-        f"{TOKEN}_FILE does not name a file",
-    ),
-    "client secret in a folder as a file": (
-        {ID: CLIENT_ID, f"{SECRET}_FILE": f"/tmp/{CLIENT_SECRET}"},
-        f"{SECRET}_FILE does not name a file",
-    ),
-    "id file with a secret": ({f"{ID}_FILE": "./secret.mounted"}, f"{ID}_FILE holds a secret"),
-}
-SECRETS = (CLIENT_SECRET, PRIVATE_KEY, JWT, OTHER, WITH_SLASHES)
 
 
 @pytest.fixture
 def cli(tmp_path):
     with cli_in(tmp_path) as found:
         found.stock(stale=1)
-        (tmp_path / "secret.mounted").write_text(f"{CLIENT_SECRET}\n", encoding="utf-8")
         yield found
 
 
-def assert_refused(cli, done, named, secrets=SECRETS):
+def assert_refused(cli, done, named, secrets=(CLIENT_SECRET, OTHER)):
     assert done.code == 2, done
     assert named in f"{done.err}{done.out}"
     assert not cli.sim.requests
-    kept = {"policy.yaml", "secret.mounted", "token"}
+    kept = {"policy.yaml", "token"}
     files = (each for each in cli.folder.rglob("*") if each.is_file() and each.name not in kept)
     written = [done.out, done.err, *(path.read_text("utf-8", "replace") for path in files)]
     assert not [each for each in secrets if any(each in text for text in written)]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_secret_in_the_wrong_variable_is_wrong_usage_that_names_the_variable(cli, case):
-    changes, named = CASES[case]
-    assert_refused(cli, cli.run(*COMMANDS["sweep of JSON"], **{**NONE, **changes}), named)
-
-
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_each_command_refuses_a_secret_in_the_wrong_variable(cli, words):
-    done = cli.run(*words, **NONE | {TOKEN: CLIENT_SECRET})
+    done = cli.run(*words, **{TOKEN: CLIENT_SECRET})
     assert_refused(cli, done, f"{TOKEN} holds the secret")
 
 

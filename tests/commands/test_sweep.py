@@ -4,15 +4,11 @@ import hashlib
 import json
 import re
 import signal
-from datetime import timedelta
 
 import faults
 import pytest
 from running import wait_until
 
-from invite_sweeper.simulator.seed import ORG_ID
-
-DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")
 
 
@@ -63,41 +59,6 @@ def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     assert (done.code, done.summary["exit_code"]) == (10, 10)
     assert cli.sweep("--detailed-exitcode").code == 0
     assert cli.plan("--detailed-exitcode").code == 0
-
-
-def test_member_keeps_the_roles_of_a_project_that_still_shows_an_invitation(cli):
-    """Lists and look of the project lag behind; of the others, no further request is sent."""
-    cli.keys["sources"] = ["users", "org_users"]
-    cli.keys["rules"] = [{"name": "r", "older_than": "14d", "usernames": ["a*", "b*"]}]
-    cli.keys["keep"] = [{"name": "k", "roles": ["ORG_OWNER"], "reason": "r"}]
-    project = cli.projects[0]
-    ids = {}
-    for name, roles in {"ada": ["ORG_MEMBER"], "bob": ["ORG_OWNER"], "amy": ["ORG_MEMBER"]}.items():
-        where = {"group_roles": {project: ["GROUP_OWNER"]}, "org_roles": roles}
-        ids[name] = cli.sim.add_user(f"{name}@example.com", age=20 * DAYS, **where)
-    user = f"*/orgs/*/users/{ids['ada']}"
-    active = faults.altered(lambda body: body.replace(b'"PENDING"', b'"ACTIVE"'))
-    cli.sim.faults.add(active, path=user, times=None)
-
-    def leave_out(body):
-        answer = json.loads(body)
-        others = [row for row in answer["results"] if row["username"] != "ada@example.com"]
-        return json.dumps({**answer, "results": others}).encode()
-
-    cli.sim.faults.add(faults.altered(leave_out), path="*/orgs/*/users", times=None)
-    done = cli.sweep()
-
-    outcomes_of = {line["username"]: line["outcome"] for line in cli.lines("outcome")}
-    assert outcomes_of == {
-        "ada@example.com": "accepted_before",  # in no list of the organization, and a member
-        "bob@example.com": "deleted",  # in the project; the organization's list shows the person
-        "amy@example.com": "deleted",  # in the organization
-    }, done.err
-    assert cli.sim.user(ids["ada"]).group_roles == {project: ("GROUP_OWNER",)}
-    asked = [each.path for each in cli.sim.requests if f"orgs/{ORG_ID}/users/" in each.path]
-    assert sorted(path.partition("?")[0].rpartition("/")[2] for path in asked) == sorted(
-        [ids["ada"], ids["amy"], ids["amy"]]
-    )
 
 
 @pytest.mark.parametrize(

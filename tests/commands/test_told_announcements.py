@@ -8,11 +8,8 @@ import json
 import re
 import shlex
 import signal
-from datetime import timedelta
 
-import faults
 import pytest
-from builders import ORG, OTHER_ORG
 from running import end, wait_until
 
 SLACK = "SLACK_URL"
@@ -48,17 +45,6 @@ def take(receiver):
 
 NEW = [("p0", True, False), ("p1", True, False)]
 OLD = [("p0", False, False), ("p1", False, False)]
-
-
-def test_each_night_sends_everything_that_waits_and_what_it_announced_itself_is_new(cli, receiver):
-    cli.sweep()
-    cli.sim.invite(cli.projects[0], "new@example.com", age=timedelta(days=30))
-    cli.sweep()
-    cli.sweep()
-    first, second, third = take(receiver)
-    assert first == NEW
-    assert sorted(second) == [("new", True, False), *OLD]
-    assert sorted(third) == [("new", False, False), *OLD]
 
 
 def test_a_message_that_failed_is_a_warning_of_the_run_and_made_good_by_the_next_night(
@@ -121,27 +107,3 @@ def test_a_run_that_is_killed_before_its_message_arrived_is_made_good(cli, recei
     assert take(receiver) == [NEW]
     assert cli.sweep().code == 0
     assert take(receiver) == [OLD]
-
-
-def test_who_accepted_meanwhile_is_not_sent_and_who_was_not_read_is(cli, receiver):
-    cli.keys["notify"][0]["when"] = "always"
-    other = cli.stock(stale=0)[0]
-    cli.sim.invite(other, "far@example.com", age=timedelta(days=30))
-    cli.sweep()
-    take(receiver)
-    for line in cli.lines("announced"):
-        if line["project_id"] == cli.projects[0]:
-            cli.sim.accept(cli.projects[0], line["invitation_id"])
-    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{other}/invites", times=None)
-    assert cli.sweep().code == 4
-    assert take(receiver) == [[("far", False, True)]]
-
-
-def test_an_organization_that_failed_is_sent_as_not_read(cli, receiver):
-    cli.use_organizations({"ALPHA": ORG, "BETA": OTHER_ORG})
-    cli.stock(stale=1, org_id=OTHER_ORG)
-    cli.sweep()
-    take(receiver)
-    assert cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN_BETA="wrong").code == 4
-    (told,) = take(receiver)
-    assert sorted(told) == [("p0", False, False), ("p0", False, True), ("p1", False, False)]

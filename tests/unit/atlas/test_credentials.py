@@ -2,9 +2,16 @@
 
 import pytest
 
-from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
+from invite_sweeper.atlas.credentials import (
+    Credentials,
+    CredentialsKind,
+    Secret,
+    read_credentials,
+    register_credentials,
+)
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
+from invite_sweeper.redaction import SECRETS
 
 ID = "MONGODB_ATLAS_CLIENT_ID"
 SECRET = "MONGODB_ATLAS_CLIENT_SECRET"
@@ -123,3 +130,41 @@ def test_secret_is_not_in_any_text():
     secret = Secret("s3cret")
     account = Credentials(CredentialsKind.SERVICE_ACCOUNT, "id", secret)
     assert "s3cret" not in f"{secret} {secret!r} {account} {account!r} {vars(type(secret))}"
+
+
+CLIENT_ID = "mdb_sa_id_" + "1" * 24
+CLIENT_SECRET = "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5Gq8eT0xWn"
+PRIVATE_KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
+JWT = "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8Zx9-Qw_8"
+OTHER = "a-secret-of-no-known-form-0123"
+SLASHES = "c2VjcmV0/dG9rZW4rdmFs/dWU5MDEyMzQ1Njc4OQ=="
+MISPLACED = {
+    "client id and secret swapped": ({ID: CLIENT_SECRET, SECRET: CLIENT_ID}, f"{ID} holds a s"),
+    "keys swapped": ({PUBLIC: PRIVATE_KEY, PRIVATE: "abcdefgh"}, f"{PUBLIC} holds a secret"),
+    "client secret as a key": ({PUBLIC: CLIENT_SECRET, PRIVATE: OTHER}, f"{PUBLIC} holds a secret"),
+    "token as client id": ({ID: JWT, SECRET: CLIENT_SECRET}, f"{ID} holds a secret"),
+    "client secret as token": ({TOKEN: CLIENT_SECRET}, f"{TOKEN} holds the secret"),
+    "the same secret twice": ({ID: OTHER, SECRET: OTHER}, f"{ID} holds a secret"),
+    "another set": ({TOKEN: JWT, f"{ID}_B": CLIENT_SECRET}, f"{ID}_B holds a secret"),
+    "id file with a secret": ({f"{ID}_FILE": "./mounted"}, f"{ID}_FILE holds a secret"),
+    **{
+        f"{value:.20} as a file": ({f"{TOKEN}_FILE": value}, f"{TOKEN}_FILE does not name a file")
+        for value in (CLIENT_SECRET, OTHER, SLASHES, f"/{SLASHES}", f"/tmp/{CLIENT_SECRET}")
+    },
+}
+
+
+@pytest.mark.parametrize("name", MISPLACED)
+def test_secret_in_a_wrong_variable_is_named_by_that_and_is_known_from_then_on(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mounted").write_text(f"{CLIENT_SECRET}\n", encoding="utf-8")
+    environment, named = MISPLACED[name]
+    with pytest.raises(UsageError) as caught:
+        register_credentials(environment)
+    assert named in caught.value.message
+    secrets = {CLIENT_SECRET, PRIVATE_KEY, JWT, OTHER, SLASHES}
+    held = {*environment.values(), CLIENT_SECRET if "mounted" in str(environment) else ""}
+    assert all(SECRETS.knows(each) for each in held if any(one in each for one in secrets))
+    assert not [each for each in secrets if each in str(caught.value)]
