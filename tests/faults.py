@@ -6,8 +6,9 @@ Each is a `partial`, which pytest names by its number and not by a name that all
 import asyncio
 import gzip
 import json
+import socket
+import struct
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -24,10 +25,22 @@ from invite_sweeper.simulator.responses import (
     Call,
     Json,
     SimulatedResponse,
-    Transmission,
     api_error,
     missing_role,
 )
+
+UNANSWERED = SimulatedResponse(0)
+"""What a fault returns that left its connection without a response; the server sends nothing."""
+
+
+def written(response: SimulatedResponse) -> bytes:
+    """Return the bytes of a response without a `Date`, for a fault that sends them itself."""
+    headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+    if response.media is not None:
+        headers.append(("Content-Type", response.media))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    status = f"{response.status} {HTTPStatus(response.status).phrase}"
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + response.body
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
@@ -61,10 +74,15 @@ def fail_with(
 def reset(*, late: bool = False) -> Fault:
     """Return a fault that resets the connection; `late` as for `respond_with`."""
 
-    async def deliver(transmission: Transmission) -> None:
-        transmission.reset()
+    async def answer(call, send):
+        if late:
+            await send()
+        peer = call.transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        call.transport.abort()
+        return UNANSWERED
 
-    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
+    return partial(answer)
 
 
 def sometimes(fault: Fault, share: float) -> Fault:
@@ -91,10 +109,16 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
     headers = [("Connection", "close"), ("Server", "proxy")]
     if retry_after is not None:
         headers.append(("Retry-After", retry_after))
-    return respond_with(
-        SimulatedResponse(status, page.encode(), "text/html", tuple(headers), dated=False),
-        late=late,
-    )
+    response = SimulatedResponse(status, page.encode(), "text/html", tuple(headers))
+
+    async def answer(call, send):
+        if late:
+            await send()
+        call.transport.write(written(response))
+        call.transport.close()
+        return response
+
+    return partial(answer)
 
 
 def empty(status: int) -> Fault:
@@ -152,24 +176,25 @@ def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
 def hang(*, late: bool = False) -> Fault:
     """Never respond; the connection stays open until the server stops."""
 
-    async def deliver(delivery):
-        await delivery.stopped.wait()
-        delivery.reset()
+    async def answer(_call, send):
+        if late:
+            await send()
+        await asyncio.Event().wait()
 
-    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
+    return partial(answer)
 
 
 def drip(interval_s: float = 0.5) -> Fault:
     """Send the real response byte by byte: each read succeeds, and the whole takes minutes."""
 
-    async def deliver(delivery):
-        for byte in delivery.payload:
-            await delivery.write(bytes((byte,)))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(delivery.stopped.wait(), interval_s)
-                return
+    async def answer(call, send):
+        for byte in written(await send()):
+            call.transport.write(bytes((byte,)))
+            await asyncio.sleep(interval_s)
+        call.transport.close()
+        return UNANSWERED
 
-    return changed(lambda response: replace(response, deliver=deliver))
+    return partial(answer)
 
 
 def truncated(response: SimulatedResponse | None = None) -> Fault:
@@ -179,12 +204,16 @@ def truncated(response: SimulatedResponse | None = None) -> Fault:
         response: That to send in place of the real one.
     """
 
-    async def deliver(delivery):
-        head, end, body = delivery.payload.partition(b"\r\n\r\n")
+    async def answer(call, send):
+        real = await send()
+        payload = written(response or real)
+        head, end, body = payload.partition(b"\r\n\r\n")
         sent = len(head + end) + len(body) // 2 if body else len(head + end) // 2
-        await delivery.write(delivery.payload[:sent])
+        call.transport.write(payload[:sent])
+        call.transport.close()
+        return UNANSWERED
 
-    return changed(lambda real: replace(response or real, deliver=deliver))
+    return partial(answer)
 
 
 def malformed(body: bytes = b'[{"id":"') -> Fault:

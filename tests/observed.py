@@ -85,10 +85,13 @@ class ObservedAtlas(SimulatedAtlas):
         log = self.request_log
         at_s = self.monotonic()
         log.received[call.method] += 1
-        response = await send()
-        status = response.status if response.deliver is None else 0
-        log.statuses[status] += 1
-        log.requests.append(RequestRecord(call.method, call.target, status, at_s))
+        status = 0  # of a request that waits until the server stops
+        try:
+            response = await send()
+            status = response.status
+        finally:
+            log.statuses[status] += 1
+            log.requests.append(RequestRecord(call.method, call.target, status, at_s))
         return response
 
     async def _executed(self, call: Call, send: Send) -> SimulatedResponse:

@@ -12,6 +12,7 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import throttling
 from invite_sweeper.simulator.operation import Operation
 from invite_sweeper.simulator.responses import (
+    LOCALHOST,
     Json,
     Rejected,
     SimulatedResponse,
@@ -212,13 +213,11 @@ def create_invite(operation: Operation) -> SimulatedResponse:
 
 def _count_invitation(operation: Operation) -> None:
     """Raise Rejected if this address has sent too many invitations; the status is not 429."""
-    bucket = operation.sim.throttling.bucket(throttling.NEW_INVITATIONS, operation.call.client_ip)
+    bucket = operation.sim.throttling.bucket(throttling.NEW_INVITATIONS, LOCALHOST)
     if not bucket.take(operation.sim.monotonic()):
         limit = bucket.limit.capacity
         detail = f"At most {limit} invitations a minute may be sent from one address."
-        raise Rejected(
-            api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, operation.call.client_ip)
-        )
+        raise Rejected(api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, LOCALHOST))
 
 
 # Users ----------------------------------------------------------------------------------------

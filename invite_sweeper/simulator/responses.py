@@ -1,17 +1,19 @@
 """A request as it arrives, and responses as Atlas sends them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 API_PREFIX: Final = "/api/atlas/v2"
+LOCALHOST: Final = "127.0.0.1"
+"""Where the simulated Atlas listens, and so the address of each client."""
 ERROR_MEDIA: Final = "application/json"
 """Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
 
@@ -32,22 +34,6 @@ def format_atlas_time(timestamp: datetime) -> str:
     return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Transmission(NamedTuple):
-    """What sends a response, for a fault that does it in another way.
-
-    Attributes:
-        payload: The response with its headers.
-        write: Sends bytes.
-        reset: Resets the connection; unsent data is dropped.
-        stopped: Set when the server stops.
-    """
-
-    payload: bytes
-    write: Callable[[bytes], Awaitable[None]]
-    reset: Callable[[], None]
-    stopped: asyncio.Event
-
-
 @dataclass(frozen=True, slots=True)
 class SimulatedResponse:
     """A response to send.
@@ -55,16 +41,12 @@ class SimulatedResponse:
     Attributes:
         media: The whole `Content-Type`; None for no such header.
         headers: Further headers.
-        dated: Whether it has a `Date`; the page of a proxy has none.
-        deliver: Sends it in place of the server; the request counts as unanswered.
     """
 
     status: int
     body: bytes = b""
     media: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
-    dated: bool = True
-    deliver: Callable[[Transmission], Awaitable[None]] | None = None
 
 
 class Rejected(Exception):
@@ -82,6 +64,7 @@ class Call:
     Attributes:
         target: Path and query as sent.
         headers: A case-insensitive mapping.
+        transport: The connection, for a fault that breaks it.
         path: The target without its query.
         query: The values of each parameter.
         template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
@@ -93,7 +76,7 @@ class Call:
     target: str
     headers: Mapping[str, str]
     body: bytes
-    client_ip: str
+    transport: asyncio.Transport | None
     path: str = field(init=False)
     query: dict[str, list[str]] = field(init=False)
     template: str = field(init=False, default="")

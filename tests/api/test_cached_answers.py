@@ -25,9 +25,7 @@ def answered(sim, path, made, age=None):
     moment = datetime.now(UTC) + timedelta(seconds=made)
     headers = (("Date", format_datetime(moment, usegmt=True)),)
     headers += () if age is None else (("Age", age),)
-    fault = faults.changed(
-        lambda real: replace(real, headers=(*real.headers, *headers), dated=False)
-    )
+    fault = faults.changed(lambda real: replace(real, headers=(*real.headers, *headers)))
     sim.faults.add(fault, method="GET", path=path, times=None)
 
 
