@@ -1,7 +1,8 @@
 """A simulated Atlas with what only tests need: a log of requests, and further changes."""
 
-from collections import Counter, deque
-from collections.abc import Sequence
+import asyncio
+from collections import ChainMap, Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
@@ -12,8 +13,10 @@ import msgspec
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import Account, Call, SimulatedAtlas
+from invite_sweeper.simulator.auth import TOKEN_PATH
 from invite_sweeper.simulator.faults import Fault, FaultPlan, Send
 from invite_sweeper.simulator.responses import SimulatedResponse
+from invite_sweeper.simulator.state import User
 
 MISSING: Final = object()
 """Marks a key that is left out of an invitation."""
@@ -69,6 +72,10 @@ class _Faults(FaultPlan):
         self._received = received
         self._executed = executed
 
+    def clear(self) -> None:
+        """Remove all faults."""
+        self.rules.clear()
+
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         return self._received, *super().faults_for(method, path), self._executed
 
@@ -80,16 +87,20 @@ class ObservedAtlas(SimulatedAtlas):
         super().__init__(*clock, **options)
         self.request_log = RequestLog()
         self.faults = _Faults(self._received, self._executed)
+        self._waiting: set[asyncio.Task[Any] | None] = set()
 
     async def _received(self, call: Call, send: Send) -> SimulatedResponse:
         log = self.request_log
         at_s = self.monotonic()
         log.received[call.method] += 1
         status = 0  # of a request that waits until the server stops
+        task = asyncio.current_task()
+        self._waiting.add(task)
         try:
             response = await send()
             status = response.status
         finally:
+            self._waiting.discard(task)
             log.statuses[status] += 1
             log.requests.append(RequestRecord(call.method, call.target, status, at_s))
         return response
@@ -105,6 +116,12 @@ class ObservedAtlas(SimulatedAtlas):
             self.request_log.deleted.append(call.item_id)
             self.request_log.removed.extend(before)
         return response
+
+    def cancel_requests(self) -> None:
+        """Cancel what still waits for a response, from another thread."""
+        for task in tuple(self._waiting):
+            if task is not None:
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     @property
     def requests(self) -> Sequence[RequestRecord]:
@@ -124,6 +141,29 @@ class ObservedAtlas(SimulatedAtlas):
     def invitations(self, project_id: str) -> tuple[str, ...]:
         """Return the ids of a project's invitations, in creation order."""
         return tuple(self.groups[project_id].invites)
+
+    def add_api_key(self, *org_ids: str) -> Account:
+        """Add an API key of the organizations (default: the first one)."""
+        number = len(self.accounts)
+        # Source: public keys are 8 lower-case letters; private keys are UUIDs.
+        name = f"{number:08d}".translate(str.maketrans("0123456789", "qwzrtkplmn"))
+        secret = f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}"
+        return self.add_account("API key", name, secret, org_ids)
+
+    def add_token(self, *org_ids: str) -> Account:
+        """Add a fixed bearer token of the organizations (default: the first one)."""
+        number = len(self.accounts)
+        secret = f"ready-token-{number:032x}"
+        account = self.add_account("token", f"token-{number}", secret, org_ids)
+        self.oauth.add_token(account.secret, account)
+        return account
+
+    @property
+    def tokens_issued(self) -> int:
+        """The number of access tokens that were requested and issued."""
+        return sum(
+            each.path == TOKEN_PATH and each.status == 200 for each in self.request_log.requests
+        )
 
     def live_token_count(self, account: Account) -> int:
         """Return the number of issued tokens of the account that are live."""
@@ -160,6 +200,18 @@ class ObservedAtlas(SimulatedAtlas):
         for method, path in (("*", "invites*"), ("POST", "users"), ("DELETE", "users/*")):
             fault = faults.role_missing()
             self.faults.add(fault, method=method, path=f"*/{place_id}/{path}", times=None)
+
+    def _people(self) -> Mapping[str, User]:
+        """Return the users of all organizations by id."""
+        return ChainMap(*(organization.users for organization in self.organizations.values()))
+
+    def user(self, user_id: str) -> User:
+        """Return a user of any organization."""
+        return self._people()[user_id]
+
+    def users(self) -> tuple[str, ...]:
+        """Return the user ids of the first organization, in creation order."""
+        return tuple(next(iter(self.organizations.values())).users)
 
     def set_status(self, user_id: str, status: str) -> None:
         """Set a user's status, as when an invitation is accepted, declined or expires.

@@ -234,6 +234,7 @@ def cli_in(
             "limits": dict(WIDE),
         }
         yield CliRunner(folder, atlas, account, base_url, keys)
+        atlas.cancel_requests()  # those of programs that were killed
 
 
 def wait_until(condition: Callable[[], object]) -> None:

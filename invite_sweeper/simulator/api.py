@@ -4,9 +4,9 @@ A new endpoint is a function of `handlers` and a row of `SERVED_ENDPOINTS`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from invite_sweeper.simulator import handlers
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Account
@@ -34,50 +34,28 @@ from invite_sweeper.simulator.throttling import (
     Family,
 )
 
-
-class ServedEndpoint(NamedTuple):
-    """One method of one path.
-
-    Attributes:
-        template: The path below `/api/atlas/v2`, with its parameters in braces.
-    """
-
-    method: str
-    template: str
-    handler: Callable[[Operation], SimulatedResponse]
-    family: Family
-
-
-_GROUP = "/groups/{groupId}"
-_ORG = "/orgs/{orgId}"
-_INVITE = "/invites/{invitationId}"
-_USER_ID = "/users/{userId}"
-_ACCOUNT = f"{_ORG}/serviceAccounts/{{clientId}}"
-SERVED_ENDPOINTS: Final = (
-    ServedEndpoint("GET", "/groups", handlers.list_groups, GROUPS),
-    ServedEndpoint("GET", f"{_GROUP}/invites", handlers.list_invites, INVITES),
-    ServedEndpoint("POST", f"{_GROUP}/invites", handlers.create_invite, INVITES),
-    ServedEndpoint("DELETE", f"{_GROUP}{_INVITE}", handlers.delete_invite, INVITES),
-    ServedEndpoint("GET", f"{_GROUP}/teams", handlers.list_teams, TEAMS),
-    ServedEndpoint("GET", f"{_GROUP}/users", handlers.list_users, USERS),
-    ServedEndpoint("POST", f"{_GROUP}/users", handlers.create_user, USERS),
-    ServedEndpoint("GET", f"{_GROUP}{_USER_ID}", handlers.get_user, USERS),
-    ServedEndpoint("DELETE", f"{_GROUP}{_USER_ID}", handlers.delete_user, USERS),
-    ServedEndpoint("GET", "/orgs", handlers.list_orgs, ORGS),
-    ServedEndpoint("GET", f"{_ORG}/invites", handlers.list_invites, ORG_INVITES),
-    ServedEndpoint("DELETE", f"{_ORG}{_INVITE}", handlers.delete_invite, ORG_INVITES),
-    ServedEndpoint("GET", f"{_ORG}/users", handlers.list_users, ORG_USERS),
-    ServedEndpoint("POST", f"{_ORG}/users", handlers.create_user, ORG_USERS),
-    ServedEndpoint("GET", f"{_ORG}{_USER_ID}", handlers.get_user, ORG_USERS),
-    ServedEndpoint("DELETE", f"{_ORG}{_USER_ID}", handlers.delete_user, ORG_USERS),
-    ServedEndpoint("GET", f"{_ORG}/apiKeys", handlers.list_api_keys, API_KEYS),
-    ServedEndpoint("GET", _ACCOUNT, handlers.get_service_account, SERVICE_ACCOUNTS),
-)
-_BY_REQUEST: Final = {
-    (endpoint.method, re.sub(r"\{\w+\}", "{}", endpoint.template)): endpoint
-    for endpoint in SERVED_ENDPOINTS
+Handler: TypeAlias = Callable[[Operation], SimulatedResponse]
+SERVED_ENDPOINTS: Final[Mapping[tuple[str, str], tuple[Handler, Family]]] = {
+    ("GET", "/groups"): (handlers.list_groups, GROUPS),
+    ("GET", "/groups/{}/invites"): (handlers.list_invites, INVITES),
+    ("POST", "/groups/{}/invites"): (handlers.create_invite, INVITES),
+    ("DELETE", "/groups/{}/invites/{}"): (handlers.delete_invite, INVITES),
+    ("GET", "/groups/{}/teams"): (handlers.list_teams, TEAMS),
+    ("GET", "/groups/{}/users"): (handlers.list_users, USERS),
+    ("POST", "/groups/{}/users"): (handlers.create_user, USERS),
+    ("GET", "/groups/{}/users/{}"): (handlers.get_user, USERS),
+    ("DELETE", "/groups/{}/users/{}"): (handlers.delete_user, USERS),
+    ("GET", "/orgs"): (handlers.list_orgs, ORGS),
+    ("GET", "/orgs/{}/invites"): (handlers.list_invites, ORG_INVITES),
+    ("DELETE", "/orgs/{}/invites/{}"): (handlers.delete_invite, ORG_INVITES),
+    ("GET", "/orgs/{}/users"): (handlers.list_users, ORG_USERS),
+    ("POST", "/orgs/{}/users"): (handlers.create_user, ORG_USERS),
+    ("GET", "/orgs/{}/users/{}"): (handlers.get_user, ORG_USERS),
+    ("DELETE", "/orgs/{}/users/{}"): (handlers.delete_user, ORG_USERS),
+    ("GET", "/orgs/{}/apiKeys"): (handlers.list_api_keys, API_KEYS),
+    ("GET", "/orgs/{}/serviceAccounts/{}"): (handlers.get_service_account, SERVICE_ACCOUNTS),
 }
-"""By method and template, with `{}` for each id as in `Call.template`."""
+"""By method and `Call.template`."""
 
 
 async def handle(sim: SimulatedAtlas, call: Call) -> SimulatedResponse:
@@ -101,11 +79,11 @@ async def handle(sim: SimulatedAtlas, call: Call) -> SimulatedResponse:
 
 
 def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResponse:
-    endpoint = _BY_REQUEST.get((call.method, call.template))
+    endpoint = SERVED_ENDPOINTS.get((call.method, call.template))
     if endpoint is None:
         return resource_not_found(call.path)
+    handler, family = endpoint
     # The order is that of `handle`: what fails before the bucket takes no token.
-    family = endpoint.family
     operation = Operation(sim, call, account, family.version)
     _check_version(operation, family)
     _find_scope(operation, family)
@@ -115,7 +93,7 @@ def _execute(sim: SimulatedAtlas, call: Call, account: Account) -> SimulatedResp
         response = bucket.rate_limited_response(now_s, call.path)
     else:
         try:
-            response = endpoint.handler(operation)
+            response = handler(operation)
         except Rejected as rejected:
             response = rejected.response
     headers = [

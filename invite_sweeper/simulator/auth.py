@@ -111,7 +111,6 @@ class OAuthServer:
 
     Attributes:
         expires_in_s: Lifetime of a token.
-        issued: Number of tokens issued.
         tokens: The account of each live token, and the monotonic time of the token's end.
 
     Source: Atlas documentation, API authentication. Read 2026.
@@ -119,7 +118,6 @@ class OAuthServer:
 
     def __init__(self, accounts: Mapping[str, Account], monotonic: Callable[[], float]) -> None:
         self.expires_in_s = 3600
-        self.issued = 0
         self.tokens: dict[str, tuple[Account, float]] = {}
         self._accounts = accounts
         self._monotonic = monotonic
@@ -141,7 +139,6 @@ class OAuthServer:
         token = secrets.token_urlsafe(48)
         lifetime_s = self.expires_in_s
         self.add_token(token, account, self._monotonic() + lifetime_s)
-        self.issued += 1
         fields: Json = {"access_token": token, "expires_in": lifetime_s, "token_type": "Bearer"}
         return SimulatedResponse(200, render_json(fields), ERROR_MEDIA)
 

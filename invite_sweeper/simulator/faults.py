@@ -1,7 +1,7 @@
 """Faults that a simulation or a test can inject into requests."""
 
 import asyncio
-import math
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
@@ -44,28 +44,27 @@ class _ScheduledFault(NamedTuple):
     """A fault and the requests that it is for.
 
     Attributes:
-        occurs: Counts a matching request, and returns whether the fault affects it.
+        numbers: Counts the matching requests, from 1.
+        affected: The numbers of those that the fault affects.
     """
 
     fault: Fault
     method: str
     path: str
-    occurs: Callable[[], bool]
+    numbers: Iterator[int]
+    affected: range
 
-    def matches(self, method: str, path: str) -> bool:
-        """Return whether the method and the path of a request match."""
-        return self.method in {"*", method} and fnmatchcase(path, self.path)
-
-
-def _is_next_within(numbers: Iterator[int], start: int, end: float) -> bool:
-    return start <= next(numbers) < end
+    def affects(self, method: str, path: str) -> bool:
+        """Return whether the fault affects this request, and count it if it matches."""
+        matches = self.method in {"*", method} and fnmatchcase(path, self.path)
+        return matches and next(self.numbers) in self.affected
 
 
 class FaultPlan:
     """Scheduled faults. If several apply to a request, each is around those added after it."""
 
     def __init__(self) -> None:
-        self._rules: list[_ScheduledFault] = []
+        self.rules: list[_ScheduledFault] = []
 
     def add(
         self,
@@ -84,21 +83,9 @@ class FaultPlan:
             nth: First matching request to affect, from 1.
             times: Number of requests to affect; None for all that follow.
         """
-        numbers = count(1)
-        end = math.inf if times is None else nth + times
-        occurs = partial(_is_next_within, numbers, nth, end)
-        self._rules.append(_ScheduledFault(fault, method, path, occurs))
-
-    def clear(self) -> None:
-        """Remove all faults."""
-        self._rules.clear()
+        affected = range(nth, sys.maxsize if times is None else nth + times)
+        self.rules.append(_ScheduledFault(fault, method, path, count(1), affected))
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        faults: list[Fault] = []
-        for rule in self._rules:
-            if not rule.matches(method, path):
-                continue
-            if rule.occurs():  # counts the request, so only matching ones may ask
-                faults.append(rule.fault)
-        return tuple(faults)
+        return tuple(rule.fault for rule in self.rules if rule.affects(method, path))

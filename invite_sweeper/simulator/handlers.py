@@ -92,7 +92,7 @@ def list_api_keys(operation: Operation) -> SimulatedResponse:
 
 def get_service_account(operation: Operation) -> SimulatedResponse:
     """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
-    account = operation.sim.find_account("service account", operation.call.item_id)
+    account = operation.sim.accounts.get(operation.call.item_id)
     if account is None or operation.call.place_id not in account.org_ids:
         return resource_not_found(operation.call.path)
     secrets: list[Json] = [
@@ -181,15 +181,13 @@ def list_invites(operation: Operation) -> SimulatedResponse:
 
 def delete_invite(operation: Operation) -> SimulatedResponse:
     """Return 204 with a JSON media type and no body. An organization loses the pending user."""
-    if operation.call.item_id not in _invites(operation):
+    invites = _invites(operation)
+    invite = invites.pop(operation.call.item_id, None)
+    if invite is None:
         return resource_not_found(operation.call.path)
-    if operation.group is not None:
-        del operation.group.invites[operation.call.item_id]
-        return operation.respond(b"", 204)
-    users = operation.organization.users
-    for user in tuple(users.values()):
-        if user.invitation_id == operation.call.item_id:
-            del users[user.id]
+    organization = operation.organization
+    if operation.group is None and (user := organization.find_user(invite.username)):
+        del organization.users[user.id]
     return operation.respond(b"", 204)
 
 
@@ -238,17 +236,13 @@ def list_users(operation: Operation) -> SimulatedResponse:
 
 def get_user(operation: Operation) -> SimulatedResponse:
     """Return a user; 404 for one with a status that was not requested."""
-    user = operation.organization.users.get(operation.call.item_id)
-    if user is None or not _is_in_scope(operation, user) or user.status not in _statuses(operation):
-        return _user_not_found(operation)
+    user = _find_user(operation, _statuses(operation))
     return operation.respond(_user(operation, user))
 
 
 def delete_user(operation: Operation) -> SimulatedResponse:
     """Remove a user with any status."""
-    user = operation.organization.users.get(operation.call.item_id)
-    if user is None or not _is_in_scope(operation, user):
-        return _user_not_found(operation)
+    user = _find_user(operation, frozenset(MembershipStatus))
     if operation.group is not None:
         del user.group_roles[operation.group.id]
     else:
@@ -286,8 +280,6 @@ def create_user(operation: Operation) -> SimulatedResponse:
     user_id = operation.sim.add_user(
         body.username,
         organization.id,
-        # Source: Atlas documentation, invitations (read 2026-11).
-        status="ACTIVE" if organization.federated else "PENDING",
         org_roles=body.roles.org_roles,
         group_roles=group_roles,
         team_ids=body.team_ids,
@@ -314,11 +306,7 @@ def _user(operation: Operation, user: User) -> Json:
         fields["teamIds"] = user.team_ids
     since = format_atlas_time(user.created_at)
     if user.status is MembershipStatus.ACTIVE:
-        local_part = user.username.partition("@")[0]
-        first, _, last = local_part.partition(".")
-        names: dict[str, Json] = {"firstName": first.title(), "lastName": last.title()}
-        dates: dict[str, Json] = {"createdAt": since, "lastAuth": since}
-        return fields | names | dates | {"country": "US", "mobileNumber": None}
+        return fields | {"createdAt": since, "firstName": user.username, "lastName": ""}
     return fields | {
         "invitationCreatedAt": since,
         "invitationExpiresAt": _expires_at(user),
@@ -341,8 +329,17 @@ def _statuses(operation: Operation) -> frozenset[str]:
     return requested or DEFAULT_STATUSES
 
 
-def _user_not_found(operation: Operation) -> SimulatedResponse:
-    """Return a 404. Source: codes from the list of errors; the details are assumed."""
-    place, code = ("organization", "ORG") if operation.group is None else ("group", "GROUP")
-    detail = f"The user with ID {operation.call.item_id} is not in the {place}."
-    return api_error(404, f"USER_NOT_IN_{code}", detail, operation.call.item_id)
+def _find_user(operation: Operation, statuses: frozenset[str]) -> User:
+    """Return the user in the path.
+
+    Raises:
+        Rejected: It is not there with one of these statuses. Source: codes from the list of
+            errors; the details are assumed.
+    """
+    user_id = operation.call.item_id
+    user = operation.organization.users.get(user_id)
+    if user is not None and user.status in statuses and _is_in_scope(operation, user):
+        return user
+    code = "ORG" if operation.group is None else "GROUP"
+    detail = f"The user with ID {user_id} is not there."
+    raise Rejected(api_error(404, f"USER_NOT_IN_{code}", detail, user_id))

@@ -52,9 +52,8 @@ class Operation:
         size = int(self.call.query.get("itemsPerPage", ["100"])[0])
         end = number * size
         shown = items[end - size : end]
-        page: dict[str, Json] = {"results": [document(item) for item in shown], "links": []}
+        results = [document(item) for item in shown]
+        page: dict[str, Json] = {"results": results, "links": [], "totalCount": len(items)}
         if end < len(items):
             page["links"] = [{"href": f"{self.call.path}?pageNum={number + 1}", "rel": "next"}]
-        if self.call.query.get("includeCount") != ["false"]:
-            page["totalCount"] = len(items)
         return self.respond(page)

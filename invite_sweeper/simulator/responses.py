@@ -98,8 +98,7 @@ class Call:
             ids = [unquote(part) for part in parts[1::2]]
             parts[1::2] = ["{}"] * len(ids)
             self.template = "/" + "/".join(parts)
-            self.place_id = ids[0] if ids else ""
-            self.item_id = ids[1] if len(ids) > 1 else ""
+            self.place_id, self.item_id = (*ids, "", "")[:2]
 
 
 def api_error(

@@ -9,7 +9,6 @@ from typing import Final
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import TOKEN_PATH
-from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
@@ -60,29 +59,19 @@ limits: {{max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}
 
 
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
-    sim.add_organization(NORTH, "Example North")
-    sim.add_organization(SOUTH, "Example South")
-    for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
-        fill(sim, replace(size, seed=size.seed + number), org_id)
+    fill(sim, size)
+    fill(sim, replace(size, seed=size.seed + 1), NORTH, "Example North")
+    fill(sim, replace(size, seed=size.seed + 2), SOUTH, "Example South")
 
 
 _NIGHT: Final = timedelta(days=1)
 
 
 def _before_each_run(sim: SimulatedAtlas, happen: Callable[[int], None]) -> None:
-    """Call `happen` with the number of each run, from 1, when the run begins.
-
-    A run whose credentials get a token begins with it, every other one with its first list of
-    projects.
-    """
+    """Call `happen` with the number of each run, from 1, when it asks for its access token."""
     runs = count(1)
-
-    def begin(call: Call) -> None:
-        if call.path == TOKEN_PATH or not sim.oauth.issued:
-            happen(next(runs))
-
-    for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
-        sim.faults.add(faults.effect(begin), path=path, times=None)
+    begin = faults.effect(lambda _call: happen(next(runs)))
+    sim.faults.add(begin, path=TOKEN_PATH, times=None)
 
 
 def _nights(sim: SimulatedAtlas, size: Size) -> None:

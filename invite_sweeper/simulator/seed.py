@@ -80,7 +80,7 @@ class Size:
     runs_per_night: int = 1
 
 
-def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
+def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID, name: str = ORG_NAME) -> None:
     """Add an organization whose four lists have invitations, a user in one status each.
 
     The ages of invitations are spread over their lifetime of 30 days. Two of three users were
@@ -89,9 +89,8 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     up.
     """
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
-    if org_id not in sim.organizations:
-        sim.add_organization(org_id, ORG_NAME)
-    sim.organizations[org_id].api_keys[DEFAULT_INVITER] = "terraform payments"
+    organization = sim.add_organization(org_id, name)
+    organization.api_keys[DEFAULT_INVITER] = "terraform payments"
     endings = [""] * size.projects
     if size.projects > 1:
         endings[-1] = _PRODUCTION
@@ -112,13 +111,13 @@ def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     # One team has access to two projects that are not for production, the other one to all.
     outside_production = project_ids[: max(1, size.projects - 1)]
     teams = (sim.add_team(*outside_production[:2]), sim.add_team(*project_ids))
-    every_fourth_user = sim.users(org_id)[::4]
-    for number, user_id in enumerate(every_fourth_user):
-        sim.user(user_id).team_ids = (teams[number % 2],)
+    every_fourth_user = tuple(organization.users.values())[::4]
+    for number, user in enumerate(every_fourth_user):
+        user.team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for project_id in project_ids[::4]:
         invites = tuple(sim.groups[project_id].invites.values())
-        if invites and sim.organizations[org_id].find_user(invites[0].username) is None:
+        if invites and organization.find_user(invites[0].username) is None:
             sim.add_user(invites[0].username, org_id, age=timedelta(days=20))
 
 

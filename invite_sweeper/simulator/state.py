@@ -76,14 +76,12 @@ class SimulatedOrganization:
     """An organization and its users. Its projects refer to it by id.
 
     Attributes:
-        federated: New users become active members at once, without an acceptance.
         api_keys: The description of each API key, by public key.
     """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
-    federated: bool = False
     api_keys: dict[str, str] = field(default_factory=dict)
 
     def find_user(self, username: str) -> User | None:
@@ -161,22 +159,6 @@ class SimulatedAtlas:
         account.secrets_expire_at = (self.clock() + SECRET_LIFETIME,)
         return account
 
-    def add_api_key(self, *org_ids: str) -> Account:
-        """Add an API key of the organizations (default: the first one)."""
-        number = len(self.accounts)
-        # Source: public keys are 8 lower-case letters; private keys are UUIDs.
-        name = f"{number:08d}".translate(str.maketrans("0123456789", "qwzrtkplmn"))
-        secret = f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}"
-        return self.add_account("API key", name, secret, org_ids)
-
-    def add_token(self, *org_ids: str) -> Account:
-        """Add a fixed bearer token of the organizations (default: the first one)."""
-        number = len(self.accounts)
-        secret = f"ready-token-{number:032x}"
-        account = self.add_account("token", f"token-{number}", secret, org_ids)
-        self.oauth.add_token(account.secret, account)
-        return account
-
     def add_account(
         self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]
     ) -> Account:
@@ -185,21 +167,16 @@ class SimulatedAtlas:
         self.accounts[name] = Account(kind, name, secret, org_ids)
         return self.accounts[name]
 
-    def find_account(self, kind: AccountKind, name: str) -> Account | None:
-        """Return the account of a kind with this client id or public key, or None."""
-        account = self.accounts.get(name)
-        return account if account is not None and account.kind == kind else None
-
     def authenticate(self, header: str, method: str, target: str) -> Account | None:
         """Return the account of a request; None if its credentials are missing or wrong."""
         kind, _, value = header.partition(" ")
         if kind != "Digest":
             return self.oauth.account_of(value) if kind == "Bearer" else None
         fields = self.digest.parse_header(value)
-        account = self.find_account("API key", fields.get("username", ""))
-        if account is None or not self.digest.is_valid(fields, account.secret, method, target):
+        account = self.accounts.get(fields.get("username", ""))
+        if account is None or account.kind != "API key":
             return None
-        return account
+        return account if self.digest.is_valid(fields, account.secret, method, target) else None
 
     # Data -------------------------------------------------------------------------------------
 
@@ -319,22 +296,11 @@ class SimulatedAtlas:
 
     def invited_users(self) -> Iterator[User]:
         """Return the users of all organizations who are not active."""
-        return (user for user in self._people().values() if user.status in INVITED_STATUSES)
+        people = ChainMap(*(each.users for each in self.organizations.values()))
+        return (user for user in people.values() if user.status in INVITED_STATUSES)
 
     def expire_invitations(self) -> None:
         """Let the users expire whose invitation has ended by now."""
         for user in self.invited_users():
             if user.expires_at is not None and user.expires_at <= self.clock():
                 user.status = MembershipStatus.INVITATION_EXPIRED
-
-    def _people(self) -> Mapping[str, User]:
-        """Return the users of all organizations by id."""
-        return ChainMap(*(organization.users for organization in self.organizations.values()))
-
-    def user(self, user_id: str) -> User:
-        """Return a user of any organization."""
-        return self._people()[user_id]
-
-    def users(self, org_id: str | None = None) -> tuple[str, ...]:
-        """Return the user ids of an organization (default: the first), in creation order."""
-        return tuple(self._organization(org_id).users)

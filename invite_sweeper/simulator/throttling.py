@@ -88,9 +88,8 @@ class SimulatedBucket:
         Source: Atlas documentation, API rate limits of 2026-04-10.
         """
         capacity, refill, period_s = self.limit
-        elapsed_s = now_s - self.anchor_s
-        next_refill_s = (self._refills + 1) * period_s
-        wait_s = max(0, ceil(next_refill_s - elapsed_s))
+        next_refill_s = self.anchor_s + (self._refills + 1) * period_s
+        wait_s = ceil(next_refill_s - now_s)
         resource = path.lstrip("/")
         detail = (
             f"Rate limit exceeded for {resource}. Please retry after {wait_s} seconds."
@@ -118,9 +117,6 @@ class Throttling:
 
     def bucket(self, family: Family, place_id: str) -> SimulatedBucket:
         """Return the bucket of a scope; its first period starts with the first call."""
-        bucket = self.buckets.get((family.bucket, place_id))
-        if bucket is None:
-            limit = self.limits.get(family.bucket, family.limit)
-            bucket = SimulatedBucket(limit, self._monotonic())
-            self.buckets[family.bucket, place_id] = bucket
-        return bucket
+        limit = self.limits.get(family.bucket, family.limit)
+        full = SimulatedBucket(limit, self._monotonic())
+        return self.buckets.setdefault((family.bucket, place_id), full)

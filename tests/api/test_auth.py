@@ -183,7 +183,7 @@ async def test_concurrent_requests_share_one_token_and_one_refresh_when_it_ends(
         for issued in (1, 2):
             listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
             assert [len(listing) for listing in listings] == [4] * 12
-            assert sim.oauth.issued == issued
+            assert sim.tokens_issued == issued
             sim.expire_tokens()
 
     assert 1 <= sim.request_log.statuses[401] <= 12
@@ -202,12 +202,12 @@ async def test_token_of_one_hour_or_of_no_known_lifetime_is_refreshed_10_minutes
         await list_all(atlas)
         fake_time.now_s += 2999
         await list_all(atlas)
-        assert sim.oauth.issued == 1
+        assert sim.tokens_issued == 1
         fake_time.now_s += 1
         await list_all(atlas)
         fake_time.now_s += 2000  # one of the two is over
 
-    assert (sim.oauth.issued, sim.request_log.statuses[401]) == (2, 0)
+    assert (sim.tokens_issued, sim.request_log.statuses[401]) == (2, 0)
     assert request_count(sim, REVOKE_PATH) == 1
 
 
@@ -218,12 +218,12 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
     async with online(sim.add_service_account()) as atlas:
         start_s = fake_time.now_s
         deletions = [await delete(atlas, one) for one in 2 * await list_all(atlas)]
-        assert (sim.oauth.issued, fake_time.now_s - start_s < 60) == (1 + 1, True)
+        assert (sim.tokens_issued, fake_time.now_s - start_s < 60) == (1 + 1, True)
         fake_time.now_s += 60
         await delete(atlas, (await list_all(atlas))[0])
 
     assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
-    assert sim.oauth.issued == 1 + 1 + 1
+    assert sim.tokens_issued == 1 + 1 + 1
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake
         fake_time.now_s += 31
         assert len(await list_all(atlas)) == 12
 
-    assert sim.oauth.issued == 2
+    assert sim.tokens_issued == 2
 
 
 async def cancel_when(condition, run):
@@ -361,7 +361,7 @@ async def test_token_of_a_cancelled_run_is_revoked_also_if_it_is_being_fetched(s
 
     await cancel_when(lambda: sim.request_log.received[method], run())
 
-    assert (sim.oauth.issued, sim.live_token_count(account)) == (1, 0)
+    assert (sim.tokens_issued, sim.live_token_count(account)) == (1, 0)
 
 
 def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, connecting):

@@ -128,7 +128,7 @@ async def test_refused_token_of_a_cancelled_deletion_is_not_renewed_and_its_perm
     sim.faults.add(cancel, method="DELETE", times=None)
     async with online(account) as atlas:
         await delete_first(atlas, alpha, progress=progress)
-        assert sim.oauth.issued == 1
+        assert sim.tokens_issued == 1
         deletion = await delete_first(atlas, alpha, progress=Sending(cancelled=True))
         assert deletion.outcome is Outcome.SKIPPED
         assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
@@ -225,7 +225,7 @@ async def test_list_with_a_fault_is_read_or_has_this_reason(
     paths = [request.path for request in sim.requests if "oauth" not in request.path]
     assert paths == [f"/api/atlas/v2/groups/{alpha.id}/invites"] * attempts
     # The token is not refreshed for a role.
-    assert sim.oauth.issued == 1 + (name in {"401 once", "401 always"})
+    assert sim.tokens_issued == 1 + (name in {"401 once", "401 always"})
 
 
 async def test_each_request_has_a_version_and_a_user_agent(sim, online, alpha):

@@ -10,8 +10,6 @@ from buckets import set_bucket
 from running import wait_until
 from terminals import terminal_of
 
-from invite_sweeper.simulator.seed import ORG_ID
-
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")
 
@@ -178,7 +176,9 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     for name in ("ada", "bo"):
         cli.sim.add_user(f"{name}@example.com", age=20 * DAYS)
     assert cli.sweep().summary["deleted"] == 2
-    cli.sim.organizations[ORG_ID].federated = True
+    # A federated organization: Atlas documentation, invitations (read 2026-11).
+    join = faults.altered(lambda body: body.replace(b'"PENDING"', b'"ACTIVE"'))
+    cli.sim.faults.add(join, method="POST", path="*/users", times=None)
     done = cli.run("restore", *POLICY, "--quiet")
     assert (done.code, done.out) == (4, "")
     assert "2 active memberships at once" in done.err

@@ -26,9 +26,6 @@ def test_fault_affects_requests_of_its_method_and_path_from_the_nth_on(schedule,
     found = [plan.faults_for(*request) for request in requests]
     assert [number for number, each in enumerate(found, start=1) if each == (fault,)] == affected
     assert found.count(()) == len(requests) - len(affected)
-    plan.add(fault, times=None)
-    plan.clear()
-    assert plan.faults_for("DELETE", "/invites/1") == ()
 
 
 async def test_random_share_of_requests_is_affected_the_same_each_time():
