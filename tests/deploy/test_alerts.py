@@ -181,18 +181,24 @@ def alerts(nights, good, folder):
         for name in RULES
     ]
     test = {"interval": "5m", "input_series": [*series(nights, good)], "alert_rule_test": cases}
-    path = folder / "test.yaml"
-    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": [test]}
-    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
-    done = run("promtool", "test", "rules", path, check=False)
+    report = differences(folder, [test], "5m")
     fired = {job: {time: set() for time in TIMES} for job in nights}
-    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
+    for part in report.split("alertname: InviteSweeper")[1:]:
         name, minutes = name_and_minutes(part)
         (time,) = (each for each, when in TIMES.items() if when == minutes)
         jobs = re.findall(r'Labels:.*job="(.*?)"', part)
         for job in jobs or nights:  # absent_over_time() knows those of its selector alone
             fired[job][time].add(name)
     return fired
+
+
+def differences(folder, tests, every, rules=(ALERTS,)):
+    """Return promtool's report of each alert that fires and is not expected."""
+    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": every, "tests": tests}
+    path = folder / "test.yaml"
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    done = run("promtool", "test", "rules", path, check=False)
+    return done.stdout + done.stderr
 
 
 def name_and_minutes(part):
@@ -263,11 +269,9 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
         for name in RULES
     ]
     test = {"interval": "5m", "input_series": series, "alert_rule_test": cases}
-    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": "30m", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
-    done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
+    report = differences(tmp_path, [test], "30m", rules)
     fired = set()
-    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
+    for part in report.split("alertname: InviteSweeper")[1:]:
         name, minutes = name_and_minutes(part)
         instances = re.findall(r'Labels:.*instance="(.*?)"', part)
         fired |= {(minutes // 60, name, each.rpartition("/")[2]) for each in instances}
@@ -309,11 +313,9 @@ def test_log_that_does_not_go_on_where_it_ended_is_alarmed(tmp_path):
         series = [*log_series(name, numbers)]
         cases = [case | {"exp_alerts": []}]
         tests.append({"interval": "1h", "input_series": series, "alert_rule_test": cases})
-    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "30m", "tests": tests}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
-    done = run("promtool", "test", "rules", tmp_path / "test.yaml", check=False)
+    report = differences(tmp_path, tests, "30m")
 
-    fired = {name for name in LOGS if f'instance="{name}"' in done.stdout + done.stderr}
+    fired = {name for name in LOGS if f'instance="{name}"' in report}
     assert fired == {name for name, (_, is_lost) in LOGS.items() if is_lost}
 
 
