@@ -4,8 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from builders import ORG, OTHER_ORG
+from forked import SHORT_WAITS
 from receiving import receiving
 from running import CliRunner, cli_in
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    """Wait as short in this process as in a fork."""
+    for name, wait in SHORT_WAITS.items():
+        monkeypatch.setattr(f"invite_sweeper.{name}", wait)
 
 
 @pytest.fixture

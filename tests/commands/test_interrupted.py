@@ -59,7 +59,7 @@ def test_hangup_ends_a_run_like_sigterm(cli):
 
 
 def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
-    cli.sim.faults.add(faults.delay(1.0), path="*/invites")
+    cli.sim.faults.add(faults.delay(0.3), path="*/invites")
     received = cli.sim.request_log.received
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

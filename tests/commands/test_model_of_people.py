@@ -15,7 +15,7 @@ from world import SOURCES, World
 from world_changes import make_unreadable
 from world_oracle import expected, is_seen, is_stale, left_by
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "12"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "8"))
 
 
 def sent_deletes(cli):

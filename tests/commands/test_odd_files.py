@@ -50,7 +50,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def test_names_are_escaped_in_a_locale_without_their_characters(cli):
     project = cli.sim.add_project("Büro")
     cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
-    for words in (("list",), ("sweep",), ("audit", "show", "1")):
+    for words in (("sweep",), ("audit", "show", "1")):
         done = cli.run(*words, "--policy", "policy.yaml", **ASCII)
         assert done.code == 0, (words, done.err)
         assert "B\\xfcro" in done.out, words

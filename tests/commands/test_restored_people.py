@@ -17,7 +17,7 @@ from seeds import seeds
 
 from invite_sweeper.simulator.seed import ORG_ID
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "10"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "6"))
 PEOPLE = ("ada@example.com", "bo@example.com")  # so few that a restore need not pace itself
 LISTS = ("invites", "users", "org_users", "org_invites")
 ORG_ROLES = ("ORG_MEMBER", "ORG_READ_ONLY", "ORG_OWNER")

@@ -100,16 +100,16 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
 
 
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
-    cli.stock(4, 20)
+    cli.stock(4, 10)
     cli.keys["execution"] = {"concurrency": 4}
-    cli.sim.faults.add(faults.delay(0.2), times=None)
+    cli.sim.faults.add(faults.delay(0.1), times=None)
     process = cli.fork("sweep", *POLICY, "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 8, err
     summary = json.loads(out)
-    assert len(outcomes(cli)) == 86
+    assert len(outcomes(cli)) == 46
     assert outcomes(cli).count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes(cli).count("skipped") == summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"

@@ -77,7 +77,7 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
     [
         (signal.SIGTERM, "", ()),
         (signal.SIGINT, "ye\x04", ()),
-        (0, "", ("--deadline", "3s")),  # no signal; a slow machine reads first
+        (0, "", ("--deadline", "2s")),  # no signal; a slow machine reads first
     ],
 )
 def test_signal_or_deadline_during_the_question_ends_the_run_with_8(cli, number, typed, words):
