@@ -110,17 +110,6 @@ async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_
     assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
-async def test_sequential_requests_need_one_digest_challenge(sim, online):
-    projects = add_projects(sim)
-
-    async with online(sim.add_api_key(), concurrency=20) as atlas:
-        for one in await atlas.reader.projects():
-            await atlas.reader.invitations(one)
-
-    assert sim.request_log.statuses[401] == 1
-    assert atlas.counters.requests == len(projects) + 2
-
-
 async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, online):
     add_projects(sim, projects=1, invitations=1)
     progress = Sending()

@@ -10,7 +10,6 @@ from builders import ORG
 from deleting import delete_first, place_of
 
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG
-from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
@@ -344,17 +343,6 @@ async def test_removal_without_a_connection_is_repeated_from_the_look_on(
     assert sum(user in each.path for each in sim.requests) - sent == 3
 
 
-async def test_removal_that_was_throttled_is_not_repeated_for_an_active_member(sim, remove, invite):
-    user = invite()
-    accept = faults.effect(before=lambda _: sim.set_status(user, "ACTIVE"))
-    sim.faults.add(faults.fail_with(429), method="DELETE", times=None)
-    sim.faults.add(accept, method="GET", path=IN_PROJECT, nth=2)
-    result = await remove()
-    assert result.outcome is Outcome.ACCEPTED_BEFORE
-    assert (result.attempts, sim.deletes_received) == (1, 1)
-    assert sim.request_log.removed == []
-
-
 ANSWERS = {
     Outcome.DELETED: faults.empty(204),
     Outcome.ALREADY_GONE: faults.fail_with(404, "USER_NOT_FOUND"),
@@ -464,18 +452,3 @@ async def test_all_tokens_of_a_removal_are_acquired_first_or_none_and_unused_one
         assert (deleter.try_acquire(listed), in_flight()) == (0.0, (2, int(absent)))
         await deleter.delete(listed, Sending())
         assert in_flight() == (0, 0)
-
-
-@OF_USERS
-@pytest.mark.parametrize("refused", ["GET", "DELETE"])
-async def test_removal_continues_after_a_429_within_retry_after_plus_1_s_per_request(
-    sim, remove, invite, fake_time, source, refused
-):
-    """The retry reads the user again, with a token of the same bucket."""
-    invite()
-    path = IN_PROJECT if source is Source.USERS else IN_ORG
-    sim.faults.add(faults.fail_with(429, retry_after="7"), method=refused, path=path)
-    started_s = fake_time.now_s
-    result = await remove(source)
-    assert result.outcome is Outcome.DELETED
-    assert 7.0 <= fake_time.now_s - started_s <= 7.0 + 2 * MAX_RETRY_DELAY_S

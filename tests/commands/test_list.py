@@ -117,11 +117,6 @@ def test_text_shows_a_person_on_two_lines_with_age_role_and_inviter_at_80_column
     assert first[-1] == "5 invitations: 2 stale, 3 kept. The limits may make a day later."
 
 
-def test_what_matches_nothing_is_one_sentence_and_0(cli):
-    done = cli.run("list", *POLICY, "--username", "nobody@example.com")
-    assert (done.code, done.out) == (0, "No invitation matches.\n")
-
-
 def test_an_organization_that_the_policy_does_not_have_is_wrong_usage(cli):
     done = cli.run("list", *POLICY, "--organization", "f" * 24)
     assert done.code == 2

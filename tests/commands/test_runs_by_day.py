@@ -3,20 +3,22 @@
 import json
 
 import pytest
+from running import cli_in
 
 
 def show(cli, *words):
     return cli.run("audit", "show", *words, "--audit-dir", "audit")
 
 
-@pytest.fixture
-def nights(cli):
-    """Return three runs: a plan, a sweep and a plan."""
-    cli.stock()
-    assert cli.plan().code == 0
-    assert cli.sweep().code == 0
-    assert cli.plan().code == 0
-    return cli
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Make three runs: a plan, a sweep and a plan."""
+    with cli_in(tmp_path_factory.mktemp("nights")) as cli:
+        cli.stock()
+        assert cli.plan().code == 0
+        assert cli.sweep().code == 0
+        assert cli.plan().code == 0
+        yield cli
 
 
 def day_of(path):
