@@ -116,8 +116,7 @@ def test_report_over_any_other_file_is_refused(cli, out, message):
     report_refused(cli, ("--policy", "policy.yaml"), out, message)
 
 
-@pytest.mark.parametrize("form", ["html", "md"])
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize(("form", "runs"), [("html", 1), ("md", 2)])
 def test_report_over_an_earlier_report_or_an_empty_file_is_written(cli, form, runs):
     """That of one run is named after it, that of several nights after the nights."""
     for _ in range(runs):
