@@ -200,6 +200,19 @@ class TestFailure:
         with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
             await log.sync()
 
+    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, log, monkeypatch):
+        log.write(started())
+        await log.sync()
+        for event in deletion():
+            log.write(event)
+        with monkeypatch.context() as patch:
+            fail(patch, "write", errno.ENOSPC, short=True)
+            with pytest.raises(AuditLogError, match="cannot be written: No space left"):
+                await log.sync()
+        assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
+        await write_lines(begin(directory, "r2"), [started(), finished()])
+        assert verify_directory(directory).verdict is Verdict.SOUND
+
     @pytest.mark.parametrize("how", ["moved", "exchanged"])
     async def test_a_file_that_another_program_moves_stops_it(self, directory, log, how):
         log.write(started())
