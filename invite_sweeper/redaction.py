@@ -29,8 +29,9 @@ _BLOCK: Final = 16
 """A text is cut into blocks of this many characters, which are looked up among those of forms."""
 _MIN_LONG: Final = 2 * _BLOCK - 1
 """A form this long contains a whole block of a text, wherever it begins in the text."""
-_MAX_DECODINGS: Final = 3
-"""Two encodings that other programs made, and the escapes of a secret that has some itself."""
+_MAX_DECODINGS: Final = 4
+"""Two encodings that other programs made, that of the document in which the text stands, and the
+escapes of a secret that has some itself."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
 """User information in a URL, but for the words with which help and hints show its place."""
 _AUTHORIZATION: Final = re.compile(
