@@ -51,7 +51,7 @@ from invite_sweeper.report.rows import (
     unread_lines,
     unread_lists,
 )
-from invite_sweeper.report.story import advisor_of, story_of
+from invite_sweeper.report.story import advisor_of, last_hash_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
 from invite_sweeper.text import Hint, escape_unprintable, pluralize, truncate
 
@@ -161,10 +161,8 @@ def _document_of(
         *unread_section(run, about.list_run, max_rows),
         *story.sections,
     )
-    facts = [*story.facts, Fact("Audit", str(run.file.path), is_whole=True)]
-    if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
-        facts.append(Fact("Last hash", run.last_hash, "note", is_whole=True))
-    return story._replace(facts=tuple(facts), sections=sections)
+    file = Fact("Audit", str(run.file.path), is_whole=True)
+    return story._replace(facts=(*story.facts, file, *last_hash_of(run)), sections=sections)
 
 
 def _plan(run: RunRecord, rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:

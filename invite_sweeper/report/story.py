@@ -371,6 +371,12 @@ def run_line(run: RunRecord) -> Fact:
     return Fact("Run", ", ".join(parts))
 
 
+def last_hash_of(run: RunRecord) -> Iterator[Fact]:
+    """Yield the last hash of a run's file, the evidence of what was done."""
+    if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
+        yield Fact("Last hash", run.last_hash, "note", is_whole=True)
+
+
 def _decision_lines(end: RunFinished) -> Iterator[Fact]:
     """Yield what a sweep or dry run read, and what the policy decides about it."""
     yield Fact("Seen", _seen(end))

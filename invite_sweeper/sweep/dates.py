@@ -75,8 +75,8 @@ class Dates:
     def stale_by(self, by_policy: Decision, until: datetime) -> datetime | None:
         """Return the first instant at which the policy makes a kept invitation stale.
 
-        It is for the count of a forecast, of whatever number of invitations: that the audit log
-        cannot record one is not asked.
+        The count of a forecast is by the rules alone: whether the audit log can record the
+        invitation is not asked.
 
         Args:
             by_policy: The decision about it, before the steps of a run.

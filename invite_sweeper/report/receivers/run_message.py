@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status, status_of
-from invite_sweeper.report.document import Document, Fact, Section, describe_instant, display_text
+from invite_sweeper.report.document import Document, Section, describe_instant, display_text
 from invite_sweeper.report.rows import (
     Row,
     first_rows,
@@ -16,7 +16,7 @@ from invite_sweeper.report.rows import (
     place_name,
     rows_of,
 )
-from invite_sweeper.report.story import story_of
+from invite_sweeper.report.story import last_hash_of, story_of
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import plural_form, pluralize
 
@@ -52,17 +52,13 @@ class RunMessage(NamedTuple):
     @property
     def document(self) -> Document:
         """The story, whom it concerns and what waits; at last the evidence of what was done."""
-        run = self.run
-        story = story_of(run, self.advisor)
+        story = story_of(self.run, self.advisor)
         sections = list(story.sections)
         if self.details:
             sections.append(self._deletions())
         if self.waiting:
             sections.append(self._announced(self.waiting))
-        closing: tuple[Fact, ...] = ()
-        if run.last_hash and run.mode != "dry-run":  # it is not the SHA-256 of a plan
-            closing = (Fact("Last hash", run.last_hash),)
-        return story._replace(sections=tuple(sections), closing=closing)
+        return story._replace(sections=tuple(sections), closing=tuple(last_hash_of(self.run)))
 
     def _deletions(self) -> Section:
         """Return the planned deletions: those that need attention first."""

@@ -55,6 +55,14 @@ class TestNames:
         (directory.path / "000001-zebra.jsonl").unlink()
         assert write_run(directory, "r4").name == "000004-r4.jsonl"
 
+    def test_numbers_of_seven_digits_are_after_those_of_six(self, directory):
+        path = write_run(directory, "a")
+        last = path.rename(path.with_name("999999-a.jsonl"))
+        directory.write_head(Head(999_999, last.name, last_hash(last), ended=True))
+        write_run(directory, "b")
+        assert names(directory) == ["999999-a.jsonl", "1000000-b.jsonl"]
+        assert verify_directory(directory).verdict is Verdict.SOUND
+
     def test_other_files_are_left_alone_as_is_what_gzip_writes(self, directory):
         path = write_run(directory, "r1")
         other = ("notes.txt", f"{FIRST}.sig", "1-r.jsonl", f".{SECOND}.partial", f"{FIRST}.gz")

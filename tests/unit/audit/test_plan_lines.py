@@ -128,3 +128,17 @@ def test_a_file_that_is_not_a_plan_is_refused_with_the_command_that_makes_one(tm
     with pytest.raises(GuardRefused) as refusal:
         read_plan(path, advisor=Advisor(policy="my policy.yaml"))
     assert refusal.value.command.endswith("plan --policy 'my policy.yaml'")
+
+
+async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(directory, monkeypatch):
+    log, written = write_plan(directory, 2)
+    sync = log.sync
+
+    async def busy() -> None:
+        await sync()
+        log.write(planned(9))
+
+    monkeypatch.setattr(log, "sync", busy)
+    await check_written_plan(log, written)
+    monkeypatch.undo()
+    await log.close()

@@ -344,3 +344,10 @@ def test_second_secret_is_named():
         "A secret of the service account ends on 2026-11-26, in 1 day; another one ends on "
         "2027-02-23. A new secret leaves the old one at most 7 days."
     )
+
+
+def test_first_error_of_an_organization_is_the_one_that_it_has():
+    first = AtlasUnavailable("First.")
+    second = GuardRefused("Second.")
+    assert (Swept(error=first) + Swept(error=second)).error is first
+    assert (Swept() + Swept(error=second)).error is second
