@@ -8,7 +8,6 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import DamagedFile, FileChain, RunFile
 from invite_sweeper.audit.fold import Fold
@@ -53,51 +52,48 @@ class SavedPlan(NamedTuple):
     sha256: str
 
 
-def read_plan(path: Path, *, advisor: Advisor | None = None) -> SavedPlan:
+def read_plan(path: Path, new_plan: str) -> SavedPlan:
     """Return the plan in the file of a dry run, whose whole chain is checked.
 
     Args:
-        advisor: Makes the command that makes another plan; None without options.
+        new_plan: The command that makes another plan.
 
     Raises:
         GuardRefused: It is not the whole file of a dry run that made a plan.
     """
-    advisor = advisor or Advisor()
     chain = FileChain(RunFile.of(path), hashed=True)
     record = RunRecord(chain.file)
     # Each line is decoded, also one that the plan does not need: else the plan is refused.
     lines = Fold().follow(record, chain, chain.decode)
+    planned: tuple[Planned, ...] = ()
     try:
         planned = tuple(event for _, event in lines if isinstance(event, Planned))
     except DamagedFile as error:
-        raise _refused(f"The plan {path} was changed: {error.message}", advisor) from None
-    check_made_plan(record, advisor)
+        why_refused = f"The plan {path} was changed: {error.message}"
+    else:
+        why_refused = why_not_made(record)
+    if why_refused:
+        raise GuardRefused(
+            why_refused,
+            hint="Create a new plan with:",
+            command=new_plan,
+            reasons=(Reason.PLAN,),
+        )
     return SavedPlan(path, record.run_id, record.start, planned, chain.sha256)
 
 
-def check_made_plan(record: RunRecord, advisor: Advisor | None = None) -> None:
-    """Raise GuardRefused if a run is not a dry run that made a plan which a sweep may apply.
+def why_not_made(record: RunRecord) -> str:
+    """Return why a run is not a dry run that made a plan which a sweep may apply; "" if it is.
 
     Args:
         record: Of a file that was read to its end.
-        advisor: As in `read_plan`.
     """
-    advisor = advisor or Advisor()
     path = record.file.path
     end = record.end
     if record.mode != "dry-run":
-        raise _refused(f"{path} is not the file of a dry run.", advisor)
+        return f"{path} is not the file of a dry run."
     if end is None:
-        raise _refused(f"The plan {path} was cut off, or its dry run did not finish.", advisor)
+        return f"The plan {path} was cut off, or its dry run did not finish."
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
-        raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.", advisor)
-
-
-def _refused(message: str, advisor: Advisor) -> GuardRefused:
-    """Return the refusal of a saved plan, with the command that makes another one."""
-    return GuardRefused(
-        message,
-        hint="Create a new plan with:",
-        command=advisor.new_plan(),
-        reasons=(Reason.PLAN,),
-    )
+        return f"The dry run of {path} ended with exit code {end.exit_code}."
+    return ""

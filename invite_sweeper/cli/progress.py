@@ -25,7 +25,6 @@ from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused
@@ -128,12 +127,8 @@ class Progress:
             self._bar.stop()
 
 
-async def confirm(
-    settings: Settings, stop: StopRequest, present: Callable[[Console], None]
-) -> bool:
-    """Return whether the user confirmed, which end of input does not.
-
-    With `--yes`, and where stdin is not a terminal, it does not ask.
+async def confirm(stop: StopRequest, present: Callable[[Console], None]) -> bool:
+    """Ask on the terminal; return whether the user confirmed, which end of input does not.
 
     Args:
         present: Writes what would be done, and the question.
@@ -142,8 +137,6 @@ async def confirm(
         GuardRefused: stderr is not a terminal, which would show the question.
         Interrupted: A signal or the deadline came first.
     """
-    if not settings.asks:
-        return True
     if not sys.stderr.isatty():
         raise GuardRefused(
             "Cannot ask for confirmation: stderr is not a terminal.",
@@ -231,5 +224,5 @@ class TerminalView(Progress):
             terminal.show_question(console, question)
             self.has_shown_plan = True
 
-        self.has_agreed = await confirm(self._settings, self._stop, ask)
+        self.has_agreed = not self._settings.asks or await confirm(self._stop, ask)
         return self.has_agreed

@@ -102,7 +102,8 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
             ask = partial(_ask, plan, show_people)
-            if plan.to_invite and not await confirm(settings, session.stop, ask):
+            asks = settings.asks and bool(plan.to_invite)
+            if asks and not await confirm(session.stop, ask):
                 raise Cancelled("Cancelled.")
             command = settings.command(history, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
@@ -115,8 +116,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            has_asked = settings.asks and bool(plan.to_invite)
-            print_result(settings, session.log, read_back(record), has_shown_plan=has_asked)
+            print_result(settings, session.log, read_back(record), has_shown_plan=asks)
             return code
 
 

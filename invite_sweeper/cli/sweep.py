@@ -191,7 +191,7 @@ def _read_saved_plan(settings: Settings) -> SavedPlan | None:
     if name is None:
         return None
     path = settings.directory.find(name).path  # an empty name, as of an unset variable, is an error
-    return read_plan(path, advisor=settings.advisor)
+    return read_plan(path, settings.advisor.new_plan())
 
 
 def _print(session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None:

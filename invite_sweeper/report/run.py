@@ -11,7 +11,7 @@ from msgspec import structs
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Planned, RunStarted
-from invite_sweeper.audit.plans import check_made_plan
+from invite_sweeper.audit.plans import why_not_made
 from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import GuardRefused
@@ -245,9 +245,8 @@ def plan_to_apply(
         GuardRefused: It cannot be applied, by any policy.
         DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
     """
-    check_made_plan(run)
     created_at = parse_timestamp(run.start.now)
-    refusal = why_expired(run.start, max_age=max_age, now=now)
+    refusal = why_not_made(run) or why_expired(run.start, max_age=max_age, now=now)
     if not refusal:
         history = read_history()
         if history is not None:

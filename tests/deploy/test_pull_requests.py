@@ -78,7 +78,7 @@ def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_
 ):
     code, comment, requests = pull_request(small)
     keep = steps(WORKFLOW, "plan")["Keep the plan"]
-    saved = read_plan(tmp_path / "plan.jsonl")
+    saved = read_plan(tmp_path / "plan.jsonl", "")
 
     assert code == ExitCode.DONE
     assert comment.startswith(MARKER)
@@ -182,7 +182,7 @@ def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(small,
     assert done.returncode == ExitCode.DONE, done.stderr
     page, plan = (tmp_path / name for name in load(GITLAB)["plan"]["artifacts"]["paths"])
     assert all(each in page.read_text(encoding="utf-8") for each in small.stale)
-    assert f"{read_plan(plan).sha256}  plan.jsonl" in done.stdout
+    assert f"{read_plan(plan, '').sha256}  plan.jsonl" in done.stdout
     small.assert_untouched()
 
     wrong = small.account | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}

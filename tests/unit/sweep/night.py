@@ -141,7 +141,7 @@ class Night:
     async def plan(self, **options):
         """Make a plan, and return it."""
         await self.run(dry_run=True, **options)
-        return read_plan(self.directory.files()[-1].path)
+        return read_plan(self.directory.files()[-1].path, "invite-sweeper plan")
 
     @property
     def deleted(self):
