@@ -413,8 +413,8 @@ def _seen(end: RunFinished) -> str:
     return ", ".join(parts)
 
 
-NO_PLAN: Final = "the lists were not all read"
-"""Why a run has no plan."""
+NO_PLAN: Final = "no plan was made"
+"""What a run that ended before its plan has done; its error says why."""
 
 
 def describe_stale(end: RunFinished) -> str:

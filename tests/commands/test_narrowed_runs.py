@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from invite_sweeper.simulator.seed import ORG_ID
+
+OTHER_ORGANIZATION = "0123456789abcdef01234567"
 OLD = timedelta(days=20)
 ALL = ["invites", "users", "org_users", "org_invites"]
 
@@ -51,6 +54,16 @@ def test_project_that_the_policy_does_not_have_is_refused_and_nothing_is_deleted
     done = cli.sweep("--project", "One", "--project", name)
     assert (done.code, cli.deletes()) == (3, 0)
     assert f"No project in the policy's scope is named {name!r}." in done.err
+
+
+def test_with_an_unknown_project_no_organization_says_that_its_lists_were_not_read(cli):
+    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER_ORGANIZATION})
+    cli.sim.add_project("Three", OTHER_ORGANIZATION)
+    done = cli.run("sweep", "--project", "Nowhere")
+    assert (done.code, cli.deletes()) == (3, 0)
+    assert done.errors == ["No project in the policy's scope is named 'Nowhere'."]
+    assert done.out.count("Refused: no plan was made") == 2
+    assert "not all read" not in done.out
 
 
 def test_plan_of_a_project_is_applied_to_it_and_not_with_another_one(cli):
