@@ -1,7 +1,7 @@
 """What a restore undoes: of each person the last deletion in each place, if Atlas confirmed it.
 
-Nothing is undone that was deleted in another Atlas. Without a run, the file of the last run must
-be there: it may have the last deletion.
+Nothing is undone that was deleted in another Atlas. The log is read by its one reader: where a
+file is missing, it may have the last deletion.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,6 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
 from invite_sweeper.audit.directory import LIST_RUNS
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
-from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import (
     HistoryLine,
     HistoryReader,
@@ -79,6 +78,8 @@ def find_deletions(
     reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
     lines = _read_lines(directory, wanted, reader)
     deletions = last_deletions(lines, unconfirmed=wanted.unconfirmed)
+    if wanted.username is None:  # of the runs without a confirmed one, the last with any
+        deletions = tuple(each for each in deletions if each.line.run == deletions[-1].line.run)
     if not deletions:
         searched = reader.runs if wanted.run is None else reader.runs[:1]
         raise _no_deletion_found(directory, wanted, lines, searched, advisor)
@@ -107,20 +108,23 @@ def _read_lines(
 ) -> list[HistoryLine]:
     """Return what became of deletions in the runs that are searched, in their order.
 
+    Of all people, these are the last run with a deletion that Atlas confirmed, and those after it.
+
     Raises:
         DamagedLog: The log is damaged from the first of these runs on.
         UsageError: The run is not one of the directory.
     """
-    files = directory.files()
-    first = 0
-    if wanted.run is not None:
-        first = _index_of_run(directory, wanted.run)
-    elif wanted.username is None:
-        first = _index_of_last_deletions(files, wanted)
     lines: list[HistoryLine] = []
-    for chain in directory.reader(first=first):
-        is_wanted = wanted.run is None or chain.file.number == files[first].number
-        if is_wanted:
+    if wanted.run is None:
+        for chain in directory.reader():
+            of_run = reader.read(chain)
+            if wanted.username is None and last_deletions(of_run):
+                lines.clear()
+            lines += of_run
+        return lines
+    first = _index_of_run(directory, wanted.run)
+    for index, chain in enumerate(directory.reader(first=first)):
+        if index == 0:
             lines += reader.read(chain)
         elif reader.has_open_requests:  # what became of those of a killed run
             reader.read(chain)
@@ -142,20 +146,6 @@ def _index_of_run(directory: AuditDirectory, run: str) -> int:
         hint=f"Name a run of it by its number or id. {LIST_RUNS}",
         command=directory.list_command(),
     )
-
-
-def _index_of_last_deletions(files: Sequence[RunFile], wanted: Wanted) -> int:
-    """Return the index of the last run that deleted anyone; 0 where none did."""
-    for index in reversed(range(len(files))):
-        reader = HistoryReader(LineFilter(events=_DECISIVE))
-        lines = reader.read(FileChain(files[index]))
-        for file in files[index + 1 :]:  # what became of the requests of a killed run
-            if not reader.has_open_requests:
-                break
-            reader.read(FileChain(file))
-        if last_deletions(lines, unconfirmed=wanted.unconfirmed):
-            return index
-    return 0
 
 
 def _no_deletion_found(

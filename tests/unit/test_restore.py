@@ -26,7 +26,13 @@ from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, GuardRefused, NoDeletionFound
+from invite_sweeper.errors import (
+    AuditLogError,
+    CredentialsRefused,
+    DamagedLog,
+    GuardRefused,
+    NoDeletionFound,
+)
 from invite_sweeper.models import Entry, ListUnreadable, Project, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.restore import (
@@ -180,6 +186,16 @@ def test_without_a_run_the_last_one_is_undone_that_deleted_or_on_request_may_hav
     for unconfirmed, number in ((False, 1), (True, 2)):
         (lost,) = found_in(directory, Wanted(unconfirmed=unconfirmed))
         assert lost.invitation_id == object_id(number)
+
+
+def test_without_a_run_nothing_is_undone_by_a_log_that_is_damaged_before_the_last_deletions(
+    directory,
+):
+    first = write_run(directory, "r1", *deletion(1, source=Source.INVITES))
+    write_run(directory, "r2", *deletion(2, source=Source.INVITES))
+    first.write_bytes(first.read_bytes().replace(b"person-1", b"person-9"))
+    with pytest.raises(DamagedLog):
+        found_in(directory, Wanted())
 
 
 def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
