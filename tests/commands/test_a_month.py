@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import faults
 import pytest
-import yaml
 from forked import Fork
 from observed import ObservedAtlas
 from receiving import receiving
@@ -341,15 +340,6 @@ def test_codes_of_the_nights_are_those_of_what_happened(month):
     special = {KILLED: 137, FULL: 7, ROTATED: 4, **dict.fromkeys(OUTAGE, 6)}
     for number, code in month.codes.items():
         assert code == (None if number in NOT_STARTED else special.get(number, 0)), number
-
-
-def test_first_policy_has_what_was_answered_and_no_other_rule(month):
-    answers = f"--organization {ORGS['EAST']} --older-than 21d"
-    assert month.ask(f"init asked.yaml {answers}").code == 0
-    first = yaml.safe_load((month.cli.folder / "asked.yaml").read_text("utf-8"))
-    assert first["organizations"] == [{"id": ORGS["EAST"], "credentials": "EAST"}]
-    assert first["rules"] == [{"name": "forgotten", "older_than": "21d"}]
-    assert "notice" not in first
 
 
 def test_team_learned_of_each_bad_night_what_happened_and_what_to_do(month):

@@ -116,14 +116,6 @@ def test_json_and_csv_have_every_line_with_its_run_and_mode(nights):
     assert [(int(row["run"]), row["mode"], row["event"]) for row in table] == expected
 
 
-def test_history_fits_a_terminal_of_80_columns(nights):
-    words = ("audit", "show", "--audit-dir", "audit", "--username", "old@*")
-    with terminal_of(nights, *words, columns=80) as screen:
-        _, shown = screen.end()
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "old@example.com" in shown
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

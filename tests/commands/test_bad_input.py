@@ -66,13 +66,12 @@ TIMES = {
 
 
 @pytest.mark.parametrize("words", TIMES.values(), ids=TIMES)
-@pytest.mark.parametrize("command", [("audit", "show"), ("report",)], ids=" ".join)
-def test_a_time_that_cannot_be_one_is_wrong_usage(cli, command, words):
+def test_a_time_that_cannot_be_one_is_wrong_usage(cli, words):
     option, time = words
-    done = cli.run(*command, *AUDIT, *words)
+    done = cli.run("report", *AUDIT, *words)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"Error: Invalid value for '{option}': '{time}' is not a date")
-    assert done.err.endswith(f"  See: invite-sweeper {' '.join(command)} --help\n")
+    assert done.err.endswith("  See: invite-sweeper report --help\n")
 
 
 @pytest.mark.parametrize("now", ["", "2026-11-25T01:00:00", "10000-01-01T00:00:00Z"])

@@ -46,7 +46,6 @@ def test_outcome_that_is_gone_is_shown_as_it_was_written(cli, log):
     "words",
     [
         ("audit", "show"),
-        ("audit", "show", "1"),
         ("audit", "show", "--username", "person-3@*"),
         ("report", "--since", "2026-11-25", "--until", "2026-11-25"),
     ],

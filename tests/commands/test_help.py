@@ -83,7 +83,7 @@ def test_page_has_an_example_that_the_command_accepts(pages, path):
     assert {word for word in arguments if word.startswith("-")} <= known
 
 
-@pytest.mark.parametrize("path", RUN, ids=" ".join)
+@pytest.mark.parametrize("path", [("sweep",), ("audit", "show"), ("init",)], ids=" ".join)
 def test_error_about_an_option_points_to_the_help_of_its_command(path):
     """An unknown one, one without its value, and a flag with one: click names not all of them."""
     options = [parameter for parameter in RUN[path].params if isinstance(parameter, click.Option)]

@@ -93,7 +93,6 @@ def test_what_was_changed_from_one_run_to_another_is_printed_as_a_diff(cli):
     ("words", "message"),
     [
         ((), "of one RUN"),
-        (("1", "1", "1"), "of one RUN"),
         (("1", "--event", "planned"), "no filter"),
         (("1", "-o", "json"), "other format"),
     ],

@@ -3,8 +3,6 @@
 import fcntl
 import json
 import os
-import re
-import shutil
 
 import faults
 import pytest
@@ -84,18 +82,6 @@ def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver)
     done = cli.run("sweep", *options, **urls, PING_URL=receiver.url)
     assert (done.code, done.err) == (0, "")
     assert set(failed_receivers(cli).values()) == {0}
-
-
-def test_run_number_that_is_exported_falls_where_the_audit_log_is_lost(cli):
-    """The alert compares it with itself: see tests/deploy/test_alerts.py."""
-    numbers = []
-    for is_lost in (False, False, True):
-        if is_lost:
-            shutil.rmtree(cli.audit_dir)
-        assert cli.sweep("--metrics-file", "run.prom").code == 0
-        text = (cli.folder / "run.prom").read_text("utf-8")
-        numbers += re.findall(r"^invite_sweeper_run_number\{.*\} (.*)$", text, re.MULTILINE)
-    assert numbers == ["1.0", "2.0", "1.0"]
 
 
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/stdout"])

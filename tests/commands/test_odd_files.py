@@ -47,20 +47,12 @@ def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def test_names_are_escaped_in_a_locale_without_their_characters(cli):
+def test_names_are_escaped_in_a_locale_without_their_characters_but_for_a_report(cli):
     project = cli.sim.add_project("Büro")
     cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
-    for words in (("sweep",), ("audit", "show", "1")):
-        done = cli.run(*words, "--policy", "policy.yaml", **ASCII)
-        assert done.code == 0, (words, done.err)
-        assert "B\\xfcro" in done.out, words
+    words = ("--policy", "policy.yaml")
+    done = cli.run("sweep", *words, **ASCII)
+    assert (done.code, "B\\xfcro" in done.out) == (0, True), done.err
+    report = cli.run("report", *words, **ASCII)
+    assert (report.code, "Büro" in report.out) == (0, True), report.err
     assert cli.run("help", "policy", **ASCII).code == 0
-
-
-def test_report_is_utf8_in_a_locale_without_it(cli):
-    project = cli.sim.add_project("Büro")
-    cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
-    assert cli.sweep().code == 0
-    done = cli.run("report", "--policy", "policy.yaml", **ASCII)
-    assert done.code == 0, done.err
-    assert "Büro" in done.out

@@ -30,17 +30,6 @@ def sha256_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refusal(cli, *words):
-    """Return why a plan cannot be applied, by `audit show`, which prints no SHA-256."""
-    done = cli.run("audit", "show", *words)
-    assert done.code == 0, done.err
-    last = done.out.splitlines()[-1]
-    assert "SHA-256" not in done.out
-    found = re.fullmatch(r"Plan +It cannot be applied\. (.+)", last)
-    assert found, last
-    return found[1]
-
-
 @pytest.mark.parametrize(
     ("options", "file"),
     [
@@ -70,31 +59,6 @@ def test_plan_ends_with_its_file_and_the_commands_that_read_and_apply_it(cli, op
     applied = typed(cli, lines["To apply it"])
     assert applied.code == 0, applied.err
     assert len(cli.sim.deleted) == 2
-
-
-def test_json_of_a_dry_run_has_the_file_its_sha256_and_the_end_of_its_validity(cli):
-    cli.stock(stale=2)
-    plan = cli.plan().summary["plan"]
-    assert plan["file"] == str(cli.log_path)
-    assert plan["sha256"] == sha256_of(cli.log_path)
-    done = cli.plan("--out", "plan.jsonl")
-    assert done.summary["plan"]["file"] == "plan.jsonl"
-    assert done.summary["number"] == 2
-    until = datetime.fromisoformat(done.summary["plan"]["valid_until"])
-    assert until - datetime.fromisoformat(done.summary["now"]) == DAY
-    assert cli.sweep().summary["plan"] is None
-
-
-def test_dry_run_whose_plan_cannot_be_applied_passes_on_none(cli):
-    cli.stock(stale=2)
-    cli.keys["limits"]["max_deletions"] = 1
-    done = cli.plan("--out", "plan.jsonl")
-    assert done.code == 3
-    assert done.summary["plan"] is None
-    assert not (cli.folder / "plan.jsonl").exists()
-    text = cli.run("plan", "--policy", "policy.yaml").out
-    assert not {"To apply it", "SHA-256", "Last hash"} & set(re.split(r"\n|  +", text))
-    assert "ended with exit code" in refusal(cli, "1", "--audit-dir", "audit")
 
 
 def test_refused_plan_is_not_copied_and_the_copy_of_yesterday_stays_with_a_warning(cli):

@@ -45,11 +45,9 @@ def test_each_command_that_writes_a_run_takes_it_from_the_environment(cli, comma
     ("reason", "message"),
     [
         ("x" * 501, "--reason has 501 characters; at most 500 are allowed."),
-        ("two\nlines", "--reason has a character that is not printable: two[U+000A]lines"),
         ("a\x1b[2Jb", "--reason has a character that is not printable: a[U+001B][2Jb"),
-        ("\u202egpj.exe", "--reason has a character that is not printable: [U+202E]gpj.exe"),
     ],
-    ids=["501 characters", "newline", "escape", "direction mark"],
+    ids=["501 characters", "escape"],
 )
 def test_a_reason_that_cannot_be_recorded_is_wrong_usage(cli, reason, message):
     cli.stock()

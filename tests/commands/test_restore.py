@@ -189,35 +189,3 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     assert "--outcome active" in done.err
     assert {line["outcome"] for line in cli.lines("outcome")} == {"deleted", "active"}
     assert verify(cli) == 0
-
-
-def kill_last_run_after_its_first_intent(cli):
-    path = cli.log_path
-    lines = path.read_bytes().splitlines(keepends=True)
-    first = next(number for number, line in enumerate(lines) if b'"event":"intent"' in line)
-    path.write_bytes(b"".join(lines[: first + 1]))
-    head = json.loads((cli.audit_dir / "HEAD").read_bytes())
-    head |= {"ended": False, "last_hash": json.loads(lines[0])["prev"]}
-    (cli.audit_dir / "HEAD").write_text(json.dumps(head))
-
-
-def test_a_killed_restore_is_recovered_by_the_next_one_and_shown_alike_everywhere(cli):
-    swept(cli)
-    restore(cli)
-    kill_last_run_after_its_first_intent(cli)
-    done = cli.run("audit", "verify", "audit")
-    assert done.code == 3
-    assert "1 invitation that may have been sent has no outcome" in done.out
-    shown = " ".join(cli.run("audit", "show", "--audit-dir", "audit").out.split())
-    assert "restore Restore: unfinished 1 invitation sent without an outcome" in shown
-    restore(cli)  # the same command again, as the advice is
-    (line,) = (line for line in cli.lines("outcome") if line.get("recovers"))
-    assert line["outcome"] == "already_there"
-    done = cli.run("audit", "verify", "audit")
-    assert done.code == 0
-    for words in (
-        ("audit", "verify", "audit"),
-        ("audit", "show", "--audit-dir", "audit"),
-        ("audit", "show", "2", "--audit-dir", "audit"),
-    ):
-        assert "recovered by run 3" in cli.run(*words).out

@@ -33,21 +33,8 @@ def left(cli):
     return [len(cli.sim.invitations(project)) for project in cli.projects]
 
 
-def test_one_that_fails_while_reading_does_not_stop_the_others(cli):
-    invite(cli, 2, 2, 2)
-    done = cli.sweep(**{f"{VARIABLE}BETA": "wrong"})
-    assert (done.code, left(cli)) == (4, [0, 2, 0])
-    assert [each["exit_code"] for each in done.summary["organizations"]] == [0, 5, 0]
-    failed = done.summary["organizations"][1]
-    assert ORGS[1] in failed["error"]["organization"]
-    assert done.summary["error"] == failed["error"]
-    assert any(each.startswith(f"Organization {ORGS[1]}: ") for each in done.errors)
-    assert cli.run("audit", "verify", "audit").code == 0
-
-
-@pytest.mark.parametrize("fault", [faults.fail_with(401), faults.hang()], ids=["refused", "late"])
-def test_run_that_cannot_read_the_names_of_organizations_in_time_deletes_as_usual(cli, fault):
-    cli.sim.faults.add(fault, method="GET", path="*/orgs", times=None)
+def test_run_that_cannot_read_the_names_of_organizations_in_time_deletes_as_usual(cli):
+    cli.sim.faults.add(faults.hang(), method="GET", path="*/orgs", times=None)
     invite(cli, 1, 0, 0)
     prepare = cli.folder / "prepare.py"
     prepare.write_text(

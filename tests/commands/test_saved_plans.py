@@ -62,16 +62,6 @@ def test_dry_run_of_a_plan_deletes_nothing_even_with_yes_and_does_not_use_it_up(
     assert "Run 3 has already applied the plan." in again.err
 
 
-def test_plan_made_in_one_directory_is_applied_in_another_by_the_policy_of_the_same_bytes(cli):
-    _, ids = stock(cli)
-    saved(cli)
-    cli.keys["limits"]["canary"] = 0
-    assert "another policy" in refused(cli, by_plan(cli, "--audit-dir", "other"))
-    del cli.keys["limits"]["canary"]
-    assert by_plan(cli, "--audit-dir", "other").code == 0
-    assert sorted(cli.sim.deleted) == sorted(ids)
-
-
 def test_plan_that_was_not_the_one_a_second_person_read_is_refused(cli):
     stock(cli)
     sha256 = hashlib.sha256(saved(cli).read_bytes()).hexdigest()

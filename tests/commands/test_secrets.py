@@ -350,14 +350,9 @@ TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 CLIENT_SECRET = "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5Gq8eT0xWn"
 OTHER = "a-secret-of-no-known-form-0123"
 COMMANDS = {
-    "sweep": ("sweep", "--policy", "policy.yaml"),
-    "sweep of JSON": ("sweep", "--policy", "policy.yaml", "--output", "json", "-v"),
-    "plan": ("plan", "policy.yaml"),
+    "sweep": ("sweep", "--policy", "policy.yaml", "--output", "json", "-v"),
     "validate": ("validate", "policy.yaml"),
-    "validate of JSON": ("validate", "policy.yaml", "--output", "json"),
     "doctor": ("doctor", "--policy", "policy.yaml"),
-    "explain": ("explain", "--policy", "policy.yaml", "*"),
-    "restore": ("restore", "--policy", "policy.yaml"),
     "init": ("init", "new.yaml"),
 }
 
@@ -439,15 +434,6 @@ def test_credentials_from_files_work_and_show_the_id_and_no_secret(at_work):
     assert (done.code, done.summary["deleted"]) == (0, 3)
     (started,) = cli.lines("run_started")
     assert cli.account.kind == "token" or cli.account.name in str(started)
-    assert_silent(cli, done.out, done.err)
-
-
-def test_wrong_secret_is_not_shown(at_work):
-    cli = at_work
-    variables = cli.account.environment().items()
-    changes = {name: f"{value}wrong" for name, value in variables if cli.account.secret == value}
-    done = cli.sweep("-v", **changes)
-    assert (done.code, cli.deletes()) == (5, 0)
     assert_silent(cli, done.out, done.err)
 
 

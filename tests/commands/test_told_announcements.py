@@ -68,17 +68,6 @@ def test_a_message_that_failed_is_a_warning_of_the_run_and_made_good_by_the_next
     assert take(receiver) == [OLD]
 
 
-def test_a_message_that_failed_needs_attention_in_the_text_and_with_q(cli, receiver):
-    receiver.status = 500
-    words = ("sweep", "--policy", "policy.yaml", "--yes")
-    done = cli.run(*words)
-    assert "Urgent" in done.out
-    assert "responded with HTTP 500" in " ".join(done.out.split())
-    done = cli.run(*words, "-q")
-    assert done.out == ""
-    assert "responded with HTTP 500" in " ".join(done.err.split())
-
-
 def test_the_command_of_a_message_lists_what_is_pending_and_not_who_was_announced_and_left(
     cli, receiver
 ):
