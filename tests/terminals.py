@@ -5,12 +5,11 @@ import os
 import pty
 import re
 import select
-import socket
 import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,7 @@ def terminal_of(
     prepare: Path | None = None,
     **changes: str,
 ) -> Iterator[Terminal]:
-    """Start the program in a test folder with a terminal as stdin, stdout and stderr.
+    """Start the program in a test folder with a terminal, which is also its controlling one.
 
     Args:
         apart: `stdout` or `stderr`, to send to /dev/null instead.
@@ -89,38 +88,18 @@ def terminal_of(
     """
     cli.write_policy()
     environment = cli.environment_with({"TERM": "xterm-256color", **changes})
-    with terminal(arguments, cli.folder, environment, columns, apart, prepare=prepare) as found:
-        yield found
-
-
-@contextmanager
-def terminal(
-    arguments: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    columns: int,
-    apart: tuple[str, ...] = (),
-    server: socket.socket | None = None,
-    prepare: Path | None = None,
-) -> Iterator[Terminal]:
-    """Start the program with a pseudo-terminal, which is also its controlling terminal.
-
-    Args:
-        apart: `stdout` or `stderr`, to send elsewhere.
-        server: Forks the program; None for the server of this process.
-        prepare: As in `Fork`.
-    """
+    for name in ("COLUMNS", "LINES"):
+        environment.pop(name, None)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}
     streams = dict.fromkeys({"stdin", "stdout", "stderr"} - {*apart}, theirs)
-    if server is not None or forked.is_possible(kept):
-        process = forked.Fork(arguments, folder, kept, server=server, prepare=prepare, **streams)
+    if forked.is_possible(environment):
+        process = forked.Fork(arguments, cli.folder, environment, prepare=prepare, **streams)
     else:
         process = subprocess.Popen(
             ["setsid", "--ctty", *COMMAND, *arguments],
-            cwd=folder,
-            env=kept,
+            cwd=cli.folder,
+            env=environment,
             **dict.fromkeys(apart, subprocess.DEVNULL),
             **streams,
         )

@@ -1,11 +1,14 @@
-"""Every command of the READMEs is run by a test, and the README's tables are the program's."""
+"""Every command of the documents is run by a test, and what they promise is what it prints."""
 
+import csv
 import hashlib
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from readmes import (
 )
 from running import cli_in, end, run_line
 
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.cli.main import app
 from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
@@ -60,7 +64,7 @@ RUN_BY = {
     (OPERATORS, "Commands in the cluster"): CLUSTER,
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
-    (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
+    (OPERATORS, "What an auditor gets"): HERE,
     (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (INSTALLATIONS, "Removing or renaming one"): "deploy/test_pages.py",
     (ARCHIVE, "The archive"): "deploy/test_systemd_machine.py",
@@ -100,44 +104,84 @@ def blocks(kind):
     return [block for each in sections(README) for block in each.blocks(kind)]
 
 
-COMMANDS = [
-    command
-    for (page, heading), file in RUN_BY.items()
-    if file == HERE and not page.startswith("CONTRIBUTING")
-    for command in section(page, heading).commands
-]
 INLINE = re.findall(r"`(invite-sweeper [^`]*)`", PAGE)
 """The commands of the table of questions, and those in sentences."""
 ACTIVATE = ". .venv/bin/activate"
+AUDITOR = section(OPERATORS, "What an auditor gets").commands
 
 
-@pytest.fixture(scope="module")
-def cli(tmp_path_factory):
-    """An empty folder, and a simulated Atlas with stale invitations."""
-    folder = tmp_path_factory.mktemp("readme")
-    with cli_in(folder) as found:
-        for number in range(2):
-            project = found.sim.add_project(f"Project {number}")
-            for name in ("ada.brandt", "bo.ito"):
-                found.sim.invite(project, f"{name}@example.com", age=timedelta(days=20))
-        yield found
-
-
-def test_every_command_of_the_readme_and_of_the_help_pages_works(cli):
-    results = {}
-    assert (len(COMMANDS), len(INLINE)) == (20, 13)
-    for command in (*COMMANDS, *INLINE):
+def follow(cli, commands):
+    """Run commands of a page in their order; return what each one did."""
+    done = {}
+    for command in commands:
         if command == ACTIVATE:  # the PATH has it
             continue
         line = command.replace(" 42 ", " 2 ")
         if " HEX" in line:
             plan = (cli.folder / "plan.jsonl").read_bytes()
             line = line.replace(" HEX", f" {hashlib.sha256(plan).hexdigest()}")
+        if "LAST_HASH" in line:
+            last = cli.log_path.read_bytes().splitlines()[-1]
+            line = line.replace("LAST_HASH", line_hash(last))
         environment = {**cli.environment, "INVITE_SWEEPER_POLICY": "policy.yaml"}
-        done = run_line(line, cli.folder, environment)
-        results[command] = (done.code, done.err[-300:])
-    assert {c: r for c, r in results.items() if r[0] != 0} == {}
+        done[command] = run_line(line, cli.folder, environment)
+    assert {c: (d.code, d.err[-300:]) for c, d in done.items() if d.code} == {}
+    return done
+
+
+def test_every_command_of_the_readme_and_of_the_help_pages_works(tmp_path):
+    own = [
+        command
+        for (page, heading), file in RUN_BY.items()
+        if file == HERE and page not in {"CONTRIBUTING.md", OPERATORS}
+        for command in section(page, heading).commands
+    ]
+    assert (len(own), len(INLINE)) == (20, 13)
+    with cli_in(tmp_path) as cli:
+        for number in range(2):
+            project = cli.sim.add_project(f"Project {number}")
+            for name in ("ada.brandt", "bo.ito"):
+                cli.sim.invite(project, f"{name}@example.com", age=timedelta(days=20))
+        follow(cli, (*own, *INLINE))
     assert len(cli.sim.deleted) == 4
+
+
+def test_auditor_gets_a_row_for_each_invitation_and_the_deletions_and_totals_of_the_run(tmp_path):
+    with cli_in(tmp_path) as cli:
+        for number in range(3):
+            project = cli.sim.add_project(f"Project {number}")
+            cli.projects.append(project)
+            for name, days in (("ada@", 20), ("bo@", 2), ("cyd@board.", 20)):
+                address = name.replace("@", f".{number}@") + "example.com"
+                cli.sim.invite(project, address, age=timedelta(days=days))
+        board = {"name": "board", "usernames": ["*@board.example.com"], "until": "2099-03-31"}
+        cli.keys |= {"keep": [board], "audit": {"record": "all"}}
+        cli.write_policy()
+        before = [i for each in cli.projects for i in cli.sim.invitations(each)]
+        done = follow(cli, AUDITOR)
+        assert cli.run("audit", "verify", "audit", "--expect-head", "0" * 64).code == 3
+    assert len(done) >= 7
+
+    def shown(option):
+        (found,) = (each.out for line, each in done.items() if option in line)
+        return [json.loads(line) for line in found.splitlines()]
+
+    text = (cli.folder / "population.csv").read_text("utf-8")
+    rows = [r for r in csv.DictReader(text.splitlines()) if r["event"] in {"planned", "kept"}]
+    assert Counter(row["invitation_id"] for row in rows) == Counter(before)
+    assert Counter((row["event"], row["rule"] or row["reason"]) for row in rows) == {
+        ("planned", "forgotten"): 3,
+        ("kept", "too_young"): 3,
+        ("kept", "keep:board"): 3,
+    }
+    for row in rows:
+        assert all(row[name] for name in ("username", "roles", "inviter", "created_at"))
+        assert row["expires_at"] > row["created_at"]
+    *_, finished = shown("--event run_finished")
+    assert {line["invitation_id"] for line in shown("--outcome deleted")} == {*cli.sim.deleted}
+    assert (finished["stale"], finished["kept"], finished["deleted"]) == (3, 6, 3)
+    assert finished["plan_complete"] is True
+    assert finished["kept_by_reason"]["keep:board"] == 3
 
 
 def parse(words):

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import yaml
 from deploy.containers import run
-from deploy.manifests import KUBERNETES, NAME, built, documents, load, night_of
-from deploy.pods import resolved
+from deploy.manifests import KUBERNETES, NAME, built, documents, load, night_of, resolved
 from environment import TOOLS
 
 READ_BY_ALL = 0o444

@@ -8,12 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 from deploy.containers import run, stored
 from deploy.machine import follow_pages
-from deploy.mailing import Mailbox
+from deploy.mailing import mail_server
 from deploy.manifests import ROOT
-from deploy.ports import reserved_port
 from deploy.stage import staged
 from deploy.walk import opened
 from environment import with_tools
@@ -92,15 +90,12 @@ def fresh(containers, checkout):
 
 
 @pytest.fixture
-def mailbox():
-    return Mailbox()
+def smtp():
+    """A mail server that is not started: its port is known."""
+    with mail_server() as server:
+        yield server
 
 
 @pytest.fixture
-def smtp(mailbox):
-    """A server that is not started: its port is known."""
-    with reserved_port() as port:
-        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
-        yield controller
-        if controller.server is not None:
-            controller.stop()
+def mailbox(smtp):
+    return smtp.handler

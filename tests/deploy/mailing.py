@@ -10,9 +10,12 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from email import message_from_bytes, policy
 
+from aiosmtpd.controller import Controller
 from builders import object_id
+from deploy.ports import reserved_port
 from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -60,7 +63,7 @@ class Mailbox:
                 the next.
         """
         if url is not None:
-            last = announcement(invitation_id=str(uuid.uuid4()), inviter=LAST)
+            last = announcement(inviter=LAST)
             assert post(url, last) == TAKEN
             wait_until(lambda: any(to == [LAST] for to, _ in self.mails))
             self.mails = [each for each in self.mails if each[0] != [LAST]]
@@ -69,13 +72,24 @@ class Mailbox:
         return {to[0]: mail for to, mail in found}
 
 
+@contextmanager
+def mail_server():
+    """Yield a server that is not started: its port is known, its handler is a new mailbox."""
+    with reserved_port() as port:
+        controller = Controller(Mailbox(), hostname="127.0.0.1", port=port)
+        yield controller
+        if controller.server is not None:
+            controller.stop()
+
+
 def announcement(number=1, **changes):
+    """Return one of a new invitation, to the person of a number."""
     defaults = {
         "source": "users",
         "org_id": ORG_ID,
         "project_id": object_id(9),
         "project_name": "Search",
-        "invitation_id": object_id(number),
+        "invitation_id": str(uuid.uuid4()),
         "username": f"p{number}@example.com",
         "inviter": "ada@example.com",
         "announced_at": "2026-11-27T01:00:00Z",

@@ -59,6 +59,25 @@ def night_of(manifests):
     return Night(cron, job, pod, box)
 
 
+def resolved(environment, pod, manifests):
+    """Return the variables with the instance that Kubernetes makes of the pod's own fields."""
+    (namespace,) = {
+        each["metadata"]["namespace"] for (kind, _), each in manifests.items() if kind == "CronJob"
+    }
+    fields = {"metadata.namespace": namespace, "spec.serviceAccountName": pod["serviceAccountName"]}
+    values = {
+        each["name"]: fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        for each in environment
+        if "fieldRef" in each.get("valueFrom", {})
+    }
+    others = [each for each in environment if each["name"] not in values]
+    for name, value in values.items():
+        for each in others:
+            if "value" in each:
+                each["value"] = each["value"].replace(f"$({name})", value)
+    return others
+
+
 def built(folder):
     """Return the output of `kustomize build`."""
     return run("kustomize", "build", folder).stdout

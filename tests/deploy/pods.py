@@ -2,7 +2,7 @@
 
 import re
 
-from deploy.manifests import documents, night_of
+from deploy.manifests import documents, night_of, resolved
 
 from invite_sweeper.cli.sweep import plan
 from invite_sweeper.endings import ExitCode, Status
@@ -149,25 +149,6 @@ def comparable(text):
     for items in (box["env"], box["volumeMounts"], pod["volumes"]):
         items.sort(key=lambda item: item["name"])
     return {key: each for key, each in found.items() if key[0] != "PersistentVolumeClaim"}
-
-
-def resolved(environment, pod, manifests):
-    """Return the variables with the instance that Kubernetes makes of the pod's own fields."""
-    (namespace,) = {
-        each["metadata"]["namespace"] for (kind, _), each in manifests.items() if kind == "CronJob"
-    }
-    fields = {"metadata.namespace": namespace, "spec.serviceAccountName": pod["serviceAccountName"]}
-    values = {
-        each["name"]: fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
-        for each in environment
-        if "fieldRef" in each.get("valueFrom", {})
-    }
-    others = [each for each in environment if each["name"] not in values]
-    for name, value in values.items():
-        for each in others:
-            if "value" in each:
-                each["value"] = each["value"].replace(f"$({name})", value)
-    return others
 
 
 def _remove_labels_of_helm(value):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from audit.runs import deletion, write_run
-from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, documents, overlaid
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
@@ -154,9 +153,3 @@ def test_component_adds_a_job_with_the_script_and_the_image_of_the_overlay(tmp_p
     assert pods[0]["containers"][0]["image"] == pods[1]["containers"][0]["image"]
     assert pods[0]["securityContext"] == pods[1]["securityContext"]
     assert {key: found[key] for key in plain} == plain
-
-
-@pytest.mark.needs("systemd-analyze")
-def test_exposure_level_of_the_archive_is_at_most_two():
-    options = ("--offline=yes", "--threshold=20", "--no-pager")
-    run("systemd-analyze", "security", *options, DEPLOY / "systemd/invite-sweeper-archive.service")

@@ -13,7 +13,7 @@ import builders
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.mailing import KEY, TAKEN, TEAM, announcement, post, send
+from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post, send
 from deploy.manifests import documents, night_of, overlaid
 from deploy.ports import accepts, reserved_port
 from environment import ROOT
@@ -55,18 +55,32 @@ def hook_of(smtp, tmp_path, **more):
             process.wait(60)
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A hook, and the mailbox of its mail server; each test announces invitations of its own."""
+    with mail_server() as smtp:
+        smtp.start()
+        with hook_of(smtp, tmp_path_factory.mktemp("hook")) as url:
+            yield url, smtp.handler
+
+
 @pytest.fixture
-def hook(smtp, tmp_path):
-    smtp.start()
-    with hook_of(smtp, tmp_path) as url:
-        yield url
+def hook(running):
+    return running[0]
 
 
-def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mailbox):
+@pytest.fixture
+def inbox(running):
+    """The mailbox of `hook`, which takes mail to any address."""
+    running[1].answers.clear()
+    return running[1]
+
+
+def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, inbox):
     one = announcement(1)
     two = announcement(2, project_id=None, project_name=None)
     assert post(hook, one, two, announcement(3, inviter="eve@example.com")) == TAKEN
-    found = mailbox.take(hook)
+    found = inbox.take(hook)
     assert found.keys() == {"ada@example.com", "eve@example.com"}
     mail = found["ada@example.com"]
     assert mail["Subject"] == "Invitations to MongoDB Atlas: 2 will be deleted from 2026-12-01 on"
@@ -92,9 +106,9 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, mai
         (None, "'wkzjqvtb'"),
     ],
 )
-def test_api_key_is_shown_with_its_description_to_who_answers(hook, mailbox, name, shown):
+def test_api_key_is_shown_with_its_description_to_who_answers(hook, inbox, name, shown):
     assert post(hook, announcement(inviter="wkzjqvtb", inviter_name=name)) == TAKEN
-    text = " ".join(mailbox.take(hook)[TEAM].get_content().split())
+    text = " ".join(inbox.take(hook)[TEAM].get_content().split())
     assert f"sent by {shown}, were not accepted" in text
 
 
@@ -109,9 +123,9 @@ def test_api_key_is_shown_with_its_description_to_who_answers(hook, mailbox, nam
     ],
     ids=lambda forged: str(forged)[:30],
 )
-def test_wrong_signature_is_refused_and_mails_nobody(hook, mailbox, forged):
+def test_wrong_signature_is_refused_and_mails_nobody(hook, inbox, forged):
     assert post(hook, announcement(), **forged) == 401
-    assert mailbox.take(hook) == {}
+    assert inbox.take(hook) == {}
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(290, TAKEN), (310, 401), (-310, 401)])
@@ -126,39 +140,38 @@ def test_hook_without_a_key_takes_nothing(smtp, mailbox, tmp_path):
     assert mailbox.take() == {}
 
 
-def test_message_repeated_mails_nobody_again_and_what_is_new_beside_it_is_mailed(hook, mailbox):
-    assert post(hook, announcement(1)) == TAKEN
-    assert mailbox.take(hook).keys() == {"ada@example.com"}
-    assert post(hook, announcement(1)) == TAKEN
-    assert mailbox.take(hook) == {}
-    assert post(hook, announcement(1), announcement(2)) == TAKEN
-    text = mailbox.take(hook)["ada@example.com"].get_content()
+def test_message_repeated_mails_nobody_again_and_what_is_new_beside_it_is_mailed(hook, inbox):
+    one = announcement(1)
+    assert post(hook, one) == TAKEN
+    assert inbox.take(hook).keys() == {"ada@example.com"}
+    assert post(hook, one) == TAKEN
+    assert inbox.take(hook) == {}
+    assert post(hook, one, announcement(2)) == TAKEN
+    text = inbox.take(hook)["ada@example.com"].get_content()
     assert re.findall(r"p\d@", text) == ["p2@"]
 
 
 def test_what_was_mailed_is_not_mailed_again_by_the_next_process(smtp, mailbox, tmp_path):
     smtp.start()
+    one = announcement(1)
     with hook_of(smtp, tmp_path) as url:
-        assert post(url, announcement(1)) == TAKEN
+        assert post(url, one) == TAKEN
     assert mailbox.take().keys() == {"ada@example.com"}
     with hook_of(smtp, tmp_path) as url:
-        assert post(url, announcement(1), announcement(2)) == TAKEN
+        assert post(url, one, announcement(2)) == TAKEN
     text = mailbox.take()["ada@example.com"].get_content()
     assert re.findall(r"p\d@", text) == ["p2@"]
 
 
-def test_answer_comes_before_the_mails_and_several_are_sent_at_once(hook, mailbox):
+def test_answer_comes_before_the_mails_and_several_are_sent_at_once(hook, inbox):
     inviters = [f"i{number}@example.com" for number in range(40)]
-    mailbox.is_open.clear()
-    ones = [
-        announcement(invitation_id=builders.object_id(number), inviter=inviter)
-        for number, inviter in enumerate(inviters)
-    ]
+    inbox.is_open.clear()
+    ones = [announcement(inviter=inviter) for inviter in inviters]
     assert post(hook, *ones) == TAKEN
-    wait_until(lambda: mailbox.unanswered > 1)
+    wait_until(lambda: inbox.unanswered > 1)
     assert post(hook, *ones) == TAKEN  # a run that is repeated meanwhile
-    mailbox.is_open.set()
-    assert mailbox.take(hook).keys() == {*inviters}
+    inbox.is_open.set()
+    assert inbox.take(hook).keys() == {*inviters}
 
 
 @pytest.mark.parametrize(
@@ -171,9 +184,9 @@ def test_answer_comes_before_the_mails_and_several_are_sent_at_once(hook, mailbo
         "=?utf-8?q?eve=40example.com=2C?=@example.org",
     ],
 )
-def test_inviter_without_an_address_is_mailed_to_who_answers(hook, mailbox, inviter):
+def test_inviter_without_an_address_is_mailed_to_who_answers(hook, inbox, inviter):
     assert post(hook, announcement(inviter=inviter)) == TAKEN
-    found = mailbox.take(hook)
+    found = inbox.take(hook)
     assert found.keys() == {TEAM}
     assert f"sent by {inviter!a}, were not" in " ".join(found[TEAM].get_content().split())
     assert found[TEAM]["Bcc"] is None
@@ -189,17 +202,17 @@ def test_inviter_without_an_address_is_mailed_to_who_answers(hook, mailbox, invi
     ],
     ids=["own", "of-another-inviter", "mailed-before", "deleted-by-the-run"],
 )
-def test_who_is_invited_gets_no_mail_as_an_inviter(hook, mailbox, messages):
+def test_who_is_invited_gets_no_mail_as_an_inviter(hook, inbox, messages):
     for fields in messages:
         assert post(hook, **fields) == TAKEN
-    assert mailbox.take(hook).keys() - {"eve@example.com"} == {TEAM}
+    assert inbox.take(hook).keys() - {"eve@example.com"} == {TEAM}
 
 
-def test_name_with_line_breaks_adds_no_line_and_no_header(hook, mailbox):
+def test_name_with_line_breaks_adds_no_line_and_no_header(hook, inbox):
     name = "x\r\nBcc: eve@example.com\u2028\u202e\r\n\r\nPay here: \x00"
     one = announcement(username=f"{name}@example.com", project_name=name)
     assert post(hook, one) == TAKEN
-    mail = mailbox.take(hook)["ada@example.com"]
+    mail = inbox.take(hook)["ada@example.com"]
     lines = mail.get_content().splitlines()
     (line,) = [each for each in lines if "Bcc" in each]
     assert line.startswith("- x  Bcc: eve@example.com  ")
@@ -210,20 +223,20 @@ def test_name_with_line_breaks_adds_no_line_and_no_header(hook, mailbox):
 @pytest.mark.parametrize(
     "fields", [{"mode": "dry-run"}, {"announcements": None}, {"announcements": []}]
 )
-def test_dry_run_and_message_without_announcements_mail_nobody(hook, mailbox, fields):
+def test_dry_run_and_message_without_announcements_mail_nobody(hook, inbox, fields):
     assert post(hook, **{"announcements": [announcement()], **fields}) == TAKEN
-    assert mailbox.take(hook) == {}
+    assert inbox.take(hook) == {}
 
 
-def test_test_message_of_doctor_is_accepted(hook, mailbox):
+def test_test_message_of_doctor_is_accepted(hook, inbox):
     assert send(hook, b'{"test":true,"headline":"This is a test message."}') == TAKEN
-    assert mailbox.take(hook) == {}
+    assert inbox.take(hook) == {}
 
 
-def test_receiver_without_details_is_told_what_it_needs(hook, mailbox):
+def test_receiver_without_details_is_told_what_it_needs(hook, inbox):
     one = {name: value for name, value in announcement().items() if name != "inviter"}
     assert post(hook, one) == 422
-    assert mailbox.take(hook) == {}
+    assert inbox.take(hook) == {}
 
 
 def test_mail_server_that_is_down_is_503_and_the_next_message_mails(smtp, mailbox, tmp_path):
@@ -234,20 +247,20 @@ def test_mail_server_that_is_down_is_503_and_the_next_message_mails(smtp, mailbo
     assert mailbox.take().keys() == {"ada@example.com"}
 
 
-def test_mailbox_that_is_full_stops_no_other_mail_and_is_tried_with_the_next_message(hook, mailbox):
-    mailbox.answers["ada@example.com"] = "450 mailbox full"
+def test_mailbox_that_is_full_stops_no_other_mail_and_is_tried_with_the_next_message(hook, inbox):
+    inbox.answers["ada@example.com"] = "450 mailbox full"
     ones = announcement(1), announcement(2, inviter="eve@example.com")
     assert post(hook, *ones) == TAKEN
-    assert mailbox.take(hook).keys() == {"eve@example.com"}
-    mailbox.answers.clear()
+    assert inbox.take(hook).keys() == {"eve@example.com"}
+    inbox.answers.clear()
     assert post(hook, *ones) == TAKEN
-    assert mailbox.take(hook).keys() == {"ada@example.com"}
+    assert inbox.take(hook).keys() == {"ada@example.com"}
 
 
-def test_inviter_whose_mailbox_is_gone_is_named_to_who_answers(hook, mailbox):
-    mailbox.answers["ada@example.com"] = "550 no such user"
+def test_inviter_whose_mailbox_is_gone_is_named_to_who_answers(hook, inbox):
+    inbox.answers["ada@example.com"] = "550 no such user"
     assert post(hook, announcement()) == TAKEN
-    found = mailbox.take(hook)
+    found = inbox.take(hook)
     assert found.keys() == {TEAM}
     assert "sent by 'ada@example.com', were not accepted" in " ".join(
         found[TEAM].get_content().split()
@@ -306,18 +319,6 @@ def test_component_adds_the_hook_beside_the_program_and_the_port_of_the_mail_ser
     assert policy[-1] == {"ports": [{"protocol": "TCP", "port": 587}]}
     needed = {"SMTP_HOST", "SMTP_USERNAME", "SMTP_PASSWORD_FILE", "MAIL_FROM", "REPLY_TO"}
     assert files.keys() == needed | {"HOOK_KEY_FILE", "STATE_DIRECTORY"}
-
-
-@pytest.mark.needs("root", "systemd-analyze", "unshare")
-def test_unit_is_accepted_and_its_exposure_level_is_at_most_two():
-    unit = FOLDER / "mail-inviters.service"
-    script = (
-        "mount -t tmpfs none /opt && mkdir -p /opt/mail-inviters/bin && "
-        'ln -s "$0" /opt/mail-inviters/bin/python && systemd-analyze verify --man=no "$@"'
-    )
-    done = run("unshare", "--mount", "sh", "-c", script, sys.executable, unit, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    run("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit)
 
 
 def test_image_has_the_base_of_the_program():

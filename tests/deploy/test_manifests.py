@@ -16,8 +16,9 @@ from deploy.manifests import (
     night_of,
     overlaid,
     rendered,
+    resolved,
 )
-from deploy.pods import FINAL, check, comparable, resolved
+from deploy.pods import FINAL, check, comparable
 
 from invite_sweeper.policy import parse_policy
 

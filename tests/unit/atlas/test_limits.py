@@ -5,9 +5,9 @@ import math
 from itertools import pairwise
 
 import pytest
+from atlas.virtual_bucket import KEY, START_S, run
 from hypothesis import given
 from hypothesis import strategies as st
-from virtual_bucket import KEY, START_S, run
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import BucketLimit

@@ -5,9 +5,9 @@ import random
 from itertools import pairwise
 
 import pytest
+from atlas.virtual_bucket import KEY, Client, Server, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_bucket import KEY, Client, Server, run
 
 from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.atlas.limits import RateLimiter

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from audit.runs import HOST, clock, events_of, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, entry_of, event_of, invitation, object_id, policy, project
-from fakes import FakeAtlas
+from sweep.fakes import FakeAtlas
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas.http import RequestCounters

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, policy, project
-from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.fakes import FakeAtlas
 
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired

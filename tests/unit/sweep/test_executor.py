@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from audit.runs import intent, outcome, planned
 from builders import ORG, OTHER_ORG, object_id, policy
-from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sweep.fakes import FakeAtlas, FakeDeletionLog
 from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import OutcomeLine

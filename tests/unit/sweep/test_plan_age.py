@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, project
-from fakes import FakeAtlas
+from sweep.fakes import FakeAtlas
 from sweep.night import entries_of, message, night_over
 
 from invite_sweeper import clock

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from audit.runs import HOST, intent, planned, started
 from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
-from fakes import FakeAtlas
+from sweep.fakes import FakeAtlas
 from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
 from invite_sweeper.audit import History, OpenIntent, RunFile
