@@ -3,6 +3,7 @@
 The default profile has no deadline, so that a slow machine does not fail a property.
 """
 
+import gc
 import os
 import signal
 import time
@@ -63,6 +64,17 @@ def pytest_xdist_make_scheduler(config, log):
     """Return how xdist distributes the tests, for `-n`."""
     config.option.loadscopereorder = False
     return Scheduling(config, log)
+
+
+def pytest_collection():
+    """Look for no garbage while the tests are collected: all that is made then stays."""
+    gc.disable()
+
+
+def pytest_runtestloop():
+    """Look for garbage among what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):

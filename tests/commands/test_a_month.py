@@ -58,7 +58,6 @@ class Month:
         self.messages = {}
         self.sim = cli.sim
         self.clock = clock
-        self.run_of = {}
         (cli.folder / "clock.py").write_text(CLOCK, encoding="utf-8")
         cli.use_organizations(ORGS, kind="service-account")
         cli.changes["SLACK_URL"] = team.url
@@ -133,7 +132,6 @@ class Month:
             code = self.ask(sweep, INVITE_SWEEPER_FULL="1").code
         else:
             code = self.ask(sweep).code
-        self.run_of[number] = len(self.cli.run_files())
         self.messages[number] = [json.loads(body)["text"] for _, _, body in self.team.requests]
         self.team.requests.clear()
         if number == ROTATED:
@@ -141,7 +139,6 @@ class Month:
         if number == RESTORED:
             restore = f"restore {POLICY} --username old0.north@example.com --yes"
             assert self.ask(f"{restore} --reason OPS-7").code == 0
-            self.run_of["restore"] = len(self.cli.run_files())
             back = self.sim.organizations[ORGS["NORTH"]].find_user("old0.north@example.com")
             self.sim.set_status(back.id, "ACTIVE")
         self.invite("NORTH", f"night{number}@example.com", 13)
@@ -172,7 +169,7 @@ class Question(NamedTuple):
     """What an operator asks.
 
     Attributes:
-        command: Words after the program's name; `RUN[x]` is the number of the run of that night.
+        command: Words after the program's name.
         answer: What the output says, each as a pattern.
         code: The exit code.
     """
@@ -194,7 +191,6 @@ QUESTIONS = (
             "2 without a run (9 to 10 November)",
         ),
     ),
-    Question("Is anything wrong?", f"doctor -q {POLICY}", ("7 failed", "2 without a run"), 4),
     Question(
         "Which run was killed, and what became of it?",
         f"audit show {LOG}",
@@ -219,11 +215,6 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Was anything deleted on the night of the full disk?",
-        f"audit show RUN[full] --outcome deleted {LOG}",
-        ("^$",),
-    ),
-    Question(
         "Which organization failed on the 25th, and what do I do?",
         f"audit show 2026-11-25 {LOG}",
         (
@@ -238,19 +229,9 @@ QUESTIONS = (
         ("old4.north@example.com", "old1.south@example.com"),
     ),
     Question(
-        "Who was announced, and when may they go?",
-        f"audit show --event announced {LOG}",
-        ("announced, may be deleted from 2026-11-04 · old0.north@example.com",),
-    ),
-    Question(
         "What became of this person?",
         f"audit show --username old0.north@example.com {LOG}",
         ("1 .* announced", "8 .* deleted by rule forgotten", "26 .* restored"),
-    ),
-    Question(
-        "Why is Ada still there?",
-        f"explain ada@example.com {POLICY}",
-        ("Kept: .* outside the policy's scope", "NORTH prod"),
     ),
     Question(
         "Who was there and stayed, for the auditor?",
@@ -260,25 +241,6 @@ QUESTIONS = (
             "linked to a project outside the policy's scope, or to an unknown one (NORTH prod)",
             "chair@board.example.com",
         ),
-    ),
-    Question(
-        "When does this one go?",
-        f"explain night28@example.com {POLICY}",
-        ("announced 2026-11-30", "may be deleted from 2026-12-03"),
-    ),
-    Question(
-        "What is pending, and on which day does each go?",
-        f"list {POLICY}",
-        (
-            "2026-12-01  night26@example.com",
-            "2026-12-04  night29@example.com",
-            "-  chair@board.example.com",
-        ),
-    ),
-    Question(
-        "What is still to come?",
-        f"plan {POLICY} {LOG}",
-        ("1 more become stale within 7 days", "To apply it  invite-sweeper sweep --plan"),
     ),
     Question(
         "Which exception has ended?",
@@ -301,8 +263,7 @@ QUESTIONS = (
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: each.asked)
 def test_the_first_command_answers(month, question):
-    command = question.command.replace("RUN[full]", str(month.run_of[FULL]))
-    done = month.ask(command)
+    done = month.ask(question.command)
     shown = done.out + done.err
     assert done.code == question.code, shown
     words = " ".join(shown.split())

@@ -77,7 +77,6 @@ INCOMPLETE = "the copy of the audit log on standard output is incomplete"
     ("broken", "stream", "words", "copy", "said"),
     [
         (full_disk, "stdout", (), False, NO_SPACE),
-        (full_disk, "stderr", ("-v",), False, "12 deleted"),
         (full_disk, "stdout", (), True, ""),
         (closed_pipe, "stdout", (), False, ""),
         (stuck_pipe, "stderr", ("-v",), False, "12 deleted"),

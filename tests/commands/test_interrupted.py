@@ -15,7 +15,6 @@ def cli(cli):
 
 
 SWEEP = ("sweep", "--policy", "policy.yaml", "--output", "json")
-LATER = faults.fail_with(503, retry_after="3600")
 
 
 def stop(process, when, number):
@@ -24,17 +23,6 @@ def stop(process, when, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     return process.returncode, json.loads(out), err.decode()
-
-
-def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(cli):
-    cli.sim.faults.add(LATER, method="DELETE", path="*", times=None)
-    refused = cli.sim.request_log.statuses
-    code, summary, err = stop(cli.fork(*SWEEP), lambda: refused[503], signal.SIGTERM)
-    (line,) = cli.lines("outcome")
-    assert (line["outcome"], line["attempts"], line["http_status"]) == ("failed", 1, 503)
-    assert (code, summary["exit_code"], summary["failed"], summary["retries"]) == (8, 8, 1, 0)
-    assert cli.deletes() == 1
-    assert "Stopped early" in err
 
 
 def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):

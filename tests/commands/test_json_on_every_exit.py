@@ -52,14 +52,10 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     ("arguments", "message", "hint"),
     [
         ("sweep --zzzz", "No such option '--zzzz'.", "See: invite-sweeper sweep --help"),
-        ("audit verify --zzzz", "No such option '--zzzz'.", "invite-sweeper audit verify --help"),
-        ("sweep --log-format xml", "'xml' is not one of 'auto', 'text', 'json'", ""),
         ("restore 7 --policy policy.yaml", "has no run 7.", ""),
         ("audit verify missing", "Path 'missing' does not exist.", ""),
-        ("audit verify --policy policy.yaml --expect-head x", "A last hash has 64 hex digits.", ""),
         (f"sweep --plan-sha256 {'a' * 64}", "--plan-sha256 needs --plan.", ""),
         ("swep", "No such command 'swep'. Did you mean 'sweep'?", ""),
-        ("validate missing.yaml", "The policy missing.yaml cannot be read: No such file", ""),
         ("sweep --policy missing.yaml", "The policy missing.yaml cannot be read: No such", ""),
         ("sweep --policy invalid.yaml", "invalid.yaml has 3 errors.", "validate invalid.yaml"),
     ],
@@ -99,11 +95,10 @@ def test_lock_that_is_held_is_one_object(cli):
         cli.sim.faults.clear()
 
 
-@pytest.mark.parametrize("name", ["explain", "doctor"])
-def test_signal_while_atlas_is_read_is_one_object(cli, name):
+def test_signal_while_atlas_is_read_is_one_object(cli):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
-    process = cli.fork(*COMMANDS[name], *AS_JSON)
+    process = cli.fork(*COMMANDS["doctor"], *AS_JSON)
     wait_until(lambda: cli.sim.request_log.received.total() > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
