@@ -168,11 +168,6 @@ _FIXES: Final = {
     ),
 }
 """What is wrong with a value and what to write instead, by the type of pydantic's error."""
-_GONE_KEYS: Final = {
-    ("limits", "max_population_drop"): "a list counts only where it was read to its end",
-    ("limits", "max_bounces"): "an invitation that comes back is judged like any other",
-}
-"""The keys that version 0.3.0 removed, and why none of them is needed."""
 _TYPE_NAMES: Final[dict[type, str]] = {
     bool: "a boolean",
     int: "a number",
@@ -209,8 +204,6 @@ def _correction(detail: ErrorDetails, path: KeyPath, text: str | None) -> tuple[
     Args:
         text: How the file spells it; None for a list or a mapping.
     """
-    if path in _GONE_KEYS:
-        return f"is gone since version 0.3.0: {_GONE_KEYS[path]}", "remove the line"
     is_known = detail["type"] != "extra_forbidden"
     value = detail["input"] if is_known else None  # what an unknown key has does not matter
     context = detail.get("ctx", {})

@@ -17,7 +17,6 @@ from typing_extensions import override
 
 from invite_sweeper.models import (
     INVITATION_LIFETIME,
-    INVITED_STATUSES,
     SOURCES_OF_USERS,
     MembershipStatus,
     Source,
@@ -179,13 +178,20 @@ class Policy(model.StrictModel):
     def _suspicious_entries(self, today: date) -> Iterator[Finding]:
         """Yield what is valid but probably not intended."""
         yield from self._scope_warnings()
-        yield from self._late_rules()
         for path, where, clause in self._entries():
             if isinstance(clause, Keep) and not clause.is_active(today):
                 yield Finding(
                     (*path, "until"),
                     f"The keep entry `{clause.name}` ended on {clause.until} "
                     "and no longer applies.",
+                )
+            is_without_notice = self.notice is None  # else it is an error
+            if is_without_notice and isinstance(clause, Rule) and self._never_deletes(clause):
+                yield Finding(
+                    path,
+                    f"Atlas ends PENDING invitations after {_LIFETIME_DAYS} days, before {where} "
+                    "applies to them.",
+                    "Shorten `older_than`.",
                 )
             if clause.older_than is not None and clause.older_than < timedelta(hours=1):
                 yield Finding(
@@ -247,7 +253,7 @@ class Policy(model.StrictModel):
     def rules_without_effect(self) -> Iterator[Finding]:
         """Yield an error for each rule whose invitations Atlas ends before a notice is over."""
         for number, rule in enumerate(self.rules):
-            if self.notice is not None and self._only_pending(rule) and self._is_late(rule):
+            if self.notice is not None and self._never_deletes(rule):
                 yield Finding(
                     ("rules", number),
                     f"never deletes: Atlas ends PENDING invitations after {_LIFETIME_DAYS} days, "
@@ -255,38 +261,19 @@ class Policy(model.StrictModel):
                     "shorten one of them",
                 )
 
-    def _late_rules(self) -> Iterator[Finding]:
-        """Yield a warning for each rule that deletes people, but none who is PENDING."""
-        for number, rule in enumerate(self.rules):
-            is_error = self.notice is not None and self._only_pending(rule)
-            matches_others = self.notice is None and not self._only_pending(rule)
-            if self._is_late(rule) and not (is_error or matches_others):
-                yield Finding(
-                    ("rules", number),
-                    f"Under the rule `{rule.name}`, PENDING people are never deleted: Atlas ends "
-                    f"their invitations after {_LIFETIME_DAYS} days.",
-                    "Shorten `older_than` or `notice.wait`, or give the rule statuses of the "
-                    "others: [INVITATION_EXPIRED, INVITATION_REJECTED].",
-                )
-
-    def _only_pending(self, rule: Rule) -> bool:
-        """Return whether a rule is for PENDING invitations alone.
+    def _never_deletes(self, rule: Rule) -> bool:
+        """Return whether a rule is for PENDING invitations alone, and Atlas ends them before it.
 
         Only the lists of users show invitations that have expired or were rejected.
         """
-        if rule.statuses is None:
-            return SOURCES_OF_USERS.isdisjoint(self.sources)
-        return set(rule.statuses) == {MembershipStatus.PENDING}
-
-    def _is_late(self, rule: Rule) -> bool:
-        """Return whether Atlas ends each PENDING invitation of a rule before it may be deleted."""
-        if rule.expired or MembershipStatus.PENDING not in (rule.statuses or INVITED_STATUSES):
-            return False
+        is_only_pending = SOURCES_OF_USERS.isdisjoint(self.sources)
+        if rule.statuses is not None:
+            is_only_pending = set(rule.statuses) == {MembershipStatus.PENDING}
         stale_at = rule.older_than or timedelta()
         if rule.expires_within is not None:
             stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
         wait = self.notice.wait if self.notice is not None else timedelta()
-        return stale_at + wait >= INVITATION_LIFETIME
+        return is_only_pending and not rule.expired and stale_at + wait >= INVITATION_LIFETIME
 
     def _role_warning(self, role: str) -> tuple[str, str] | None:
         """Return what is suspicious about a role, and what to do."""
