@@ -32,17 +32,6 @@ def add_people(cli):
     cli.sim.add_user("pending@example.com", age=YOUNG, group_roles={project: ["GROUP_OWNER"]})
 
 
-def test_text_of_a_run_shows_what_it_recorded_as_kept(cli):
-    assert cli.plan().code == 0
-    shown = cli.run("audit", "show", "1", "--audit-dir", "audit").out
-    table, _, plan = shown.partition("old@example.com")
-    assert "Kept invitations  2" in table
-    assert table.count("too young for every rule") == 2
-    assert f"a{ESCAPED}" in table
-    assert "pending@example.com" in table
-    assert "1 stale" in plan or "Stale" in plan
-
-
 def test_json_escapes_what_a_terminal_obeys_or_does_not_show(cli):
     assert cli.plan().code == 0
     done = cli.run("audit", "show", "1", "--audit-dir", "audit", "-o", "json")

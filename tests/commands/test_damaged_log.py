@@ -158,17 +158,6 @@ def test_killed_run_that_is_put_back_after_it_was_accepted_as_lost_is_to_be_move
     assert nights.run("audit", "verify", "audit").code == 0
 
 
-def test_sweep_that_accepts_missing_files_deletes_and_announcements_go_on_counting(cli):
-    cli.keys["notice"] = {"wait": "1h"}
-    cli.stock(stale=3)
-    assert cli.sweep().summary["announced"] == 3
-    assert cli.plan().code == 0
-    cli.run_files()[-1].unlink()
-    assert (cli.sweep().code, cli.deletes()) == (3, 0)
-    done = cli.sweep("--accept-missing")
-    assert (done.code, done.summary["announced"]) == (0, 0), done.err
-
-
 def test_accept_missing_accepts_no_other_damage(nights):
     cut_the_newest(nights.run_files())
     assert nights.sweep("--accept-missing").code == 3

@@ -10,10 +10,8 @@ from pathlib import Path
 import faults
 
 import invite_sweeper
-from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.endings import Reason
 
 OLD = timedelta(days=20)
 POLICY = ("--policy", "policy.yaml")
@@ -34,23 +32,6 @@ def test_missing_role_is_answered_with_the_role_everywhere(cli):
     words = shlex.split(advice.partition("To list them: ")[2])
     assert words[1:] == ["doctor", *POLICY, "--base-url", cli.base_url]
     assert cli.run(*words[1:]).code in {0, 4}
-
-
-def test_every_command_of_the_advice_runs(cli):
-    cli.stock(stale=1)
-    cli.plan()
-    cli.sweep()
-    advisor = Advisor("2", "policy.yaml", "audit", cli.base_url)
-    texts = {hint.sentence for reason in Reason for hint in advisor.advise([reason])}
-    texts |= {advisor.list_run(), advisor.list_run("--event", "planned")}
-    texts |= {advisor.restore("*[x]@example.com", "--dry-run"), advisor.restore()}
-    found = {
-        words for text in texts for words in re.findall(r"invite-sweeper (.+?)(?= && |$)", text)
-    }
-    assert {each.split()[0] for each in found} == {"audit", "doctor", "plan", "report", "restore"}
-    for each in sorted(found):
-        done = cli.run(*shlex.split(each))
-        assert done.code in {0, 4}, (each, done.err)
 
 
 MAKE_COMMANDS = {"shell_command", "_connected", "_offline"}

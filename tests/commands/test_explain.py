@@ -77,16 +77,6 @@ async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_k
     assert f"{missing}: does not match" in lines
 
 
-async def test_several_terms_may_be_ids_usernames_and_globs(cli):
-    for name in ("Alpha", "Beta"):
-        project = cli.sim.add_project(name)
-        cli.sim.invite(project, f"{name}[1]@example.com", age=DAYS)
-        last = cli.sim.invite(project, "other@example.com", age=2 * DAYS)
-    result = await ask(cli, last.upper(), "alpha[1]@example.com", "nobody*")
-    assert [each.username for each in result.found] == ["Alpha[1]@example.com", "other@example.com"]
-    assert (result.projects, result.invitations) == (2, 4)
-
-
 async def test_nothing_found_shows_what_was_searched_and_what_is_excluded(cli):
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     cli.sim.add_project("Search")
@@ -249,15 +239,6 @@ async def test_member_whom_no_run_knows_is_asked_for_once_and_only_by_name(cli, 
     assert (text in text_of(result)) is (fault is None)
     asked = [each for each in cli.sim.requests if "username=" in each.path]
     assert len(asked) == 1 or fault is not None
-
-
-async def test_damage_is_reported_once_and_what_can_be_read_is_shown(cli):
-    cli.stock(stale=2)
-    assert [cli.sweep().code for _ in range(3)] == [0, 0, 0]
-    cli.run_files()[1].unlink()
-    done = cli.run("explain", "p0*", "--policy", "policy.yaml")
-    assert (done.code, done.err.count("file 000002 is missing")) == (0, 1)
-    assert "deleted by rule forgotten" in done.out
 
 
 # As a process ----------------------------------------------------------------------------------

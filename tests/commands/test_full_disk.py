@@ -70,7 +70,6 @@ def test_copy_of_the_plan_that_fails_after_the_run_is_reported_and_ends_with_7(c
         ("report", "--out", "small/report.html"),
         ("init", "small/first.yaml"),
         ("plan", "--out", "small/plan.jsonl"),
-        ("plan", "--audit-dir", "small"),
     ],
     ids=" ".join,
 )

@@ -26,17 +26,6 @@ def slack(cli, receiver, *arguments, **changes):
     return done, [json.loads(body)["text"] for _, _, body in receiver.requests]
 
 
-def refused(cli):
-    """Return the organizations and reasons that the metrics file has as refused."""
-    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
-    return {
-        (sample.labels["organization"], sample.labels["reason"])
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "invite_sweeper_refused" and sample.value
-    }
-
-
 def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver):
     cli.sweep()
     with (cli.audit_dir / "lock").open() as file:

@@ -1,7 +1,5 @@
 """One command over several organizations, each with its own credentials; and shards."""
 
-import re
-from collections import Counter
 from pathlib import Path
 
 import faults
@@ -46,20 +44,6 @@ def test_run_that_cannot_read_the_names_of_organizations_in_time_deletes_as_usua
     assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
     assert [each["name"] for each in done.summary["organizations"]] == [None] * 3
     assert {each["level"] for each in done.summary["warnings"]} == {"remark"}
-
-
-def test_run_adds_one_request_an_organization_and_none_a_project(cli):
-    cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)), "service-account")
-    invite(cli, 0, 0, 0)
-    cli.stock(2, stale=0)
-    assert cli.plan(**{VARIABLE + each: None for each in NAMES}).code == 0
-    paths = (each.path.partition("?")[0].partition("/v2/")[2] for each in cli.sim.requests)
-    read = Counter(re.sub("[0-9a-f]{24}", "ID", each) for each in paths if "orgs/" in each)
-    lists = Counter(each.path for each in cli.sim.requests if "/groups/" in each.path)
-    assert read.total() == len(ORGS)
-    assert {each.split("/")[2] for each in read} == {"serviceAccounts"}
-    assert (len(lists), {*lists.values()}) == (5, {1})
-    assert all("/invites" in each for each in lists)
 
 
 def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(cli):
