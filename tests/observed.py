@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import faults
 import msgspec
+from credentials import ApiKey, DigestServer, Token
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import Account, Call, SimulatedAtlas
@@ -81,11 +82,12 @@ class _Faults(FaultPlan):
 
 
 class ObservedAtlas(SimulatedAtlas):
-    """A simulated Atlas that records its requests."""
+    """A simulated Atlas that records its requests, and knows API keys and fixed tokens."""
 
     def __init__(self, *clock: Any, **options: Any) -> None:
         super().__init__(*clock, **options)
         self.request_log = RequestLog()
+        self.digest = DigestServer()
         self.faults = _Faults(self._received, self._executed)
         self._waiting: set[asyncio.Task[Any] | None] = set()
 
@@ -142,21 +144,33 @@ class ObservedAtlas(SimulatedAtlas):
         """Return the ids of a project's invitations, in creation order."""
         return tuple(self.groups[project_id].invites)
 
-    def add_api_key(self, *org_ids: str) -> Account:
+    def add_api_key(self, *org_ids: str) -> ApiKey:
         """Add an API key of the organizations (default: the first one)."""
         number = len(self.accounts)
         # Source: public keys are 8 lower-case letters; private keys are UUIDs.
         name = f"{number:08d}".translate(str.maketrans("0123456789", "qwzrtkplmn"))
         secret = f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}"
-        return self.add_account("API key", name, secret, org_ids)
+        return self.add_account(ApiKey(name, secret, org_ids))
 
-    def add_token(self, *org_ids: str) -> Account:
+    def add_token(self, *org_ids: str) -> Token:
         """Add a fixed bearer token of the organizations (default: the first one)."""
         number = len(self.accounts)
-        secret = f"ready-token-{number:032x}"
-        account = self.add_account("token", f"token-{number}", secret, org_ids)
-        self.oauth.add_token(account.secret, account)
-        return account
+        token = self.add_account(Token(f"token-{number}", f"ready-token-{number:032x}", org_ids))
+        self.oauth.add_token(token.secret, token, inf)
+        return token
+
+    def challenge(self) -> str:
+        return self.digest.note(super().challenge())
+
+    def authenticate(self, call: Call) -> Account | None:
+        kind, _, value = call.headers.get("Authorization", "").partition(" ")
+        if kind != "Digest":
+            return super().authenticate(call)
+        fields = self.digest.parse_header(value)
+        key = self.accounts.get(fields.get("username", ""))
+        known = isinstance(key, ApiKey)
+        is_valid = known and self.digest.is_valid(fields, key.secret, call.method, call.target)
+        return key if is_valid else None
 
     @property
     def tokens_issued(self) -> int:

@@ -8,7 +8,7 @@ sim = SimulatedAtlas()                       # clock=, monotonic=
 sim.add_organization("5efda682a3f2ed2e7dd6cde4", "Example Org")
 project = sim.add_project("Data Lake", tags={"env": "sandbox"})
 sim.invite(project, "ada@example.com", age=timedelta(days=20))
-account = sim.add_service_account()          # or add_api_key(), add_token()
+account = sim.add_service_account()
 async with serve(sim) as base_url:           # port=, ssl_context=
     run_with({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
 assert sim.invitation_count() == 0

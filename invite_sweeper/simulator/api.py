@@ -69,9 +69,9 @@ async def handle(sim: SimulatedAtlas, call: Call) -> SimulatedResponse:
         return sim.oauth.issue_token(authorization, call.body)
     if (call.method, call.path) == ("POST", REVOKE_PATH):
         return sim.oauth.revoke_token(authorization, call.body)
-    account = sim.authenticate(authorization, call.method, call.target)
+    account = sim.authenticate(call)
     if account is None:
-        return unauthorized(sim.digest.challenge())
+        return unauthorized(sim.challenge())
     try:
         return _execute(sim, call, account)
     except Rejected as rejected:

@@ -1,41 +1,31 @@
-"""Accounts, HTTP Digest and the OAuth token endpoint."""
+"""Service accounts and the OAuth token endpoint."""
 
-import hashlib
-import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import inf
-from typing import Final, Literal, TypeAlias
+from typing import Final
 from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.responses import ERROR_MEDIA, Json, SimulatedResponse, render_json
 
 SECRET_LIFETIME: Final = timedelta(days=365)
 """The longest that Atlas allows. Source: Atlas documentation, service accounts. Read 2026-11."""
-REALM: Final = "MMS Public API"
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
-_FIELD: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
-
-
-AccountKind: TypeAlias = Literal["service account", "API key", "token"]
 
 
 @dataclass(slots=True)
 class Account:
-    """One credential.
+    """A service account.
 
     Attributes:
-        name: Client id, public key, or name of a fixed token; user-scoped limits apply per name.
-        secret: Client secret, private key, or the token itself.
+        name: Its client id; user-scoped limits apply per name.
         org_ids: Exactly one in Atlas; a test may use more to list projects of another one.
-        secrets_expire_at: When each secret of a service account ends.
+        secrets_expire_at: When each secret ends.
     """
 
-    kind: AccountKind
     name: str
     secret: str = field(repr=False)
     org_ids: tuple[str, ...]
@@ -43,71 +33,14 @@ class Account:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for this credential."""
-        if self.kind == "service account":
-            variables = {"CLIENT_ID": self.name, "CLIENT_SECRET": self.secret}
-        elif self.kind == "API key":
-            variables = {"PUBLIC_API_KEY": self.name, "PRIVATE_API_KEY": self.secret}
-        else:
-            variables = {"ACCESS_TOKEN": self.secret}
-        return {f"MONGODB_ATLAS_{name}": value for name, value in variables.items()}
-
-
-class DigestServer:
-    """Issues challenges and verifies credentials.
-
-    Attributes:
-        algorithm: MD5 on the commercial host, SHA-256 for Government.
-        nonces: Those that are valid.
-
-    Source: challenges in the recordings; the Government documentation for SHA-256.
-    """
-
-    def __init__(self) -> None:
-        self.algorithm: Literal["MD5", "SHA-256"] = "MD5"
-        self.nonces: set[str] = set()
-
-    def challenge(self) -> str:
-        """Return a `Www-Authenticate` header with a new nonce of 32 base64 characters."""
-        nonce = b64encode(secrets.token_bytes(24)).decode()
-        self.nonces.add(nonce)
-        return (
-            f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
-            f'algorithm={self.algorithm}, qop="auth", stale=false'
-        )
-
-    def parse_header(self, header: str) -> dict[str, str]:
-        """Return the fields of an `Authorization` header by name."""
-        return {name: quoted or plain for name, quoted, plain in _FIELD.findall(header)}
-
-    def is_valid(self, fields: Mapping[str, str], password: str, method: str, uri: str) -> bool:
-        """Return whether the fields of a header prove the password for this request."""
-        required = {"realm": REALM, "qop": "auth", "uri": uri, "algorithm": self.algorithm}
-        sent = {"algorithm": "MD5", **fields}  # MD5 is Digest's default (RFC 7616)
-        if not required.items() <= sent.items():
-            return False
-        if fields.get("nonce") not in self.nonces:
-            return False
-        expected = self.response(fields, password, method)
-        return secrets.compare_digest(expected, fields.get("response", ""))
-
-    def response(self, fields: Mapping[str, str], password: str, method: str) -> str:
-        """Return the `response` of a header with the other fields.
-
-        Source: RFC 7616, section 3.4.1, which calls the hashes A1 and A2.
-        """
-        username = fields.get("username", "")
-        credentials = self._hash(f"{username}:{REALM}:{password}")
-        request = self._hash(f"{method}:{fields['uri']}")
-        challenge = ":".join(fields.get(name, "") for name in ("nonce", "nc", "cnonce", "qop"))
-        return self._hash(f"{credentials}:{challenge}:{request}")
-
-    def _hash(self, text: str) -> str:
-        name = self.algorithm.replace("-", "")
-        return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
+        return {
+            "MONGODB_ATLAS_CLIENT_ID": self.name,
+            "MONGODB_ATLAS_CLIENT_SECRET": self.secret,
+        }
 
 
 class OAuthServer:
-    """Issues and revokes access tokens, and knows the fixed ones.
+    """Issues and revokes access tokens.
 
     Attributes:
         expires_in_s: Lifetime of a token.
@@ -122,7 +55,7 @@ class OAuthServer:
         self._accounts = accounts
         self._monotonic = monotonic
 
-    def add_token(self, token: str, account: Account, end_s: float = inf) -> None:
+    def add_token(self, token: str, account: Account, end_s: float) -> None:
         """Register a token of the account."""
         self.tokens[token] = (account, end_s)
 
@@ -156,7 +89,7 @@ class OAuthServer:
         """Return the service account of a `Basic` header, or None."""
         for account in self._accounts.values():
             basic = b64encode(f"{account.name}:{account.secret}".encode()).decode()
-            if header == f"Basic {basic}" and account.kind == "service account":
+            if header == f"Basic {basic}":
                 return account
         return None
 

@@ -1,26 +1,23 @@
 """The simulated Atlas: organizations, projects, people and accounts."""
 
+import secrets
 import time
+from base64 import b64encode
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from invite_sweeper.models import INVITATION_LIFETIME, INVITED_STATUSES, MembershipStatus
-from invite_sweeper.simulator.auth import (
-    SECRET_LIFETIME,
-    Account,
-    AccountKind,
-    DigestServer,
-    OAuthServer,
-)
+from invite_sweeper.simulator.auth import SECRET_LIFETIME, Account, OAuthServer
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import format_atlas_time, render_json
+from invite_sweeper.simulator.responses import Call, format_atlas_time, render_json
 from invite_sweeper.simulator.throttling import Throttling
 
+AccountT = TypeVar("AccountT", bound=Account)
 DEFAULT_INVITER: Final = "wkzjqvtb"
 """An API key's public key. Source: `inviterUsername` in every recording of a project."""
 DEFAULT_STATUSES: Final = frozenset({MembershipStatus.PENDING, MembershipStatus.ACTIVE})
@@ -117,8 +114,7 @@ class SimulatedAtlas:
         date_offset: How far Atlas's clock is ahead of the one of this machine.
         organizations: By id, in creation order.
         groups: Projects by id, in creation order.
-        accounts: Credentials by client id, public key or name.
-        digest: HTTP Digest.
+        accounts: Credentials by name.
         oauth: Access tokens.
         throttling: Token buckets.
         retired: Families of endpoints that return a 410.
@@ -139,7 +135,6 @@ class SimulatedAtlas:
         self.organizations: dict[str, SimulatedOrganization] = {}
         self.groups: dict[str, Group] = {}
         self.accounts: dict[str, Account] = {}
-        self.digest = DigestServer()
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
         self.retired: set[str] = set()
@@ -153,30 +148,31 @@ class SimulatedAtlas:
     def add_service_account(self, *org_ids: str) -> Account:
         """Add a service account of the organizations (default: the first one)."""
         number = len(self.accounts)
-        name = f"mdb_sa_id_{number:024x}"
-        secret = f"mdb_sa_sk_{number:040x}"
-        account = self.add_account("service account", name, secret, org_ids)
-        account.secrets_expire_at = (self.clock() + SECRET_LIFETIME,)
+        ends = (self.clock() + SECRET_LIFETIME,)
+        name, secret = f"mdb_sa_id_{number:024x}", f"mdb_sa_sk_{number:040x}"
+        return self.add_account(Account(name, secret, org_ids, ends))
+
+    def add_account(self, account: AccountT) -> AccountT:
+        """Add credentials; of the first organization, if they name none."""
+        account.org_ids = account.org_ids or (next(iter(self.organizations)),)
+        self.accounts[account.name] = account
         return account
 
-    def add_account(
-        self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]
-    ) -> Account:
-        """Add credentials of the organizations (default: the first one)."""
-        org_ids = org_ids or (next(iter(self.organizations)),)
-        self.accounts[name] = Account(kind, name, secret, org_ids)
-        return self.accounts[name]
-
-    def authenticate(self, header: str, method: str, target: str) -> Account | None:
+    def authenticate(self, call: Call) -> Account | None:
         """Return the account of a request; None if its credentials are missing or wrong."""
-        kind, _, value = header.partition(" ")
-        if kind != "Digest":
-            return self.oauth.account_of(value) if kind == "Bearer" else None
-        fields = self.digest.parse_header(value)
-        account = self.accounts.get(fields.get("username", ""))
-        if account is None or account.kind != "API key":
-            return None
-        return account if self.digest.is_valid(fields, account.secret, method, target) else None
+        kind, _, token = call.headers.get("Authorization", "").partition(" ")
+        return self.oauth.account_of(token) if kind == "Bearer" else None
+
+    def challenge(self) -> str:
+        """Return the `Www-Authenticate` of a 401, which a client with an API key answers.
+
+        Source: the recordings, with a new nonce of 32 base64 characters in each.
+        """
+        nonce = b64encode(secrets.token_bytes(24)).decode()
+        return (
+            f'Digest realm="MMS Public API", domain="", nonce="{nonce}", '
+            'algorithm=MD5, qop="auth", stale=false'
+        )
 
     # Data -------------------------------------------------------------------------------------
 

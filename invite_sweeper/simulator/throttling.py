@@ -105,18 +105,15 @@ class Throttling:
 
     Attributes:
         enforced: Whether an empty bucket causes a 429.
-        limits: Limits by id of a bucket, where they are not the documented ones.
-        buckets: By that id, and project id, organization id or account name.
+        buckets: By its id in `Family`, and project id, organization id or account name.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.enforced = True
-        self.limits: dict[str, BucketSize] = {}
         self.buckets: dict[tuple[str, str], SimulatedBucket] = {}
         self._monotonic = monotonic
 
     def bucket(self, family: Family, place_id: str) -> SimulatedBucket:
         """Return the bucket of a scope; its first period starts with the first call."""
-        limit = self.limits.get(family.bucket, family.limit)
-        full = SimulatedBucket(limit, self._monotonic())
+        full = SimulatedBucket(family.limit, self._monotonic())
         return self.buckets.setdefault((family.bucket, place_id), full)

@@ -3,10 +3,12 @@
 import asyncio
 from collections import defaultdict
 from datetime import timedelta
+from math import inf
 
 import faults
 import pytest
 from builders import ORG
+from credentials import Token
 from deleting import delete
 from virtual_time import run_skipping_idle_time
 
@@ -410,8 +412,8 @@ def rotate(sim, account, secret):
     """Give an account another secret, and end what the earlier one gave access to."""
     sim.oauth.tokens.clear()
     account.secret = secret
-    if account.kind == "token":
-        sim.oauth.add_token(secret, account)
+    if isinstance(account, Token):
+        sim.oauth.add_token(secret, account, inf)
 
 
 @pytest.mark.parametrize("kind", ["service_account", "api_key", "token"])

@@ -19,6 +19,7 @@ from itertools import cycle, product
 
 import faults
 import pytest
+from credentials import ApiKey, Token
 from observed import ObservedAtlas
 from receiving import Receiver, receiving
 from running import cli_in, wait_until
@@ -26,12 +27,13 @@ from seeds import seeds
 from spellings import SPELLINGS
 
 from invite_sweeper.cli.console import configure_logging
+from invite_sweeper.simulator import Account
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 ACCOUNTS = {
-    "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
-    "API key": "0f8fad5b-d9cb-469f-a165-70867728950e",
-    "service account": "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5",
+    Token: "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
+    ApiKey: "0f8fad5b-d9cb-469f-a165-70867728950e",
+    Account: "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5",
 }
 SIGNING = "whsec_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6"
 PASSWORD = "p@ss/w0rd+12é"
@@ -277,7 +279,7 @@ def world(request, tmp_path):
         admit(token, *account)
 
     add = sim.add_account
-    sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, ACCOUNTS[kind], orgs)
+    sim.add_account = lambda account: add(replace(account, secret=ACCOUNTS[type(account)]))
     sim.oauth.add_token = note_token
     with receiving(EchoingReceiver) as server, cli_in(tmp_path, sim, credentials) as cli:
         server.echo = echo
@@ -433,7 +435,7 @@ def test_credentials_from_files_work_and_show_the_id_and_no_secret(at_work):
     done = cli.sweep("-v", **changes)
     assert (done.code, done.summary["deleted"]) == (0, 3)
     (started,) = cli.lines("run_started")
-    assert cli.account.kind == "token" or cli.account.name in str(started)
+    assert isinstance(cli.account, Token) or cli.account.name in str(started)
     assert_silent(cli, done.out, done.err)
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from simulator.simulated import NOW, ORG, open_client
 
+from invite_sweeper.simulator import Call
+
 OTHER_ORG = "5efda682a3f2ed2e7dd6cde5"
 
 
@@ -14,7 +16,7 @@ class Digest:
     def __init__(self, sim):
         self.sim = sim
         self.account = sim.add_api_key()
-        self.nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
+        self.nonce = sim.digest.parse_header(sim.challenge())["nonce"]
 
     def is_accepted(self, count="00000001", *, nonce=None, **changed):
         fields = {
@@ -30,7 +32,8 @@ class Digest:
         response = self.sim.digest.response(fields, self.account.secret, "GET")
         fields |= {"response": response} | changed
         header = ", ".join(f'{name}="{value}"' for name, value in fields.items())
-        return self.sim.authenticate(f"Digest {header}", "GET", "/x") is self.account
+        call = Call("GET", "/x", {"Authorization": f"Digest {header}"}, b"", None)
+        return self.sim.authenticate(call) is self.account
 
 
 @pytest.mark.parametrize(
