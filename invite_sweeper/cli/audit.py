@@ -235,7 +235,7 @@ class _ShownRuns:
         try:
             self.named = tuple(file for run in runs for file in directory.find_all(run))
         except UsageError:
-            self._report_damage()  # a file that is missing may be that of the run
+            self._read_directory()  # a file that is missing may be that of the run
             raise
 
     def name_of(self, file: RunFile) -> str:
@@ -256,17 +256,17 @@ class _ShownRuns:
         return ("--audit-dir", str(self.audit_dir or self.named[0].path.parent))
 
     def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
-        """Yield what is read of the file of each run."""
+        """Yield what is read of the file of each run, with its SHA-256 where runs are named."""
         if not self.named:
             yield from read_all(self._reader, read_run_file, self._report)
             return
-        self._report_damage()
+        self._read_directory()
         for file in self.named:
-            yield from read_all(LogReader((file,)), read_run_file, self._report)
+            yield from read_all(LogReader((file,), hashed=True), read_run_file, self._report)
 
-    def _report_damage(self) -> None:
-        """Report what is damaged in the whole log, for which all of it is read."""
-        for _ in read_all(self._reader, lambda chain: (chain.read(),), self._report):
+    def _read_directory(self) -> None:
+        """Report what is damaged, and add up what became of requests that killed runs left open."""
+        for _ in self.all_records():
             pass
 
     def all_records(self) -> Iterator[RunRecord]:
@@ -274,18 +274,8 @@ class _ShownRuns:
         yield from read_all(self._reader, lambda chain: (read_run(chain, self.fold),), self._report)
 
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
-        """Yield what is read of the file of each named run, one at a time.
-
-        The directory is read before, once: what a killed run left open, a later one recovered.
-
-        Args:
-            read_named: Called with each file, which computes its SHA-256.
-        """
-        for _ in self.all_records():
-            pass
-        for file in self.named:
-            reader = LogReader((file,), hashed=True)
-            yield from read_all(reader, lambda chain: (read_named(chain),), self._report)
+        """Yield what is read of the file of each named run, one at a time."""
+        return self.read(lambda chain: (read_named(chain),))
 
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)

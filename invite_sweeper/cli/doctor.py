@@ -383,25 +383,18 @@ class _Doctor(Checks):
         deleting = source.roles.deleting
         older = _older(source)
         owner = older.roles.listing
-        hint = ""
         refused = [list_ for list_ in owners.refused if list_.source is older]
-        is_missing = bool(refused) and deleting == owner
-        if refused and not is_missing:
-            text += (
-                f"; deleting requires {deleting}: the role {owner} is missing in "
-                f"{_places(refused)}, and only a deletion can prove the other one."
-            )
-        elif refused:
+        if refused and deleting == owner:
             text += (
                 f", but deleting requires {deleting}, and the role {owner}, which shows the list "
                 f"{older}, is missing in {_places(refused)}."
             )
             hint = f"Grant the credentials the role {deleting} there."
-        elif older in owners.sources:
-            text += f"; the role {owner} is granted."
+            self.add(f"list {source}", text, hint, warns=True)
+        elif refused or older not in owners.sources:
+            self.add(f"list {source}", f"{text}; only a deletion can prove the role {deleting}.")
         else:
-            text += f"; deleting requires {deleting}: only a deletion can prove it."
-        self.add(f"list {source}", text, hint, warns=is_missing)
+            self.add(f"list {source}", f"{text}; the role {owner} is granted.")
 
     def _warn_of_unread(self, source: Source, unread: Sequence[ListUnreadable]) -> None:
         """Warn of the lists of a source that a sweep could not read, and so would leave alone."""

@@ -211,8 +211,7 @@ ENDS = {
     ),
     "a role in a project that reads, and may or may not delete": (
         only_read, 4, "list users", "ok",  # the policy reads no list of the organization
-        ("deleting requires Project Access Manager or Project Owner: the role Project Owner is "
-        "missing in Search, and only a deletion can prove the other one."),
+        "only a deletion can prove the role Project Access Manager or Project Owner.",
     ),
     "a role in the organization that reads and does not delete": (
         only_read_organization, 4, "list org_users", "warning",

@@ -292,4 +292,4 @@ def test_init_warns_about_30_days_and_lists_that_end_as_validate_does(cli):
     done = cli.run("init", "first.yaml", *options)
     assert done.code == 0
     assert "Warning: Atlas has announced the end of each list that the policy reads" in done.err
-    assert "Warning: Under the rule `forgotten`, PENDING people are never deleted" in done.err
+    assert "Warning: Atlas ends PENDING invitations after 30 days, before the rule" in done.err
