@@ -63,7 +63,6 @@ def test_proxy_sees_every_request_of_each_command_but_those_to_loopback(network)
     ]
     for words in (
         ("doctor", *POLICY),
-        ("explain", "ada*", *POLICY),
         ("init", "new.yaml", "--older-than", "14d"),
         ("restore", *POLICY),
     ):

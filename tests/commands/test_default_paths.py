@@ -2,7 +2,6 @@
 
 import shutil
 
-import faults
 from forked import Fork
 from running import end
 
@@ -39,12 +38,3 @@ def test_a_forgotten_audit_dir_after_a_move_is_told_also_quietly(cli):
     assert (done.code, NEW_LOG in " ".join(done.err.split())) == (0, True)
     assert "name its directory with --audit-dir DIR" in " ".join(done.err.split())
     assert cli.run(*words, "--audit-dir", "moved").err == ""
-
-
-def test_what_is_to_be_done_about_a_run_names_the_audit_dir_that_was_given(cli):
-    cli.stock()
-    cli.keys["execution"] = {"attempts": 1}
-    cli.sim.faults.add(faults.fail_with(400, "CANNOT_REMOVE"), method="DELETE", times=None)
-    assert cli.run("sweep", "--policy", "policy.yaml", "--audit-dir", "log").code == 4
-    out = " ".join(cli.run("audit", "show", "1", "--audit-dir", "log").out.split())
-    assert "audit show 1 --outcome failed --audit-dir log" in out

@@ -194,18 +194,6 @@ async def test_command_that_brings_back_shows_a_name_with_its_characters_escaped
     assert (text.count("\u202e"), text.count("a[U+202E]da@example.com")) == (0, 2)
 
 
-async def test_person_whom_a_run_only_saw_is_known(cli):
-    (project,) = cli.stock(stale=1)
-    assert cli.plan().code == 0
-    (invitation_id,) = cli.sim.invitations(project)
-    cli.sim.accept(project, invitation_id)
-    result = await ask(cli, invitation_id)
-    assert (result.exit_code, result.history[0].restores) == (0, False)
-    text = text_of(result)
-    assert "dry-run  would be deleted by rule forgotten" in text
-    assert "p0@example.com" in cli.run(*command_in(text, "All lines")).out
-
-
 async def test_person_who_accepted_is_an_active_member_and_not_invited_again(cli):
     cli.keys["sources"] = ["org_users"]
     cli.sim.add_project("Search")

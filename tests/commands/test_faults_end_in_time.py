@@ -139,9 +139,8 @@ def silent_name_server(who):
         case.prefix = ["unshare", "--mount", "sh", "-c", bind, "sh"]
         if who == "Atlas":
             case.cli.base_url = "https://atlas.example.com"
-        elif who == "gateway":
-            case.arguments += ["--pushgateway", "http://gateway.example.com:9091"]
         else:
+            case.arguments += ["--pushgateway", "http://gateway.example.com:9091"]
             channels(case, "https://hooks.example.com/x")
 
     return prepare
@@ -162,8 +161,7 @@ CASES: dict[str, Callable[[Case], None]] = {
     "notifications: receiver hangs": notifications(HANG),
 }
 NAME_SERVER_CASES = {
-    f"silent name server, {who}": silent_name_server(who)
-    for who in ("Atlas", "gateway", "notifications")
+    f"silent name server, {who}": silent_name_server(who) for who in ("Atlas", "receivers")
 }
 SIGNALLED = [
     "Atlas: drip, lists",

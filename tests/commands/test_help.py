@@ -151,12 +151,6 @@ def test_command_loads_nothing_that_it_does_not_need(used, needless):
 
 # --- completion ----------------------------------------------------------------------------
 
-SHELLS = (
-    "bash",
-    pytest.param("zsh", marks=pytest.mark.needs("zsh")),
-    pytest.param("fish", marks=pytest.mark.needs("fish")),
-)
-
 
 def completion(typed: str) -> str:
     """Return the completions in bash for what was typed."""
@@ -173,18 +167,6 @@ def test_commands_and_options_are_completed():
     assert "--dry-run" in found
     assert "--deadline" not in found
     assert "verify" in completion("invite-sweeper audit v")
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_script_of_the_shell_calls_the_program(shell):
-    script = run(_INVITE_SWEEPER_COMPLETE=f"{shell}_source").out
-    assert f"_INVITE_SWEEPER_COMPLETE={shell}_complete" in script
-    assert "invite-sweeper" in script
-    syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
-    checked = subprocess.run(
-        syntax, input=script, capture_output=True, timeout=60, check=False, encoding="utf-8"
-    )
-    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_topic_that_an_error_names_exists():

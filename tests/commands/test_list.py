@@ -60,13 +60,6 @@ def test_each_invitation_has_its_decision_and_is_sorted_by_the_day_on_which_it_g
     ]
 
 
-def test_the_limits_do_not_count_and_the_text_says_so(cli):
-    cli.keys["limits"] = {"max_deletions": 1, "over_limit": "trim"}
-    assert [day for *_, day in listed(cli, "--stale")] == [0, 0]
-    done = cli.run("list", *POLICY)
-    assert done.out.endswith("2 stale, 3 kept. The limits may make a day later.\n")
-
-
 def test_the_wait_of_notice_counts_from_the_sweep_that_announces(cli):
     cli.keys["notice"] = {"wait": "7d"}
     early = int(datetime.now(UTC).hour < 1)  # the wait is over an hour early

@@ -66,6 +66,7 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
     _, _, after = text.partition(ASKS)
     if lines is None:
         assert (code, len(cli.sim.deleted), "3 deleted" in after) == (0, 3, True)
+        assert "aged-20@" not in after  # the plan was shown above the question
     else:
         assert (code, cli.deletes(), after.splitlines()[1:]) == (3, 0, lines)
         assert cli.lines()[-1]["exit_code"] == 3
@@ -121,18 +122,6 @@ def test_no_question_is_asked_with_yes(cli):
     with terminal_of(cli, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
     assert (code, ASKS in text) == (0, False)
-
-
-def test_plan_is_not_printed_again_after_yes(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
-        terminal.read_until(ASKS)
-        terminal.type("yes\n")
-        code, text = terminal.end()
-    before, _, after = text.partition(ASKS)
-    assert code == 0
-    for age in (20, 25, 29):
-        assert (f"aged-{age}@" in before, f"aged-{age}@" in after) == (True, False)
-    assert "3 deleted" in after
 
 
 def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):

@@ -88,7 +88,7 @@ def test_the_command_of_a_message_lists_what_is_pending_and_not_who_was_announce
 
 def test_a_run_that_is_killed_before_its_message_arrived_is_made_good(cli, receiver):
     receiver.answers.clear()
-    process = cli.start("sweep", "--policy", "policy.yaml", "--yes")
+    process = cli.fork("sweep", "--policy", "policy.yaml", "--yes")
     wait_until(lambda: receiver.requests)
     process.send_signal(signal.SIGKILL)
     assert end(process).code == -signal.SIGKILL
