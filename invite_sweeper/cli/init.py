@@ -56,7 +56,7 @@ _AGE_RULE = "forgotten"
 _ENDED_RULE = "expired-or-rejected"
 _INDENT = "  "
 _DEADLINE_S = 120.0
-"""For all that is read of Atlas: a list may have no end."""
+"""For the organizations, and for the lists: each may have no end."""
 _RETRY_S = 60.0
 """How long requests are tried again."""
 _TEMPLATES = Environment(
@@ -88,21 +88,12 @@ class Choice(NamedTuple):
         return f"{self.name} ({self.id}{credentials})"
 
 
-class _ReadingTime:
-    """The time that is left for reading Atlas, which answers at the terminal take nothing of."""
-
-    def __init__(self) -> None:
-        self._left_s = _DEADLINE_S
-
-    def run(self, step: Coroutine[object, object, _T]) -> _T | None:
-        """Return what a step returns; None where the time is over before it ends."""
-        started_s = clock.seconds()
-        try:
-            return run_async(asyncio.wait_for(step, self._left_s))
-        except TimeoutError:
-            return None
-        finally:
-            self._left_s -= clock.seconds() - started_s
+def _read(step: Coroutine[object, object, _T]) -> _T | None:
+    """Return what a reading of Atlas returns; None where it has not ended in time."""
+    try:
+        return run_async(asyncio.wait_for(step, _DEADLINE_S))
+    except TimeoutError:
+        return None
 
 
 def _parse_duration(text: str) -> str:
@@ -154,7 +145,6 @@ def init(
     """
     asks = sys.stdin.isatty()
     now = datetime.now(UTC)
-    time = _ReadingTime()
     try:
         register_credentials(os.environ)
         if os.path.lexists(path):
@@ -164,7 +154,7 @@ def init(
                 command=shell_command("init", "POLICY"),
             )
         names = tuple(credentials_variables(os.environ))
-        visible = _find_organizations(base_url, names, time, is_needed=not (organization or asks))
+        visible = _find_organizations(base_url, names, is_needed=not (organization or asks))
         organizations = _choose_organizations(organization, visible, asks=asks)
         age = older_than or _choose_age(asks=asks)
         sources = source or _choose_sources(asks=asks)
@@ -179,8 +169,8 @@ def init(
         text, policy = render(wait=wait, with_ended=False)
         if asks and not SOURCES_OF_USERS.isdisjoint(sources):
             _, at_once = render(wait=None, with_ended=True)
-            has_all = {each.credentials for each in organizations} <= set(names)
-            if _choose_ended(at_once, path, base_url, time if has_all else None):
+            can_read = {each.credentials for each in organizations} <= set(names)
+            if _choose_ended(at_once, path, base_url, can_read=can_read):
                 text, policy = render(wait=wait, with_ended=True)
         _write_new(path, text)
     except click.Abort:
@@ -262,7 +252,7 @@ def _choose_organizations(
 
 
 def _find_organizations(
-    base_url: str, names: Sequence[str], time: _ReadingTime, *, is_needed: bool
+    base_url: str, names: Sequence[str], *, is_needed: bool
 ) -> Sequence[Choice]:
     """Return what the credentials can see; what is known of it where that takes too long.
 
@@ -273,7 +263,7 @@ def _find_organizations(
         AtlasUnavailable: Not all of them are known, and they are needed.
     """
     visible: dict[str, Choice] = {}
-    if not names or time.run(_read_organizations(base_url, names, visible)):
+    if not names or _read(_read_organizations(base_url, names, visible)):
         return tuple(visible.values())
     message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
     if is_needed:
@@ -374,18 +364,18 @@ def _choose_notice(*, asks: bool) -> str | None:
     return notice
 
 
-def _choose_ended(policy: Policy, path: Path, base_url: str, time: _ReadingTime | None) -> bool:
+def _choose_ended(policy: Policy, path: Path, base_url: str, *, can_read: bool) -> bool:
     """Return whether the policy keeps its rule about people who can no longer accept.
 
     Args:
         policy: With that rule, and without a notice.
-        time: To read what the rule ends now; None without credentials for it.
+        can_read: There are credentials to read what the rule ends now.
     """
     ends = "how many it would end now is not known"
-    if time is not None:
+    if can_read:
         click.echo("Reading the lists…", err=True)
         try:
-            stale = time.run(_count_stale(policy, path, base_url))
+            stale = _read(_count_stale(policy, path, base_url))
         except Interrupted:
             raise
         except RunError as error:
