@@ -123,8 +123,7 @@ def follow(cli, commands):
         if "LAST_HASH" in line:
             last = cli.log_path.read_bytes().splitlines()[-1]
             line = line.replace("LAST_HASH", line_hash(last))
-        environment = {**cli.environment, "INVITE_SWEEPER_POLICY": "policy.yaml"}
-        done[command] = run_line(line, cli.folder, environment)
+        done[command] = run_line(line, cli.folder, cli.environment)
     assert {c: (d.code, d.err[-300:]) for c, d in done.items() if d.code} == {}
     return done
 
