@@ -36,12 +36,9 @@ def plan(cli):
     return cli.folder / "plan.jsonl"
 
 
-@pytest.mark.parametrize(
-    "words", [("sweep", *POLICY, "--plan"), ("audit", "show", *AUDIT), ("restore", *POLICY)]
-)
-def test_a_run_that_cannot_be_one_is_wrong_usage(cli, plan, words):
+def test_a_run_that_cannot_be_one_is_wrong_usage(cli, plan):
     for word in LONG:
-        done = cli.run(*words, word)
+        done = cli.run("sweep", *POLICY, "--plan", word)
         assert (done.code, cli.deletes()) == (2, 0), word
         assert "Traceback" not in done.err
         assert "has no run" in done.err
@@ -64,16 +61,6 @@ def test_a_plan_whose_time_cannot_be_read_is_refused(cli, plan, now):
     done = cli.sweep("--plan", "plan.jsonl")
     assert (done.code, cli.deletes(), done.summary["reasons"]) == (3, 0, ["plan"])
     assert "cannot be read" in done.summary["error"]["message"]
-
-
-def test_a_line_that_cannot_be_decoded_is_named(cli, plan):
-    path = cli.folder / "odd.jsonl"
-    path.write_bytes(resealed(plan, b'"rule":"forgotten"', b'"rule":"\xff\xfe"'))
-    for words in ((), ("--event", "planned"), ("-o", "json"), ("-o", "csv")):
-        done = cli.run("audit", "show", "odd.jsonl", *words)
-        assert done.code == 3, done
-        assert "Traceback" not in done.err
-        assert re.search(r"odd\.jsonl line 3 (cannot be decoded|is not a line)", done.err)
 
 
 def test_a_log_of_version_0_1_is_not_called_damaged(cli):

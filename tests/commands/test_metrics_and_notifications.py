@@ -2,13 +2,10 @@
 
 import fcntl
 import json
-import os
 
 import faults
 import pytest
-from forked import Fork
 from prometheus_client.parser import text_string_to_metric_families
-from running import end
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -71,22 +68,6 @@ def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver)
     done = cli.run("sweep", *options, **urls, PING_URL=receiver.url)
     assert (done.code, done.err) == (0, "")
     assert set(failed_receivers(cli).values()) == {0}
-
-
-@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/stdout"])
-def test_metrics_file_that_is_a_pipe_or_a_device_is_a_warning_and_is_not_waited_for(cli, name):
-    os.mkfifo(cli.folder / "pipe")
-    reading, writing = os.pipe()  # /dev/stdout is a file where the output of a run is one
-    cli.write_policy()
-    words = ("sweep", "--policy", "policy.yaml", "--metrics-file", name)
-    try:
-        done = end(Fork(words, cli.folder, cli.environment, stdout=writing))
-    finally:
-        os.close(reading)
-        os.close(writing)
-    assert (done.code, cli.deletes()) == (0, 3), done.err
-    warning = f"The metrics could not be written to {name}: it is not a regular file."
-    assert warning in done.err
 
 
 def test_pushgateway_is_asked_nothing_before_the_run(cli, receiver):

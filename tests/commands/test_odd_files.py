@@ -13,16 +13,6 @@ def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli):
     assert "The policy pipe cannot be read: it is not a regular file." in done.out + done.err
 
 
-@pytest.mark.parametrize("words", [("sweep", "--output", "json"), ("plan",), ("doctor",)])
-def test_lock_that_is_a_pipe_is_an_error_and_is_not_waited_for(cli, words):
-    cli.audit_dir.mkdir(mode=0o700)
-    os.mkfifo(cli.audit_dir / "lock")
-    done = cli.run(*words, "--policy", "policy.yaml")
-    assert (done.code, cli.sim.deleted) == (7, ()), done.err
-    assert f"{cli.audit_dir / 'lock'} is not a regular file" in done.out + done.err
-    assert "Traceback" not in done.err
-
-
 NOT_UTF8 = os.fsdecode(b"a\xff")
 
 

@@ -38,6 +38,14 @@ def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_de
     assert outcomes(cli) == ["deleted"] * 6
 
 
+def test_sweeps_of_one_night_delete_together_no_more_than_the_cap(cli):
+    cli.keys["limits"] |= {"max_deletions": 4, "over_limit": "trim"}
+    assert cli.plan().summary["stale"] == 6  # a dry run uses up nothing
+    nights = [cli.sweep().summary for _ in range(3)]
+    assert [night["deleted"] for night in nights] == [4, 0, 0]
+    assert (nights[2]["trimmed"], cli.deletes()) == (2, 4)
+
+
 def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     done = cli.plan("--detailed-exitcode")
     assert (done.code, done.summary["exit_code"]) == (10, 10)
