@@ -30,9 +30,8 @@ from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import terminal
-from invite_sweeper.report.run import (
-    question_about,
-)
+from invite_sweeper.report.document import Document
+from invite_sweeper.report.run import question_about
 from invite_sweeper.shutdown import StopRequest
 
 _LINE_INTERVAL_S: Final = 30.0
@@ -127,11 +126,11 @@ class Progress:
             self._bar.stop()
 
 
-async def confirm(stop: StopRequest, present: Callable[[Console], None]) -> bool:
+async def confirm(stop: StopRequest, question: Document) -> bool:
     """Ask on the terminal; return whether the user confirmed, which end of input does not.
 
     Args:
-        present: Writes what would be done, and the question.
+        question: What would be done, with the question as headline.
 
     Raises:
         GuardRefused: stderr is not a terminal, which would show the question.
@@ -143,7 +142,7 @@ async def confirm(stop: StopRequest, present: Callable[[Console], None]) -> bool
             hint="Do not redirect stderr, or use --yes.",
             reasons=(Reason.NOT_CONFIRMED,),
         )
-    present(RedactingConsole(stderr=True))
+    terminal.show_question(RedactingConsole(stderr=True), question)
     # Discard input typed before the question was shown: it does not answer it.
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     sys.stderr.write("Type yes or no: ")
@@ -218,11 +217,9 @@ class TerminalView(Progress):
     async def confirms(self, record: RunRecord, until: datetime) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         self.close()
-
-        def ask(console: Console) -> None:
-            question = question_about(read_back(record), self._settings.advisor, until)
-            terminal.show_question(console, question)
-            self.has_shown_plan = True
-
-        self.has_agreed = not self._settings.asks or await confirm(self._stop, ask)
+        if not self._settings.asks:
+            return True
+        question = question_about(read_back(record), self._settings.advisor, until)
+        self.has_shown_plan = sys.stderr.isatty()
+        self.has_agreed = await confirm(self._stop, question)
         return self.has_agreed

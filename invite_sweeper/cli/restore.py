@@ -1,13 +1,11 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit import History
@@ -29,6 +27,7 @@ from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import people, terminal
+from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.restore import (
     Deletions,
     RestorePlan,
@@ -96,14 +95,17 @@ async def _restore(session: Session, wanted: Wanted) -> int:
         names = history.organization_names()
         async with session.organizations(history) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
-            show_people = partial(_show_people, plan, deletions, names)
             if is_dry_run:
-                _show_plan(settings.options, plan, show_people)
+                if settings.options.output == "json":
+                    write_json(plan)
+                elif not settings.options.quiet:
+                    shown = _document_of(_headline(plan), plan, deletions, names)
+                    terminal.show_document(stdout_console(), shown)
                 _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
-            ask = partial(_ask, plan, show_people)
             asks = settings.asks and bool(plan.to_invite)
-            if asks and not await confirm(session.stop, ask):
+            question = _document_of(_question(plan), plan, deletions, names)
+            if asks and not await confirm(session.stop, question):
                 raise Cancelled("Cancelled.")
             command = settings.command(history, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
@@ -158,22 +160,6 @@ def _report_wait(log: FilteringBoundLogger, seconds: float) -> None:
     log.info("waiting until Atlas accepts another invitation", seconds=round(seconds))
 
 
-def _show_plan(
-    options: RunOptions, plan: RestorePlan, show_people: Callable[[Console], None]
-) -> None:
-    """Show what a dry run found."""
-    if options.output == "json":
-        write_json(plan)
-    elif not options.quiet:
-        console = stdout_console()
-        show_people(console)
-        people = _describe_people(plan.to_invite)
-        counts = f"{count_people(plan.already_there):,} there already"
-        if plan.barred:
-            counts += f", {count_people(plan.barred):,} cannot be invited"
-        _print(console, f"Dry run: {people} would be invited again, {counts}. {_NOTHING_INVITED}")
-
-
 def _warn_of_barred(log: FilteringBoundLogger, plan: RestorePlan, names: Mapping[str, str]) -> None:
     """Warn of the people whom a restore would not invite."""
     for barred in plan.barred:
@@ -181,33 +167,34 @@ def _warn_of_barred(log: FilteringBoundLogger, plan: RestorePlan, names: Mapping
         log.warning("would not be invited", user=barred.username, place=place, reason=barred.reason)
 
 
-def _show_people(
-    plan: RestorePlan, deletions: Deletions, names: Mapping[str, str], console: Console
-) -> None:
-    """Print who is to be invited again, and which runs deleted them."""
-    terminal.show_section(console, people.by_place(plan.to_invite, names))
+def _document_of(
+    headline: Fact, plan: RestorePlan, deletions: Deletions, names: Mapping[str, str]
+) -> Document:
+    """Return who is to be invited again, and which runs deleted them."""
     runs = [str(run.number) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
-    _print(console, f"Deleted by {noun} {shorten_list(runs, _MAX_RUNS)}.")
+    deleted_by = Fact("Deleted by", f"{noun} {shorten_list(runs, _MAX_RUNS)}")
+    return Document(headline, (deleted_by,), (people.by_place(plan.to_invite, names),))
 
 
-def _ask(plan: RestorePlan, show_people: Callable[[Console], None], console: Console) -> None:
-    """Print who is to be invited again, and the question."""
-    show_people(console)
-    people = _describe_people(plan.to_invite)
+def _headline(plan: RestorePlan) -> Fact:
+    """Return what a dry run found."""
+    counts = f"{count_people(plan.already_there):,} there already"
+    if plan.barred:
+        counts += f", {count_people(plan.barred):,} cannot be invited"
+    invited = _describe_people(plan.to_invite)
+    return Fact("Dry run", f"{invited} would be invited again, {counts}. {_NOTHING_INVITED}")
+
+
+def _question(plan: RestorePlan) -> Fact:
     mails = pluralize(len(plan.to_invite), "e-mail")
-    _print(console, f"Invite {people} again? Atlas sends {mails}.", style="bold")
-
-
-def _print(console: Console, sentence: str, style: str = "") -> None:
-    """Print a sentence: a terminal breaks it between words, a file has it on one line."""
-    console.print(Text(sentence, style), soft_wrap=not console.is_terminal)
+    return Fact(f"Invite {_describe_people(plan.to_invite)} again?", f"Atlas sends {mails}.")
 
 
 def _describe_people(invitations: Sequence[Invitation]) -> str:
     """Return how many people are invited, and how often where one is to several places."""
     count = count_people(invitations)
-    people = pluralize(count, "person", "people")
+    text = pluralize(count, "person", "people")
     if count == len(invitations):
-        return people
-    return f"{people} ({pluralize(len(invitations), 'invitation')})"
+        return text
+    return f"{text} ({pluralize(len(invitations), 'invitation')})"

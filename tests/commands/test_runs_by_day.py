@@ -60,7 +60,7 @@ def test_a_restore_of_the_last_run_undoes_it(cli):
     cli.stock()
     assert cli.sweep().code == 0
     done = cli.run("restore", "last", "--dry-run", "--policy", "policy.yaml")
-    assert (done.code, "Deleted by run 1." in done.out) == (0, True), done.err
+    assert (done.code, "Deleted by  run 1" in done.out) == (0, True), done.err
 
 
 def test_organization_narrows_what_is_shown_in_each_format(several):
