@@ -48,7 +48,10 @@ def test_it_has_its_file_its_sha256_and_the_last_instant_at_which_a_sweep_takes_
     [
         (DAY + MOMENT, {}, "The plan is too old: it was created over 24 hours ago"),
         (-timedelta(minutes=5) - MOMENT, {}, "is more than 5 minutes ahead"),
-        (timedelta(), {"start": started(mode="dry-run", now="soon")}, "cannot be read"),
+        *(
+            (timedelta(), {"start": started(mode="dry-run", now=now)}, "cannot be read")
+            for now in ("", "soon", "2026-11-25T01:00:00", "10000-01-01T00:00:00Z")
+        ),
         (timedelta(), {"killed": True}, "was cut off, or its dry run did not finish"),
         (timedelta(), {"end": finished(exit_code=3)}, "ended with exit code 3"),
         (timedelta(), {"start": started(mode="sweep")}, "is not the file of a dry run"),
