@@ -9,14 +9,13 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
-import click
 import structlog
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
-from invite_sweeper.cli.streams import OUTPUTS, fit_terminal
+from invite_sweeper.cli.streams import OUTPUTS, coloured, fit_terminal
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable, is_unprintable
@@ -119,10 +118,8 @@ def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> 
     start = f"{when} {label} "
     line = "  ".join((event, *others))
     text = fit_terminal(line, start, " " * len(start), command=command)
-    if level in _COLOURS and sys.stderr.isatty():
-        console = Console(stderr=True)
-        if not (console.no_color or console.is_dumb_terminal):
-            text = text.replace(label, click.style(label, _COLOURS[level]), 1)
+    if level in _COLOURS:
+        text = text.replace(label, coloured(label, _COLOURS[level]), 1)
     lines = [text]
     lines += [escape_unprintable(line) for line in exception.splitlines()]
     return "\n".join(lines)

@@ -30,6 +30,7 @@ _ATOMIC_BYTES: Final = 4096
 PATIENCE_S: Final = 10.0
 """How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
 _INDENT: Final = "  "
+_LABEL: Final = "Error:"
 _DEFAULT_COLUMNS: Final = 80
 
 
@@ -234,16 +235,18 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
         OUTPUTS.json_log.error(message, **fields)
         return
     first, *lines = message.split("\n")
-    label = "Error:"
-    text = fit_terminal(first, f"{label} ", _INDENT)
-    if not (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
-        text = click.style(label, "red", bold=True) + text.removeprefix(label)
-    click.echo(text, err=True)
     sentences = map(Hint, (*lines, error["consequence"]))
+    text = fit_terminal(first, f"{_LABEL} ", _INDENT)
     for part in (*sentences, hint_of(error), more):
         if part.text:
-            line = fit_terminal(part.text, _INDENT, _INDENT, command=part.command)
-            click.echo(line, err=True)
+            text += "\n" + fit_terminal(part.text, _INDENT, _INDENT, command=part.command)
+    click.echo(text.replace(_LABEL, coloured(_LABEL, "red"), 1), err=True)
+
+
+def coloured(label: str, colour: str) -> str:
+    """Return a label as stderr shows it, which may be a terminal with colours."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return label if is_plain or not sys.stderr.isatty() else click.style(label, colour, bold=True)
 
 
 _ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)

@@ -99,7 +99,7 @@ def test_no_color_and_a_dumb_terminal_remove_the_colours(cli):
         assert code == 3
         assert "Error: 6 stale invitations are over max_deletions: 1." in text
         assert bool(COLOUR.search(raw)) == ("\x1b[31m\x1b[1mError:" in raw) == coloured
-        assert ("\x1b[33m[warning]" in raw) == coloured
+        assert ("\x1b[33m\x1b[1m[warning]" in raw) == coloured
         assert ("\x1b" in raw) != ("TERM" in changes)
 
 
