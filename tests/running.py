@@ -136,10 +136,18 @@ class CliRunner:
             stderr=subprocess.PIPE,
         )
 
-    def fork(self, *arguments: str, **changes: str | None) -> forked.Fork:
-        """Start the program like `start`, without its imports and with short waits."""
+    def fork(self, *arguments: str, prepare: str = "", **changes: str | None) -> forked.Fork:
+        """Start the program like `start`, without its imports and with short waits.
+
+        Args:
+            prepare: What Python executes before the program.
+        """
         self.write_policy()
-        return forked.Fork(arguments, self.folder, self.environment_with(changes))
+        script = self.folder / "prepare.py" if prepare else None
+        if script is not None:
+            script.write_text(prepare, encoding="utf-8")
+        environment = self.environment_with(changes)
+        return forked.Fork(arguments, self.folder, environment, prepare=script)
 
     def run(self, *arguments: str, **changes: str | None) -> Done:
         """Run the program, in a fork where that is like a new process."""

@@ -6,7 +6,6 @@ from itertools import count
 
 import faults
 import pytest
-from forked import Fork
 from running import end
 from terminals import terminal_of
 
@@ -151,16 +150,10 @@ def test_lists_that_cannot_be_read_are_named_and_the_rule_is_asked_for_all_the_s
     assert [rule.name for rule in policy.rules] == ["forgotten", "expired-or-rejected"]
 
 
-def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then_counts(
-    cli, tmp_path
-):
+def test_pages_without_end_are_read_up_to_the_deadline_and_what_is_known_by_then_counts(cli):
     cli.stock(stale=3)
     end_never(cli, "*/orgs")
-    prepare = tmp_path / "deadline.py"  # of two minutes
-    prepare.write_text(SHORT, "utf-8")
-    words = ("init", "first.yaml", "--organization", ORG_ID)
-    done = end(Fork(words, cli.folder, cli.environment_with({}), prepare=prepare))
-
+    done = end(cli.fork("init", "first.yaml", "--organization", ORG_ID, prepare=SHORT))
     assert done.code == 0, done.err
     assert "list of organizations was not read to its end" in " ".join(done.err.split())
     assert (cli.folder / "first.yaml").exists()

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from forked import Fork
 from running import Done, cli_in, end, wait_until
 
 from invite_sweeper.cli.streams import json_requested
@@ -137,10 +136,7 @@ SECOND = "from invite_sweeper.cli.console import write_json; write_json({'a': 1}
     ids=["defect", "signal before the run", "defect after the result"],
 )
 def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, err):
-    prepare = cli.folder / "prepare.py"
-    prepare.write_text(DEFECT.format(before=before), encoding="utf-8")
-    words = ("sweep", *POLICY, *AS_JSON)
-    done = end(Fork(words, cli.folder, cli.environment, prepare=prepare))
+    done = end(cli.fork("sweep", *POLICY, *AS_JSON, prepare=DEFECT.format(before=before)))
     assert done.code == code
     assert result in json.dumps(json.loads(done.out))
     assert err in done.err

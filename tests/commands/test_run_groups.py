@@ -4,7 +4,6 @@ from pathlib import Path
 
 import faults
 import pytest
-from forked import Fork
 from running import end
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -34,13 +33,8 @@ def left(cli):
 def test_run_that_cannot_read_the_names_of_organizations_in_time_deletes_as_usual(cli):
     cli.sim.faults.add(faults.hang(), method="GET", path="*/orgs", times=None)
     invite(cli, 1, 0, 0)
-    prepare = cli.folder / "prepare.py"
-    prepare.write_text(
-        "from invite_sweeper.sweep import discovery\ndiscovery._OPTIONAL_TIMEOUT_S = 0.3"
-    )
-    cli.write_policy()
-    words = ("sweep", "--policy", "policy.yaml", "--output", "json")
-    done = end(Fork(words, cli.folder, cli.environment_with({}), prepare=prepare))
+    short = "from invite_sweeper.sweep import discovery\ndiscovery._OPTIONAL_TIMEOUT_S = 0.3"
+    done = end(cli.fork("sweep", "--policy", "policy.yaml", "--output", "json", prepare=short))
     assert (done.code, done.summary["deleted"], done.summary["error"]) == (0, 1, None)
     assert [each["name"] for each in done.summary["organizations"]] == [None] * 3
     assert {each["level"] for each in done.summary["warnings"]} == {"remark"}

@@ -215,10 +215,12 @@ class World:
 
     def run_with_files(self, *words):
         host = self.receiver.url.removeprefix("http://")
+        secret = self.cli.account.secret
+        self.echo.echoed[secret] = ("secret", "in --reason")
         password = "p%40ss%2Fw0rd%2B12%C3%A9"
         return self.run(
             *words,
-            *("--policy", "policy.yaml", "--metrics-file", "m.prom"),
+            *("--policy", "policy.yaml", "--metrics-file", "m.prom", "--reason", f"of {secret}"),
             *("--pushgateway", f"http://pusher:{password}@{host}"),
         )
 
