@@ -175,37 +175,36 @@ def _repeated(value, times):
 
 
 def alerts(nights, good, folder):
-    """Return the alerts that fire, by night and time: promtool reports what is not expected."""
+    """Return the alerts that fire, by night and time."""
+    found = {job: {time: set() for time in TIMES} for job in nights}
+    times = {minutes: time for time, minutes in TIMES.items()}
+    for name, minutes, labels in fired_at(times, [*series(nights, good)], folder, every="10m"):
+        jobs = nights if "job" not in labels else [labels["job"]]
+        for job in jobs:  # absent_over_time() knows the labels of its selector alone
+            found[job][times[minutes]].add(name)
+    return found
+
+
+def fired_at(times, samples, folder, *, every, interval="5m", names=RULES, rules=(ALERTS,)):
+    """Yield the alerts that fire after these minutes, with the minute and the labels.
+
+    promtool reports each alert that is not expected: none is.
+    """
     cases = [
         {"eval_time": f"{minutes}m", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
-        for minutes in TIMES.values()
-        for name in RULES
+        for minutes in times
+        for name in names
     ]
-    test = {"interval": "5m", "input_series": [*series(nights, good)], "alert_rule_test": cases}
-    report = differences(folder, [test], "10m")
-    fired = {job: {time: set() for time in TIMES} for job in nights}
-    for part in report.split("alertname: InviteSweeper")[1:]:
-        name, minutes = name_and_minutes(part)
-        (time,) = (each for each, when in TIMES.items() if when == minutes)
-        jobs = re.findall(r'Labels:.*job="(.*?)"', part)
-        for job in jobs or nights:  # absent_over_time() knows those of its selector alone
-            fired[job][time].add(name)
-    return fired
-
-
-def differences(folder, tests, every, rules=(ALERTS,)):
-    """Return promtool's report of each alert that fires and is not expected."""
-    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": every, "tests": tests}
+    test = {"interval": interval, "input_series": samples, "alert_rule_test": cases}
+    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": every, "tests": [test]}
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     done = run("promtool", "test", "rules", path, check=False)
-    return done.stdout + done.stderr
-
-
-def name_and_minutes(part):
-    """Return the alert and the time that promtool's report of a difference begins with."""
-    name, at = re.match(r"(\w+), time: (\w+)", part).groups()
-    return name, sum(int(n) * MINUTES[unit] for n, unit in re.findall(r"(\d+)([dhms])", at))
+    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
+        name, at = re.match(r"(\w+), time: (\w+)", part).groups()
+        minutes = sum(int(n) * MINUTES[unit] for n, unit in re.findall(r"(\d+)([dhms])", at))
+        for labels in re.findall(r"Labels:.*", part):
+            yield name, minutes, dict(re.findall(r'(\w+)="(.*?)"', labels))
 
 
 @pytest.fixture(scope="module")
@@ -264,18 +263,11 @@ def test_alerts_of_each_release_are_about_that_release(tmp_path):
             metric = f'invite_sweeper_{name}{{instance="{instance}"}}'
             shown = "0x24 _x1000" if release == "gone" else "0x1000"
             series.append({"series": metric, "values": shown})
-    cases = [
-        {"eval_time": f"{hours}h", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
-        for hours in (20, 40, 80)
-        for name in RULES
-    ]
-    test = {"interval": "5m", "input_series": series, "alert_rule_test": cases}
-    report = differences(tmp_path, [test], "1h", rules)
-    fired = set()
-    for part in report.split("alertname: InviteSweeper")[1:]:
-        name, minutes = name_and_minutes(part)
-        instances = re.findall(r'Labels:.*instance="(.*?)"', part)
-        fired |= {(minutes // 60, name, each.rpartition("/")[2]) for each in instances}
+    times = [hours * 60 for hours in (20, 40, 80)]
+    fired = {
+        (minutes // 60, name, labels["instance"].rpartition("/")[2])
+        for name, minutes, labels in fired_at(times, series, tmp_path, every="1h", rules=rules)
+    }
 
     gone = {(hours, "NoMetrics", "gone") for hours in (20, 40, 80)}
     late = {(40, LONG_AGO, "daily"), (80, LONG_AGO, "daily"), (80, LONG_AGO, "weekdays")}
@@ -311,12 +303,9 @@ def log_series(name, numbers):
 
 def test_log_that_does_not_go_on_where_it_ended_is_alarmed(tmp_path):
     series = [each for name, (numbers, _) in LOGS.items() for each in log_series(name, numbers)]
-    case = {"eval_time": f"{END_D * 24 - 2}h", "alertname": f"InviteSweeper{LOST}"}
-    test = {"interval": "1h", "input_series": series}
-    test["alert_rule_test"] = [case | {"exp_alerts": []}]
-    report = differences(tmp_path, [test], "1h")
-
-    fired = {name for name in LOGS if f'instance="{name}"' in report}
+    end = [END_D * 1440 - 120]
+    found = fired_at(end, series, tmp_path, every="1h", interval="1h", names=[LOST])
+    fired = {labels["instance"] for _, _, labels in found}
     assert fired == {name for name, (_, is_lost) in LOGS.items() if is_lost}
 
 

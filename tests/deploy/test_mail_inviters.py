@@ -119,7 +119,6 @@ def test_api_key_is_shown_with_its_description_to_who_answers(hook, inbox, name,
         {"signature": ""},
         {"signature": "v1,\u00e9"},
         {"sent_at": "1" * 5000},
-        {"sent_at": ""},
     ],
     ids=lambda forged: str(forged)[:30],
 )
@@ -178,10 +177,8 @@ def test_answer_comes_before_the_mails_and_several_are_sent_at_once(hook, inbox)
     "inviter",
     [
         "wkzjqvtb",
-        "mdb_sa_id_6b0e",
         "ada@x.org\nBcc: e@x.org",
         "=?utf-8?q?eve=40example.com?=@example.org",  # decoded, it is another address
-        "=?utf-8?q?eve=40example.com=2C?=@example.org",
     ],
 )
 def test_inviter_without_an_address_is_mailed_to_who_answers(hook, inbox, inviter):

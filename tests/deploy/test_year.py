@@ -6,9 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-import yaml
-from deploy.containers import run
-from deploy.test_alerts import ALERTS, RULES, name_and_minutes
+from deploy.test_alerts import ALERTS, fired_at
 from forked import Fork
 from running import cli_in, end, wait_until
 
@@ -126,23 +124,10 @@ def fired(installations, start, folder):
         text = ALERTS.read_text(encoding="utf-8")
         own = text.replace('instance=~".+"', f'instance="{each.name}"')
         rules[-1].write_text(own, encoding="utf-8")
-    cases = [
-        {"eval_time": f"{night * 24 + 12}h", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
-        for night in range(NIGHTS)
-        for name in RULES
-    ]
+    noons = [night * 1440 + 720 for night in range(NIGHTS)]
     samples = [*series(installations, start)]
-    test = {"interval": "30m", "input_series": samples, "alert_rule_test": cases}
-    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": "1h", "tests": [test]}
-    (folder / "test.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
-    done = run("promtool", "test", "rules", folder / "test.yaml", check=False)
-    found = set()
-    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
-        name, minutes = name_and_minutes(part)
-        found |= {
-            (minutes // 1440, name, i) for i in re.findall(r'Labels:.*instance="(.*?)"', part)
-        }
-    return found
+    found = fired_at(noons, samples, folder, every="1h", interval="30m", rules=rules)
+    return {(minutes // 1440, name, labels["instance"]) for name, minutes, labels in found}
 
 
 def test_year_of_two_installations_raises_the_alerts_of_its_events_and_no_other(tmp_path):
