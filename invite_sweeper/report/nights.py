@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons, status_of
 from invite_sweeper.models import parse_timestamp
@@ -26,6 +27,10 @@ COUNTED: Final = ("deleted", "announced", "restored", "failed")
 """What a night counts, in the order in which it is shown."""
 NIGHT: Final = timedelta(days=1)
 DEFAULT_NIGHTS: Final = 30
+EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
+"""Atlas has existed since that month: no run is older."""
+LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+"""The calendar ends with the night after this one; a run with such a `now` is forged."""
 _FEWEST_NIGHTS_OF_JOB: Final = 3
 """With a run, as from a schedule and not by hand."""
 CHECK_SCHEDULE: Final = (
@@ -48,7 +53,8 @@ class NightRun(NamedTuple):
         status: DAMAGED if its file could not be read to its end. Of a run without a last line
             CUT_OFF if it left no request open, RECOVERED if a later run has recorded each outcome.
         exit_code: None if it has no last line.
-        cause: Why it did not do everything, in a few words; empty where it did.
+        ending: What its exit code means; without one, or of a later version, its status.
+        cause: Why it was not done: its first reason, else its ending; empty if it is not known.
         counts: What it did, by the names of COUNTED.
         pending: What it left pending where it read; None where it did not read all that it
             planned by, and of a restore.
@@ -61,6 +67,7 @@ class NightRun(NamedTuple):
     began: datetime | None
     status: Status
     exit_code: int | None
+    ending: str
     cause: str = ""
     counts: Mapping[str, int] = {}
     pending: int | None = None
@@ -86,63 +93,48 @@ class NightRun(NamedTuple):
             return "!"
         return "" if self.exit_code == ExitCode.DONE else f"exit {self.exit_code}"
 
-    @property
-    def meaning(self) -> str:
-        """What its exit code means; without one, or of a later version, its status."""
-        labels: dict[int | None, str] = {int(code): code.label for code in ExitCode}
-        return labels.get(self.exit_code, self.cause or str(self.status))
-
-    @property
-    def why(self) -> str:
-        """Why it was not done: its first reason, else what its end means."""
-        if self.status is Status.CUT_OFF:
-            return CUT_OFF_CAUSE
-        if self.status is Status.EMPTY:
-            return ""
-        return self.cause or ("" if self.exit_code is None else self.meaning)
-
 
 _NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these files")
-_NO_FILE: Final = NightRun(
-    0, "", None, Status.REFUSED, None, "a run began, and ended before it had a file"
-)
+_WITHOUT_FILE: Final = "a run began, and ended before it had a file"
+_NO_FILE: Final = NightRun(0, "", None, Status.REFUSED, None, _WITHOUT_FILE, _WITHOUT_FILE)
 """What a night without a run has in the place of one."""
-_DID: Final[Mapping[str, Sequence[str]]] = {
-    "sweep": ("deleted", "failed"),
-    "restore": ("restored", "failed"),
-}
-"""What counts of a run of each mode, beside what it announced; a dry run does nothing."""
+_ENDINGS: Final = {int(code): code.label for code in ExitCode}
 
 
-def night_run(
-    record: RunRecord, began: datetime | None, status: Status, announced: int
-) -> NightRun:
+def began_at(start: RunStarted) -> datetime | None:
+    """Return the instant of a run from its first line; None where it is not known or possible."""
+    began = parse_timestamp(start.now)
+    return began if began is not None and EARLIEST <= began < LATEST else None
+
+
+def night_run(record: RunRecord, status: Status, announced: int = 0) -> NightRun:
     """Return what is kept of a run, with what later runs recorded of its requests.
 
     Args:
         announced: What it announced, and no run before it.
     """
     end = record.end
-    counts = {name: record.outcomes[name] for name in _DID.get(record.mode, ())}
+    ending = str(status)
+    cause = CUT_OFF_CAUSE if status is Status.CUT_OFF else ""
+    if end is not None:
+        first = end.reasons[:1]
+        labels = [reason.label or reason.exit_code.label for reason in known_reasons(first)]
+        cause = "".join(labels or first)  # of a later version, its name
+        ending = _ENDINGS.get(end.exit_code, cause or ending)
+        cause = cause or ending
     return NightRun(
         number=record.file.number,
         mode=record.mode,
-        began=began,
+        began=began_at(record.start),
         status=status,
         exit_code=record.exit_code,
-        cause="" if end is None else _cause(end),
-        counts={**counts, "announced": announced},
+        ending=ending,
+        cause=cause,
+        counts={**record.outcomes, "announced": announced},
         pending=None if end is None or record.mode == "restore" else _pending_after(end),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
     )
-
-
-def _cause(end: RunFinished) -> str:
-    """Return the first reason of a run in words; of a later version, its name."""
-    first = end.reasons[:1]
-    labels = [reason.label or reason.exit_code.label for reason in known_reasons(first)]
-    return "".join(labels or first)
 
 
 def _pending_after(end: RunFinished) -> int | None:
@@ -161,7 +153,7 @@ def night_of_record(record: RunRecord) -> NightRun:
     status = status_of(record.exit_code)
     if record.recovered is not None:
         status = record.ended_as
-    return night_run(record, parse_timestamp(record.start.now), status, 0)
+    return night_run(record, status)
 
 
 class Night(NamedTuple):
@@ -212,9 +204,9 @@ class Night(NamedTuple):
         """The night in words."""
         run = self.deciding
         if not self.runs:
-            return f"{self.day}: {run.cause}"
+            return f"{self.day}: {run.ending}"
         ended = "no last line" if run.exit_code is None else f"exit code {run.exit_code}"
-        parts = [f"{self.day}: {run.status}, {ended}, {run.meaning}", ", ".join(self.labels)]
+        parts = [f"{self.day}: {run.status}, {ended}, {run.ending}", ", ".join(self.labels)]
         parts += _counts((self,))
         if self.scan is not None:
             parts.append(f"{self.scan.pending:,} pending")
@@ -233,7 +225,7 @@ def picture_of(nights: Sequence[Night]) -> Picture:
                 label=str(night.day.day),
                 number=f"{night.number('deleted'):,}" if night.runs else "–",  # noqa: RUF001 - a dash
                 mark=night.deciding.mark,
-                meaning=night.deciding.meaning,
+                meaning=night.deciding.ending,
                 style=night.status.style,
                 text=night.text,
                 parts=tuple(map(night.number, COUNTED)),
@@ -290,8 +282,7 @@ def recent_nights(
     if not known:
         return ()
     first = max(min(known), max(known) - (DEFAULT_NIGHTS - 1) * NIGHT)
-    recent = [run for run in runs if run.night is not None and run.night >= first]
-    return tuple(nights_of(recent, first=first, last=last_night_over(now), begun=begun))
+    return tuple(nights_of(runs, first=first, last=last_night_over(now), begun=begun))
 
 
 def describe_endings(nights: Sequence[Night]) -> str:
@@ -317,7 +308,7 @@ def describe_endings(nights: Sequence[Night]) -> str:
 
 def _groups(nights: Iterable[Night], status: Status) -> Iterator[str]:
     """Yield the days of consecutive nights that ended so, and why."""
-    endings = groupby(nights, key=lambda night: (night.status, night.deciding.why))
+    endings = groupby(nights, key=lambda night: (night.status, night.deciding.cause))
     for (ended, cause), group in endings:
         if ended is status:
             days = [night.day for night in group]

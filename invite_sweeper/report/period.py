@@ -479,7 +479,7 @@ def _pending_cell(night: Night) -> Cell:
 def _ended(night: Night) -> Cell:
     run = night.deciding
     code = "" if run.exit_code in {None, 0} else f"{run.exit_code}: "
-    return line_cell(f"{code}{run.meaning}", run.status.style)
+    return line_cell(f"{code}{run.ending}", run.status.style)
 
 
 def _in_force(policy: PolicyInForce) -> Cell:

@@ -26,11 +26,19 @@ from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import InvitationKey, parse_timestamp
+from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.nights import DEFAULT_NIGHTS, NIGHT, NightRun, night_run
+from invite_sweeper.report.nights import (
+    DEFAULT_NIGHTS,
+    EARLIEST,
+    LATEST,
+    NIGHT,
+    NightRun,
+    began_at,
+    night_run,
+)
 from invite_sweeper.report.rows import (
     MAX_TABLE_ROWS,
     NO_OUTCOME,
@@ -43,10 +51,6 @@ from invite_sweeper.report.rows import (
 from invite_sweeper.text import escape_unprintable
 
 _INSTANT: Final = timedelta(microseconds=1)
-_EARLIEST: Final = datetime(2016, 6, 1, tzinfo=UTC)
-"""Atlas has existed since that month: no run is older."""
-_LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-"""The calendar ends with the night after this one; a run with such a `now` is forged."""
 
 
 class Period(NamedTuple):
@@ -92,7 +96,7 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
     if since is None:
         last_night = _midnight(_night_before(until))
         since = last_night - (DEFAULT_NIGHTS - 1) * NIGHT
-    return Period(max(since, _EARLIEST), until)
+    return Period(max(since, EARLIEST), until)
 
 
 def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> datetime:
@@ -100,13 +104,13 @@ def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> da
 
     Where that is before `since`, or no instant is known, the period is the night of `since`.
     """
-    newest = since or _EARLIEST
+    newest = since or EARLIEST
     for file in reversed(files):
-        began = began_at(file)
+        began = _began_at(file)
         if began is not None:
             newest = max(began, newest)
             break
-    return _midnight(min(newest, _LATEST).date()) + NIGHT
+    return _midnight(min(newest, LATEST).date()) + NIGHT
 
 
 def _midnight(night: date) -> datetime:
@@ -115,20 +119,18 @@ def _midnight(night: date) -> datetime:
 
 def _night_before(end: datetime) -> date:
     """Return the night of the last instant before an end, which may be the first of all."""
-    return (max(end, _EARLIEST) - _INSTANT).date()
+    return (max(end, EARLIEST) - _INSTANT).date()
 
 
-def began_at(file: RunFile) -> datetime | None:
-    """Return the instant of a run from its first line; None where it cannot be read or be true."""
+def _began_at(file: RunFile) -> datetime | None:
+    """Return the instant of a run whose file was not read yet."""
     chain = FileChain(file)
-    began: datetime | None = None
     with closing(chain), suppress(RunError):
         line = next(iter(chain), None)
         first = chain.decode(line) if line is not None else None
         if isinstance(first, RunStarted):
-            began = parse_timestamp(first.now)
-    is_possible = began is not None and _EARLIEST <= began < _LATEST
-    return began if is_possible else None
+            return began_at(first)
+    return None
 
 
 # Rows of tables over many runs: the newest, and how many there were.
@@ -349,7 +351,7 @@ class PeriodReader:
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
         for file in files:
-            began = began_at(file)
+            began = _began_at(file)
             if began is not None and self.first is None and self.organization is None:
                 self.first = began.date()
             if began is not None and began < self._period.since:
@@ -381,7 +383,7 @@ class PeriodReader:
         if run.mode == "sweep":
             day = began.date() if began is not None else None
             announced = self._new_announcements(run, day)
-        night = night_run(run, began, status, len(announced))
+        night = night_run(run, status, len(announced))
         self._add_run(run, night)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
@@ -448,7 +450,7 @@ class PeriodReader:
             run = self._asked_for(self._fold.runs[run_id])
             night = self.runs[index]
             announced = night.counts["announced"]
-            self.runs[index] = night_run(run, night.began, night.status, announced)
+            self.runs[index] = night_run(run, night.status, announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))

@@ -28,6 +28,7 @@ def night_run(days_ago, end=DONE):
         began=datetime(2026, 12, 3, 1, tzinfo=UTC) - timedelta(days=days_ago),
         status=status,
         exit_code=exit_code,
+        ending=cause or str(status),
         cause=cause,
     )
 

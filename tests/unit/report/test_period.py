@@ -20,11 +20,14 @@ from rich.console import Console
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept, PolicyText
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.reader import read_whole_run
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.cli.report import report
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
+from invite_sweeper.report.run import list_of_runs
 from invite_sweeper.report.terminal import show_section
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
@@ -596,3 +599,5 @@ def test_forged_instant_of_a_run_does_not_move_the_period(directory, now):
     write_run(directory, "run-2", *scene.lines, start=start, end=scene.end)
     page = page_of(directory)
     assert nights(page, "Night", "Deleted") == [("2026-11-25", "1")]
+    records = [read_whole_run(FileChain(file)) for file in directory.files()]
+    assert [row.label[0] for row in list_of_runs(records, NOW, None)] == ["1", "2"]
