@@ -1,6 +1,5 @@
 """The table of endings: statuses, exit codes, reasons, and advice as exact commands."""
 
-import os
 import shlex
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from reviewed import assert_reviewed
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.main import app
@@ -139,9 +139,5 @@ def table_of_endings():
 
 
 def test_table_is_the_reviewed_one():
-    """After a change of a sentence: UPDATE_SNAPSHOTS=1 pytest tests/unit, and read the diff."""
-    path = Path(__file__).with_name("endings.txt")
     text = "\n".join(table_of_endings()) + "\n"
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")
+    assert_reviewed(text, Path(__file__).with_name("endings.txt"))

@@ -1,6 +1,5 @@
 """Limits at their boundary and with 0, over organizations, shards and runs; trim; the clock."""
 
-import os
 import re
 from collections import Counter
 from dataclasses import replace
@@ -15,6 +14,7 @@ from audit.runs import planned
 from builders import NOW, ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reviewed import assert_reviewed
 from sweep.night import Earlier, command_of
 
 from invite_sweeper.counts import Counts
@@ -170,7 +170,6 @@ REFUSED = {
 
 
 def test_refusals_are_as_they_were_reviewed():
-    """`UPDATE_SNAPSHOTS=1` writes the file again; then read the diff."""
     parts = []
     for name, (plans, exceeded, *shard) in REFUSED.items():
         with pytest.raises(GuardRefused) as caught:
@@ -179,10 +178,7 @@ def test_refusals_are_as_they_were_reviewed():
         assert refused.consequence == "Nothing was deleted."
         parts.append(f"== {name}\n{refused.message}\n-> {refused.hint} {refused.command}".rstrip())
     text = "\n\n".join(parts) + "\n"
-    path = Path(__file__).with_name("refusals.txt")
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    assert_reviewed(text, Path(__file__).with_name("refusals.txt"))
 
 
 def test_of_an_answer_that_is_not_a_complete_list_no_person_is_named():
