@@ -43,7 +43,7 @@ from invite_sweeper.cli.options import (
     options,
     period_options,
 )
-from invite_sweeper.cli.streams import fit_terminal, print_error
+from invite_sweeper.cli.streams import print_error, print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
@@ -178,7 +178,7 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     console = stdout_console()
     lines = history.read(FileChain(record.file))
     if not lines:
-        click.echo(f"No line of run {record.file.number or record.file.path} matches.", err=True)
+        print_line(f"No line of run {record.file.number or record.file.path} matches.")
         return
     terminal.show_facts(console, [fact_of(line, history.labels) for line in lines])
     terminal.show_copied(console, tuple(_lines_about_file(shown, record)))
@@ -193,8 +193,7 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
         is_any = is_any or bool(lines)
     if is_any:
         return
-    message = f"No line of {pluralize(len(history.runs), 'run')} matches."
-    click.echo(fit_terminal(message, others="  "), err=True)
+    print_line(f"No line of {pluralize(len(history.runs), 'run')} matches.")
 
 
 class _ShownRuns:
@@ -228,7 +227,7 @@ class _ShownRuns:
             directory.check_not_empty()
             self._reader = directory.reader()
             for warning in directory.warnings_of_missing_files():
-                click.echo(fit_terminal(warning.message, "Warning: ", "  "), err=True)
+                print_line(warning.message, "Warning: ")
         except DamagedLog as error:  # HEAD
             self._report(error)
             self._reader = LogReader(directory.files())

@@ -27,7 +27,7 @@ from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, Section
 from invite_sweeper.cli.pending import read_pending
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options, read_all_credentials
-from invite_sweeper.cli.streams import fit_terminal
+from invite_sweeper.cli.streams import fit_terminal, print_line
 from invite_sweeper.errors import (
     AtlasUnavailable,
     Cancelled,
@@ -181,7 +181,7 @@ def init(
     except RunError as error:
         raise error.having(consequence=_NOT_WRITTEN) from error
     for remark in policy.warnings(now.date()):
-        click.echo(fit_terminal(remark, "Warning: ", _INDENT), err=True)
+        print_line(remark, "Warning: ")
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
     click.echo(f"Next: {shell_command('plan', '--policy', str(path))}")
 
@@ -268,7 +268,7 @@ def _find_organizations(
     message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
     if is_needed:
         raise AtlasUnavailable(message, hint="Add --organization ID.")
-    click.echo(fit_terminal(message, "Warning: ", _INDENT), err=True)
+    print_line(message, "Warning: ")
     return tuple(visible.values())
 
 
@@ -380,7 +380,7 @@ def _choose_ended(policy: Policy, path: Path, base_url: str, *, can_read: bool) 
             raise
         except RunError as error:
             for line in error.message.splitlines():
-                click.echo(fit_terminal(line, _INDENT, _INDENT), err=True)
+                print_line(line, _INDENT)
         else:
             if stale is None:
                 ends = f"reading the lists takes over {_DEADLINE_S:.0f} s"

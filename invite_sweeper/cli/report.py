@@ -18,7 +18,7 @@ from invite_sweeper.cli.options import (
     options,
     period_options,
 )
-from invite_sweeper.cli.streams import fit_terminal
+from invite_sweeper.cli.streams import print_line
 from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import check_replaceable, replace_file, write_error
@@ -64,7 +64,7 @@ def report(
         raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
     if verification.damage is not None:
         warning = f"The audit log is damaged: {verification.damage}"
-        click.echo(fit_terminal(warning, "Warning: ", "  "), err=True)
+        print_line(warning, "Warning: ")
     if out is not None:
         is_directory = not paths or paths[0].is_dir()  # files that are named may be copies
         check_outside("--out", out, files[0].path.parent if is_directory else None)

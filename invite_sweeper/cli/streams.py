@@ -214,10 +214,15 @@ def _columns(terminal: TextIO) -> int:
     return _DEFAULT_COLUMNS
 
 
+def print_line(text: str, label: str = "") -> None:
+    """Write a text to stderr, after a label such as `Warning: `."""
+    click.echo(fit_terminal(text, label, _INDENT), err=True)
+
+
 def print_error(error: RunError) -> None:
     """Write message, consequence and hint of an error to stderr; control characters are escaped."""
     for line in error.lines():
-        click.echo(fit_terminal(line, others=_INDENT), err=True)
+        print_line(line)
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         click.echo(f"{error.message} {error.consequence}", err=True)
         return

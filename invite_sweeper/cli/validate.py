@@ -10,7 +10,7 @@ import msgspec
 from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.inputs import read_policy
 from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options
-from invite_sweeper.cli.streams import fit_terminal
+from invite_sweeper.cli.streams import print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.json_text import to_json
@@ -71,7 +71,7 @@ def validate(path: Path, output: str) -> None:
     else:
         for issue in issues:
             if issue.severity is Severity.WARNING:
-                click.echo(fit_terminal(issue.text(str(path)), others="  "), err=True)
+                print_line(issue.text(str(path)))
     if error is not None:
         raise error
     if output == "text" and policy is not None:
