@@ -229,17 +229,20 @@ class World:
             self.run("explain", "--policy", "policy.yaml", "*", "--output", output)
             self.run("doctor", "--policy", "policy.yaml", "--output", output)
 
-    def check_all_that_was_written(self):
-        """Show and report the runs, and check that nothing that was written has a secret."""
+    def show_in_each_form(self):
+        """Show, report, verify and restore the runs."""
         policy = ("--policy", "policy.yaml")
-        for output in ("text", "json", "csv"):
+        for output in ("json", "csv"):
             self.run("audit", "show", str(self.cli.log_path), "--output", output)
         self.run("audit", "show", *policy)
-        for output in ("html", "md"):
-            self.run("report", *policy, "--format", output)
+        self.run("report", *policy, "--format", "md")
         self.run("audit", "verify", *policy, "--output", "json")
-        if self.cli.lines("outcome"):
-            self.run("restore", *policy, "--dry-run", "--output", "json")
+        self.run("restore", *policy, "--dry-run", "--output", "json")
+
+    def check_all_that_was_written(self):
+        """Show and report the runs, and check that nothing that was written has a secret."""
+        self.run("audit", "show", str(self.cli.log_path))
+        self.run("report", "--policy", "policy.yaml")
         bodies = b"\n".join(body for *_, body in self.receiver.requests).decode("utf-8", "replace")
         files = {
             path.name: path.read_bytes().decode("utf-8", "replace")
@@ -311,6 +314,7 @@ def test_names_show_no_secret(world):
     world.run("audit", "show", "plan.jsonl")
     world.read()
     world.run_with_files("sweep", "-v")
+    world.show_in_each_form()
     world.check_all_that_was_written()
     assert "***" in world.cli.log_path.read_text(encoding="utf-8")
     assert world.echo.covered == set(product(world.echo.secrets, SPELLINGS))
