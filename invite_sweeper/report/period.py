@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from heapq import nsmallest
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import Status, Style, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.document import (
@@ -31,6 +30,7 @@ from invite_sweeper.report.document import (
 )
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
+    COUNTED,
     NIGHT,
     Night,
     NightRun,
@@ -44,11 +44,11 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.period_reader import (
     KeepEntry,
-    NewestRows,
     PeriodReader,
     PolicyInForce,
     ends_of_keep_entries,
     find_period,
+    first_instant,
 )
 from invite_sweeper.report.rows import (
     BECAUSE,
@@ -136,7 +136,10 @@ def read_period(
         last = min(last, period.last)
     nights: tuple[Night, ...] = ()
     if len(reader.runs) > 1:  # a single run is shown as it is
-        first = None if reader.first is None else max(period.first, reader.first)
+        first = None  # that of the first run, unless there are earlier runs
+        instants = map(first_instant, files)
+        if organization is None and any(began and began < period.since for began in instants):
+            first = period.first
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
     log = document_of_verification(verification, folder)
     story = story_of(newest, advisor)
@@ -251,7 +254,7 @@ def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Ite
     """
     if reader.organization is not None:
         yield Fact("Organization", label_of(reader.organization, organization_labels_of(newest)))
-    if reader.scan is not None and reader.scan_pending is not None:
+    if reader.scan is not None:
         scan = reader.scan
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
         yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
@@ -283,153 +286,115 @@ def _sections(
     elif story.facts:
         yield Section("The run", story.facts)
     yield from story.sections
-    several = len(reader.organizations) > 1
-    organization = reader.organization
     if _is_read(reader):
-        list_run = partial(advisor_of(newest, advisor).list_run, *_filter(organization))
+        list_run = partial(advisor_of(newest, advisor).list_run, *_filter(reader))
         yield from unread_section(newest, list_run, MAX_TABLE_ROWS)
     if reader.scan is not None:
-        as_of = ""
-        if reader.scan is not newest:  # such as before a restore
-            as_of = f", as of {_run_name(reader.scan)}"
-        yield from _pending(
-            reader.scan, advisor, organization, as_of=as_of, with_organization=several
-        )
-    yield from _of_period(
-        reader, partial(advisor.list_runs, *_filter(organization)), with_organization=several
-    )
+        yield from _pending(reader, reader.scan, advisor)
+    yield from _of_period(reader, partial(advisor.list_runs, *_filter(reader)))
     if story.remarks:
         yield Section("Remarks", sentences=story.remarks)
 
 
-def _filter(organization: str | None) -> tuple[str, ...]:
+def _filter(reader: PeriodReader) -> tuple[str, ...]:
     """Return the option of a command that lists what is of one organization."""
-    return () if organization is None else ("--organization", organization)
+    return () if reader.organization is None else ("--organization", reader.organization)
 
 
-def _pending(
-    run: RunRecord,
-    advisor: Advisor,
-    organization: str | None,
-    *,
-    as_of: str,
-    with_organization: bool,
-) -> Iterator[Section]:
-    """Yield who was pending in a sweep or a dry run; tables that are not empty.
+def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator[Section]:
+    """Yield who was pending in a sweep or a dry run.
 
     A deletion that a sweep sent is in the tables of the period.
-
-    Args:
-        organization: The id of the one that is asked for; None for all.
-        as_of: Follows the captions, where a later run is the newest of the report.
-        with_organization: Each place names its organization, even if all rows are of one.
     """
-    end = run.end or RunFinished(exit_code=0)
-    list_run = partial(advisor_of(run, advisor).list_run, *_filter(organization))
+    list_run = partial(advisor_of(run, advisor).list_run, *_filter(reader))
+    as_of = ""
+    if run is not reader.newest:  # such as before a restore
+        as_of = f", as of {_run_name(run)}"
     is_dry_run = run.mode == "dry-run"
-    people = partial(_people, with_organization=with_organization)
     planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    rows: Sequence[Row] = first_rows(planned, MAX_TABLE_ROWS)
-    total = len(planned)
-    yield from people("invitations", f"{caption}{as_of}", rows, total=total, command=list_run())
+    rows = first_rows(planned, MAX_TABLE_ROWS)
+    yield from _people(
+        reader, "invitations", f"{caption}{as_of}", rows, list_run(), total=len(planned)
+    )
     if is_dry_run:
         kind = announced_as(run)
         command = list_run("--event", kind.event)
-        rows = announced_rows(run)[:MAX_TABLE_ROWS]
-        yield from people(
-            "due", f"{kind.caption}{as_of}", rows, total=end.announced, command=command
-        )
-    rows = nsmallest(MAX_TABLE_ROWS, kept_in_file(run, organization), key=row_order)
+        yield from _people(reader, "due", f"{kind.caption}{as_of}", announced_rows(run), command)
+    rows = nsmallest(MAX_TABLE_ROWS, kept_in_file(run, reader.organization), key=row_order)
     command = list_run("--event", Kept.event)
-    yield from people("kept", f"{KEPT_CAPTION}{as_of}", rows, total=end.kept, command=command)
+    total = run.end.kept if run.end is not None else 0
+    yield from _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", rows, command, total=total)
 
 
-def _people(
-    key: str,
-    caption: str,
-    rows: Sequence[Row],
-    *,
-    total: int,
-    command: str,
-    with_organization: bool,
-    before: CellsOf[Any] | None = None,
-) -> Iterator[Section]:
-    """Yield the table of some invitations, if there are any.
-
-    Args:
-        before: Columns before those of invitations.
-    """
-    if rows:
-        columns = invitation_columns(rows, full_place_cell if with_organization else None)
-        cells = {**(before or {}), **columns, LIST_AND_ID: list_cell}
-        yield Section(table=Table.of(key, caption, cells, rows, total=total, command=command))
-
-
-def _of_period(
-    reader: PeriodReader, list_runs: Callable[..., str], *, with_organization: bool
-) -> Iterator[Section]:
-    """Yield what the runs of a period did to whom, the newest first; tables that are not empty.
+def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[Section]:
+    """Yield what the runs of a period did to whom, and under which policy, the newest first.
 
     Args:
         list_runs: Returns the command that lists the runs, or with a filter their lines.
     """
-    newest_people: tuple[tuple[str, str, NewestRows, str], ...] = (
-        (
-            "deletions",
-            "Planned deletions and what became of them",
-            reader.deletions,
-            OutcomeLine.event,
-        ),
-        ("announced", "Announced for a later deletion", reader.announced, Announced.event),
-        (
-            "restored",
-            "Invitations of restores and what became of them",
-            reader.restored,
-            Intent.event,
-        ),
-    )
-    for key, caption, newest, event in newest_people:
-        yield from _people(
-            key,
-            caption,
-            newest.rows(),
-            total=newest.total,
-            command=list_runs("--event", event),
-            with_organization=with_organization,
-            before={Column("Night", "date"): _when},
-        )
+    for key, caption, newest, event in (
+        ("deletions", "Planned deletions and what became of them", reader.deletions, OutcomeLine),
+        ("announced", "Announced for a later deletion", reader.announced, Announced),
+        ("restored", "Invitations of restores and what became of them", reader.restored, Intent),
+    ):
+        command = list_runs("--event", event.event)
+        rows = newest.rows()
+        yield from _people(reader, key, caption, rows, command, total=newest.total, before=_NIGHT)
     ends = ends_of_keep_entries(reader.policies)
     entries = [entry._replace(until=ends.get(name)) for name, entry in reader.entries.items()]
-    yield from _newest(
-        "entries", "Invitations that each keep entry kept", _ENTRIES, entries, list_runs()
-    )
-    kept = reader.kept.rows()
-    if kept and len(reader.runs) > 1:  # of a single run, the table of what it kept has them
-        command = list_runs("--event", Kept.event)
+    caption = "Invitations that each keep entry kept"
+    yield from _table("entries", caption, _ENTRIES, entries[::-1], list_runs())
+    if len(reader.runs) > 1:  # of a single run, the table of what it kept has them
         caption = "Kept by an entry of the policy"
-        yield Section(
-            table=Table.of(
-                "kept-by", caption, _KEPT_BY, kept, total=reader.kept.total, command=command
-            )
-        )
-    given = [run for run in reader.runs if run.reason is not None]
-    yield from _newest("reasons", "Reasons that were given", _REASONS, given, list_runs())
-    for section in _newest(
-        "policies", "Policies in force", _POLICIES, reader.policies, list_runs()
-    ):
-        yield section._replace(texts=tuple(_texts_of(reversed(reader.policies))))
+        command = list_runs("--event", Kept.event)
+        kept = reader.kept.rows()
+        yield from _table("kept-by", caption, _KEPT_BY, kept, command, total=reader.kept.total)
+    given = [run for run in reversed(reader.runs) if run.reason is not None]
+    yield from _table("reasons", "Reasons that were given", _REASONS, given, list_runs())
+    policies = reader.policies[::-1]
+    for section in _table("policies", "Policies in force", _POLICIES, policies, list_runs()):
+        yield section._replace(texts=tuple(_texts_of(policies)))
 
 
-def _newest(
-    key: str, caption: str, cells: CellsOf[_T], records: Sequence[_T], command: str
+def _people(
+    reader: PeriodReader,
+    key: str,
+    caption: str,
+    rows: Sequence[Row],
+    command: str,
+    *,
+    total: int = 0,
+    before: CellsOf[Row] | None = None,
 ) -> Iterator[Section]:
-    """Yield the table of records of which the newest is the last; nothing without one."""
+    """Yield the table of some invitations, with the organizations if the report has several.
+
+    Args:
+        before: Columns before those of invitations.
+    """
+    place = full_place_cell if len(reader.organizations) > 1 else None
+    cells = {**(before or {}), **invitation_columns(rows, place), LIST_AND_ID: list_cell}
+    yield from _table(key, caption, cells, rows, command, total=total)
+
+
+def _table(
+    key: str,
+    caption: str,
+    cells: CellsOf[_T],
+    records: Sequence[_T],
+    command: str,
+    *,
+    total: int = 0,
+) -> Iterator[Section]:
+    """Yield the table of the first of some records; nothing without one.
+
+    Args:
+        total: Number of all; 0 if these are all.
+    """
     if records:
-        rows = reversed(records[-MAX_TABLE_ROWS:])
-        yield Section(
-            table=Table.of(key, caption, cells, rows, total=len(records), command=command)
-        )
+        first = records[:MAX_TABLE_ROWS]
+        total = total or len(records)
+        yield Section(table=Table.of(key, caption, cells, first, total=total, command=command))
 
 
 def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
@@ -441,7 +406,7 @@ def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
     elif nights:
         caption = f"The nights from {nights[0].day} to {nights[-1].day}"
         picture = picture_of(nights)
-    for section in _newest("nights", caption, _NIGHTS, nights, command):
+    for section in _table("nights", caption, _NIGHTS, nights[::-1], command):
         yield section._replace(picture=picture)
 
 
@@ -469,6 +434,10 @@ def _number(value: int | None) -> Cell:
     return text_cell("not known" if value is None else f"{value:,}")
 
 
+def _count(name: str, night: Night) -> Cell:
+    return _number(night.number(name))
+
+
 def _pending_cell(night: Night) -> Cell:
     if night.scan is None:
         return _number(None)
@@ -488,6 +457,7 @@ def _in_force(policy: PolicyInForce) -> Cell:
     return (Line(str(policy.first)), Line(f"to {policy.last}"))
 
 
+_NIGHT: Final[CellsOf[Row]] = {Column("Night", "date"): _when}
 _KEPT_BY: Final[CellsOf[Row]] = {
     Column("Last on", "date"): _when,
     INVITED: invited_cell,
@@ -506,10 +476,7 @@ _ENTRIES: Final[CellsOf[KeepEntry]] = {
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),
     Column("Runs"): lambda night: text_cell(", ".join(night.labels) or "none"),
-    Column("Deleted", "number", "deleted"): lambda night: _number(night.number("deleted")),
-    Column("Announced", "number", "announced"): lambda night: _number(night.number("announced")),
-    Column("Restored", "number", "restored"): lambda night: _number(night.number("restored")),
-    Column("Failed", "number", "failed"): lambda night: _number(night.number("failed")),
+    **{Column(upper_first(name), "number", name): partial(_count, name) for name in COUNTED},
     Column("Pending", "number", "pending"): _pending_cell,
     Column("Ended"): _ended,
 }

@@ -11,7 +11,6 @@ Memory holds the run that is read, the newest one and that of what is pending, a
 counts of each run and as many rows as a table shows, for any number of nights.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, time, timedelta
@@ -106,7 +105,7 @@ def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> da
     """
     newest = since or EARLIEST
     for file in reversed(files):
-        began = _began_at(file)
+        began = first_instant(file)
         if began is not None:
             newest = max(began, newest)
             break
@@ -122,7 +121,7 @@ def _night_before(end: datetime) -> date:
     return (max(end, EARLIEST) - _INSTANT).date()
 
 
-def _began_at(file: RunFile) -> datetime | None:
+def first_instant(file: RunFile) -> datetime | None:
     """Return the instant of a run whose file was not read yet."""
     chain = FileChain(file)
     with closing(chain), suppress(RunError):
@@ -131,17 +130,6 @@ def _began_at(file: RunFile) -> datetime | None:
         if isinstance(first, RunStarted):
             return began_at(first)
     return None
-
-
-# Rows of tables over many runs: the newest, and how many there were.
-
-
-def _of_night(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
-    """Yield the rows of a run with its number and its night."""
-    for row in rows:
-        row.run = run.number
-        row.night = run.night
-        yield row
 
 
 class KeepEntry(NamedTuple):
@@ -176,56 +164,50 @@ def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> No
         )
 
 
+def _of_night(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
+    """Yield the rows of a run with its number and its night."""
+    for row in rows:
+        row.run = run.number
+        row.night = run.night
+        yield row
+
+
 class NewestRows:
-    """The newest rows of a table, those that failed before all others, and how many there were."""
+    """The newest rows of a table, those that failed before all others, and how many there were.
 
-    def __init__(self) -> None:
-        self.total = 0
-        self._failed = deque[Row](maxlen=MAX_TABLE_ROWS)
-        self._others = deque[Row](maxlen=MAX_TABLE_ROWS)
-
-    def add(self, row: Row) -> None:
-        """Add a row of the newest run so far."""
-        self.total += 1
-        newest = self._failed if row.has_failed else self._others
-        newest.append(row)
-
-    def rows(self) -> list[Row]:
-        """Return the rows: what failed, then the newest run first."""
-        rows = sorted_rows([*self._failed, *self._others])
-        # Sorting is stable: rows of one run stay in their order.
-        rows.sort(key=lambda row: (not row.has_failed, -row.run))
-        return rows[:MAX_TABLE_ROWS]
-
-
-class KeptRows:
-    """What a keep entry kept, once for each entry, as of the last run that recorded it.
-
-    Of all that were kept, memory holds a hash each, and the rows of the newest.
+    What is the same as an earlier row, such as an invitation that an entry keeps each night, stands
+    in its place. Of all rows, memory holds a hash each.
     """
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
-        self._newest: dict[int, Row] = {}
+        self._failed: dict[int, Row] = {}
+        self._others: dict[int, Row] = {}
 
     @property
     def total(self) -> int:
         """How many there were."""
         return len(self._hashes)
 
-    def add(self, row: Row) -> None:
-        """Add what a keep entry kept in the newest run so far."""
-        key = hash((row.event.key, row.detail))
+    def add(self, row: Row, *same: object) -> bool:
+        """Add a row of the newest run so far, and return whether there was none with the same."""
+        key = hash(same)
+        is_new = key not in self._hashes
         self._hashes.add(key)
-        self._newest.pop(key, None)
-        self._newest[key] = row  # the last one in the order of insertion
-        if len(self._newest) > MAX_TABLE_ROWS:
-            oldest = next(iter(self._newest))
-            del self._newest[oldest]
+        newest = self._failed if row.has_failed else self._others
+        newest.pop(key, None)
+        newest[key] = row  # the last one in the order of insertion
+        if len(newest) > MAX_TABLE_ROWS:
+            oldest = next(iter(newest))
+            del newest[oldest]
+        return is_new
 
     def rows(self) -> list[Row]:
-        """Return the rows, the newest run first."""
-        return sorted(sorted_rows(self._newest.values()), key=lambda row: -row.run)
+        """Return the rows: what failed, then the newest run first."""
+        rows = sorted_rows([*self._failed.values(), *self._others.values()])
+        # Sorting is stable: rows of one run stay in their order.
+        rows.sort(key=lambda row: (not row.has_failed, -row.run))
+        return rows
 
 
 class PolicyInForce(NamedTuple):
@@ -307,8 +289,6 @@ class PeriodReader:
         last_sweep: The newest sweep.
         scan: The newest sweep or dry run whose lists were read: what is pending is from it.
         scan_pending: What it left pending.
-        first: The night of the first run of all files; None if it is not known, as of an
-            organization, which may be newer.
         organization: As below.
         organizations: The ids of those that the runs were about.
         deletions: What became of each deletion that was due to be sent.
@@ -330,37 +310,33 @@ class PeriodReader:
         self.newest: RunRecord | None = None
         self.last_sweep: RunRecord | None = None
         self.scan: RunRecord | None = None
-        self.scan_pending: int | None = None
-        self.first: date | None = None
+        self.scan_pending = 0
         self.organizations: set[str] = set()
         self.deletions = NewestRows()
         self.announced = NewestRows()
         self.restored = NewestRows()
         self.entries: dict[str, KeepEntry] = {}
-        self.kept = KeptRows()
+        self.kept = NewestRows()
         self.policies: list[PolicyInForce] = []
         self._period = period
         self.organization = organization
         self._is_damaged = verification.damage is not None
         self._left_open = {unfinished.file for unfinished in verification.unfinished}
         self._fold = Fold()
-        self._announcements: set[int] = set()
         self._left: dict[int, str] = {}  # ids of runs that left a request, or a last line
         self._open: dict[tuple[str, InvitationKey], Row] = {}
 
     def read(self, files: Iterable[RunFile]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
         for file in files:
-            began = _began_at(file)
-            if began is not None and self.first is None and self.organization is None:
-                self.first = began.date()
+            began = first_instant(file)
             if began is not None and began < self._period.since:
                 continue
             if began is not None and began >= self._period.until:
                 if self._open:  # this run may have recovered a request of the period
                     self._read_later(file)
             else:
-                self._read_run(file, began)
+                self._read_run(file)
         self._recover()
 
     def _read_later(self, file: RunFile) -> None:
@@ -371,7 +347,7 @@ class PeriodReader:
             for _ in outcomes:
                 pass
 
-    def _read_run(self, file: RunFile, began: datetime | None) -> None:
+    def _read_run(self, file: RunFile) -> None:
         whole = RunRecord(file)
         with suppress(RunError):  # as above
             add_lines(whole, FileChain(file), self._fold)
@@ -379,20 +355,20 @@ class PeriodReader:
             return
         run = self._asked_for(whole)
         status = self._status(run) if run.is_whole else Status.DAMAGED
-        announced: list[Row] = []
-        if run.mode == "sweep":
-            day = began.date() if began is not None else None
-            announced = self._new_announcements(run, day)
-        night = night_run(run, status, len(announced))
-        self._add_run(run, night)
+        night = night_run(run, status)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
-            for row in _of_night(announced, night):
-                self.announced.add(row)
             for row in _of_night(kept_by_entry(run, self.organization), night):
-                self.kept.add(row)
+                self.kept.add(row, row.event.key, row.detail)
+            # An earlier run of the night may have announced it, as one whose file is lost.
+            announced = sum(
+                self.announced.add(row, night.night, announcement_key(row.event))
+                for row in _of_night(announced_rows(run), night)
+            )
+            night = night_run(run, status, announced)
         elif run.mode == "restore":  # a dry run did nothing to a person
             self._add_requests(run, night, self.restored)
+        self._add_run(run, night)
 
     def _asked_for(self, run: RunRecord) -> RunRecord:
         """Return a run, or what it did in the organization that is asked for."""
@@ -423,24 +399,11 @@ class PeriodReader:
             if run.end is not None:
                 add_kept(self.entries, run.end, night.night)
 
-    def _new_announcements(self, run: RunRecord, night: date | None) -> list[Row]:
-        """Return what a run announced and no earlier one of its night, as one whose file is lost.
-
-        Memory holds a hash of each.
-        """
-        announced: list[Row] = []
-        for row in announced_rows(run):
-            key = hash((night, announcement_key(row.event)))
-            if key not in self._announcements:
-                self._announcements.add(key)
-                announced.append(row)
-        return announced
-
     def _add_requests(self, run: RunRecord, night: NightRun, newest: NewestRows) -> None:
         """Add what became of each request; what is planned, and was not sent, has no outcome."""
         for row in _of_night(rows_of(run), night):
             if row.outcome:
-                newest.add(row)
+                newest.add(row, run.run_id, row.event.key)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[run.run_id, row.event.key] = row
 
