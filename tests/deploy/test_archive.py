@@ -4,6 +4,7 @@ import fcntl
 import gzip
 import os
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,14 +27,19 @@ def night(directory, days_ago, *events):
     return write_run(directory, name, *(events or deletion(days_ago + 1)), at=at)
 
 
-@pytest.fixture
-def log(tmp_path):
-    """Forty runs, the oldest 498 days ago: 20 are older than 400 days, by two days and more."""
-    directory = AuditDirectory(tmp_path / "audit")
+@pytest.fixture(scope="module")
+def forty_runs(tmp_path_factory):
+    """The oldest 498 days ago: 20 are older than 400 days, by two days and more."""
+    directory = AuditDirectory(tmp_path_factory.mktemp("forty") / "audit")
     for number in range(40):
         night(directory, 498 - 5 * number)
     (directory.path / "lock").touch()
-    return directory
+    return directory.path
+
+
+@pytest.fixture
+def log(forty_runs, tmp_path):
+    return AuditDirectory(shutil.copytree(forty_runs, tmp_path / "audit"))
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def charts(text):
 
 def test_values_alone_and_combined_render_pods_that_agree_and_policies_that_select_them(tmp_path):
     alone = {f"v{n}": values_of(each) for n, each in enumerate(ACCEPTED) if each[0] != "shards"}
-    values = alone | {f"c{seed}": combination(seed) for seed in seeds(60)}
+    values = alone | {f"c{seed}": combination(seed) for seed in seeds(30)}
     rendering = side_by_side(values, tmp_path)
     assert rendering.returncode == 0, rendering.stderr
     found = charts(rendering.stdout)

@@ -35,34 +35,36 @@ esac
 """
 
 
-@pytest.fixture
-def pull_request(tmp_path):
-    """Return a function that runs the steps of the job `plan` and returns their results."""
-    commands = tmp_path / "commands"
-    commands.mkdir()
-    (commands / "gh").write_text(GH, encoding="utf-8")
-    (commands / "gh").chmod(0o755)
-    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+class PullRequest:
+    """The steps of the job `plan` beside a stage, the dry run among them done."""
 
-    def run_steps(stage, *, earlier="", **limit):
+    def __init__(self, stage, folder):
+        commands = folder / "commands"
+        commands.mkdir()
+        (commands / "gh").write_text(GH, encoding="utf-8")
+        (commands / "gh").chmod(0o755)
+        path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         policy = str(stage.folder / "policy/policy.yaml")
-        runner = Runner(WORKFLOW, "plan", tmp_path, {"PATH": path, "POLICY": policy})
+        self.runner = Runner(WORKFLOW, "plan", folder, {"PATH": path, "POLICY": policy})
+        self.folder = folder
         atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
-        assert runner.run("Run a dry run", **stage.account, **atlas).returncode == 0
-        outputs = runner.outputs()
+        assert self.runner.run("Run a dry run", **stage.account, **atlas).returncode == 0
+        stage.assert_untouched()
+
+    def comment(self, *, earlier="", **limit):
+        """Run the steps after the dry run; return the code, the comment and what gh was asked."""
+        outputs = self.runner.outputs()
         code = {"CODE": outputs["code"]}
         sha256 = {"SHA256": outputs.get("sha256", "")}
-        written = runner.run("Write the comment", **code, **sha256, **limit)
+        written = self.runner.run("Write the comment", **code, **sha256, **limit)
         assert written.returncode == 0, written.stderr
+        (self.folder / "requests").write_bytes(b"")
         api = {"GH_TOKEN": "x", "COMMENTS": "all", "COMMENT": "one", "EARLIER": earlier}
-        posted = runner.run("Post the comment, or renew it", **api)
+        posted = self.runner.run("Post the comment, or renew it", **api)
         assert posted.returncode == 0, posted.stderr
-        stage.assert_untouched()
-        end = runner.run("End as the dry run did", **code)
-        requests = (tmp_path / "requests").read_text(encoding="utf-8")
-        return end.returncode, (tmp_path / "posted").read_text(encoding="utf-8"), requests
-
-    return run_steps
+        end = self.runner.run("End as the dry run did", **code)
+        requests = (self.folder / "requests").read_text(encoding="utf-8")
+        return end.returncode, (self.folder / "posted").read_text(encoding="utf-8"), requests
 
 
 @pytest.fixture
@@ -73,30 +75,36 @@ def small(tmp_path):
         yield stage
 
 
-def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_is_kept(
-    pull_request, small, tmp_path
-):
-    code, comment, requests = pull_request(small)
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A stage, and a pull request whose dry run has a plan."""
+    with staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3, owner=None) as stage:
+        yield stage, PullRequest(stage, tmp_path_factory.mktemp("job"))
+
+
+def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_is_kept(planned):
+    stage, pull_request = planned
+    code, comment, requests = pull_request.comment()
     keep = steps(WORKFLOW, "plan")["Keep the plan"]
-    saved = read_plan(tmp_path / "plan.jsonl", "")
+    saved = read_plan(pull_request.folder / "plan.jsonl", "")
 
     assert code == ExitCode.DONE
     assert comment.startswith(MARKER)
     assert comment.count("old0@example.com") == 2
-    assert all(invitation in comment for invitation in small.stale)
+    assert all(invitation in comment for invitation in stage.stale)
     assert requests == "api --silent all --field body=@comment.md\n"
     assert keep["with"]["path"] == "${{ runner.temp }}/plan.jsonl"
     assert f"Its SHA-256 approves it: `{saved.sha256}`" in comment
-    assert len(saved.planned) == len(small.stale)
+    assert len(saved.planned) == len(stage.stale)
 
 
-def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(pull_request, small, tmp_path):
+def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(small, tmp_path):
     policy = small.folder / "policy/policy.yaml"
     policy.write_text(
         policy.read_text(encoding="utf-8").replace("max_deletions: 100000", "max_deletions: 1"),
         encoding="utf-8",
     )
-    code, comment, requests = pull_request(small, earlier="41\n42\n")
+    code, comment, requests = PullRequest(small, tmp_path).comment(earlier="41\n42\n")
 
     assert code == ExitCode.REFUSED
     assert "The dry run ended with exit code 3. Nothing was deleted." in comment
@@ -106,11 +114,12 @@ def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(pull_reques
     assert not (tmp_path / "plan.jsonl").exists()
 
 
-def test_long_report_is_cut_at_a_line_and_says_so(pull_request, small, tmp_path):
+def test_long_report_is_cut_at_a_line_and_says_so(planned):
+    _, pull_request = planned
     limit = int(steps(WORKFLOW, "plan")["Write the comment"]["env"]["LIMIT"])
-    _, comment, _ = pull_request(small, LIMIT="1200")
+    _, comment, _ = pull_request.comment(LIMIT="1200")
     shown, last = comment.rstrip("\n").rsplit("\n\n", 1)
-    whole = (tmp_path / "whole.md").read_text(encoding="utf-8")
+    whole = (pull_request.folder / "whole.md").read_text(encoding="utf-8")
 
     assert limit + 1000 < GITHUB_LIMIT
     assert 1000 < len(shown.encode()) < 1200
