@@ -1,6 +1,10 @@
-"""Words that name no run, and files that no run wrote: an error, and never a traceback."""
+"""Words, files and locales that no one expects: an error with a hint, and never a traceback."""
 
 import json
+import os
+from datetime import timedelta
+
+import pytest
 
 POLICY = ("--policy", "policy.yaml")
 LONG = ("7" * 5_000, "../" * 1_500 + "x", "\u0664")
@@ -36,3 +40,45 @@ def test_a_log_of_version_0_1_is_not_called_damaged(cli):
         assert "is a log of version 0.1" in done.err
         assert "Verify it with version 0.1" in done.err
         assert "amaged" not in done.err + done.out
+
+
+def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli):
+    os.mkfifo(cli.folder / "pipe")
+    done = cli.run("validate", "pipe")
+    assert done.code == 2, done.err
+    assert "The policy pipe cannot be read: it is not a regular file." in done.out + done.err
+
+
+NOT_UTF8 = os.fsdecode(b"a\xff")
+
+
+@pytest.mark.parametrize("words", [(NOT_UTF8,), ("sweep", "--output", "json", "--out", NOT_UTF8)])
+def test_argument_that_is_not_utf8_is_wrong_usage(cli, words):
+    cli.write_policy()
+    done = cli.run(*words)
+    assert (done.code, cli.sim.requests) == (2, ()), done.err
+    assert r"An argument is not valid UTF-8: a\xff." in done.err
+    assert "Traceback" not in done.err
+    assert bool(done.out) is ("json" in words)
+
+
+def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
+    cli.keys["audit"] = {"directory": "protokoll-ü"}
+    done = cli.run("plan", "--policy", "policy.yaml", LC_ALL="C", PYTHONUTF8="0")
+    assert (done.code, cli.sim.deleted) == (2, ()), done.err
+    assert done.errors == ["A file cannot be named protokoll-ü in this locale."]
+    assert "LC_ALL=C.UTF-8" in done.err
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_names_are_escaped_in_a_locale_without_their_characters_but_for_a_report(cli):
+    project = cli.sim.add_project("Büro")
+    cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    words = ("--policy", "policy.yaml")
+    done = cli.run("sweep", *words, **ASCII)
+    assert (done.code, "B\\xfcro" in done.out) == (0, True), done.err
+    report = cli.run("report", *words, **ASCII)
+    assert (report.code, "Büro" in report.out) == (0, True), report.err
+    assert cli.run("help", "policy", **ASCII).code == 0
