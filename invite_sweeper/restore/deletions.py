@@ -50,11 +50,6 @@ class Deletions(NamedTuple):
     lost: tuple[Planned, ...]
     left_out: int = 0
 
-    @property
-    def run_ids(self) -> tuple[str, ...]:
-        """The ids of the runs."""
-        return tuple(run.run_id for run in self.runs)
-
 
 def find_deletions(
     directory: AuditDirectory, wanted: Wanted, base_url: str, advisor: Advisor
@@ -91,10 +86,8 @@ def find_deletions(
             f"Run {last.run.number} used {last.start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
-    left_out = 0
-    for deletion in last_deletions(lines, unconfirmed=True):
-        if not (deletion.is_confirmed or wanted.unconfirmed):
-            left_out += 1
+    possible = () if wanted.unconfirmed else last_deletions(lines, unconfirmed=True)
+    left_out = sum(not deletion.is_confirmed for deletion in possible)
     lost = tuple(deletion.lost for deletion in in_this_atlas)
     return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, left_out)
 

@@ -90,28 +90,19 @@ async def plan_restore(
             f"The policy does not name the organizations {', '.join(sorted(unknown))} of the run.",
             hint="Use the policy of that run.",
         )
-    to_invite: list[Planned] = []
-    already_there: list[Present] = []
-    barred: list[Barred] = []
+    decisions: list[Planned] = []
     for organization in organizations:
         lost = [each for each in deletions.lost if each.org_id == organization.id]
         try:
-            decisions = await _OrganizationPlanner(organization.client.reader).decide(lost)
+            decisions += await _OrganizationPlanner(organization.client.reader).decide(lost)
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
-        for decision in decisions:
-            match decision:
-                case Barred():
-                    barred.append(decision)
-                case Present():
-                    already_there.append(decision)
-                case _:
-                    to_invite.append(decision)
+    barred = tuple(each for each in decisions if isinstance(each, Barred))
     return RestorePlan(
-        restores=deletions.run_ids,
-        to_invite=tuple(to_invite),
-        already_there=tuple(already_there),
-        barred=tuple(barred),
+        restores=tuple(run.run_id for run in deletions.runs),
+        to_invite=tuple(each for each in decisions if not isinstance(each, Present | Barred)),
+        already_there=tuple(each for each in decisions if isinstance(each, Present)),
+        barred=barred,
         exit_code=int(ExitCode.PARTIAL if barred else ExitCode.DONE),
     )
 
