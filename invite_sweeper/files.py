@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from os.path import realpath
 from pathlib import Path
@@ -141,34 +141,14 @@ _START_BYTES: Final = 4096
 _OTHER_FILE: Final = "Choose another file."
 
 
-def check_distinct_files(
-    outputs: Mapping[str, Path | None], others: Iterable[tuple[str, Path]]
-) -> None:
-    """Raise UsageError if two outputs, or an output and another file, are the same file.
-
-    Links and relative paths are resolved.
-
-    Args:
-        outputs: By option.
-        others: A description of each, and its path.
-    """
-    named_outputs = [(option, path) for option, path in outputs.items() if path is not None]
-    if not named_outputs:  # the others may be the files of many nights
-        return
-    other_files = tuple(others)
-    for number, (option, path) in enumerate(named_outputs, 1):
-        later_outputs = named_outputs[number:]
-        for what, other in (*later_outputs, *other_files):
-            if _is_same_file(path, other):
-                message = f"{option} {path} would overwrite {what} {other}."
-                raise UsageError(message, hint=_OTHER_FILE)
-
-
-def _is_same_file(path: Path, other: Path) -> bool:
+def check_distinct(option: str, path: Path, what: str, other: Path) -> None:
+    """Raise UsageError if an output is another file; links and relative paths are resolved."""
     try:
-        return path.samefile(other)
+        is_same = path.samefile(other)
     except OSError:  # one of them does not exist yet
-        return realpath(path) == realpath(other)
+        is_same = realpath(path) == realpath(other)
+    if is_same:
+        raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)
 
 
 def check_replaceable(option: str, path: Path, what: str, is_ours: Callable[[bytes], bool]) -> None:

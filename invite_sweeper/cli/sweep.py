@@ -37,10 +37,9 @@ from invite_sweeper.cli.settings import Settings, check_options, shard_of
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
-    check_distinct_files,
+    check_distinct,
     check_replaceable,
     check_writable,
-    is_file,
     replace_file,
 )
 from invite_sweeper.last_resort import LastResort
@@ -256,25 +255,24 @@ def _plan_to_apply(settings: Settings, path: Path) -> PlanToApply | None:
 
 
 def check_outputs(settings: Settings) -> None:
-    """Raise RunError if an output is an input, another output, not ours, or cannot be written."""
-    options = settings.options
-    directory = settings.directory
+    """Raise RunError if an output is a plan in use, another output, not ours, or not writable."""
+    out = settings.options.out
+    plan = settings.options.plan
     metrics_file = settings.metrics_file
-    inputs = [("the policy", options.policy)]
-    if options.plan is not None and is_file(options.plan):  # else it is the number of a run
-        inputs.append(("the plan", Path(options.plan)))
-    outputs = {"--out": options.out, "--metrics-file": metrics_file}
-    check_distinct_files(outputs, inputs)
-    if options.out is not None:
-        known_runs = {file.run_id for file in directory.files()}
-        is_ours = partial(may_replace_plan, known_runs=known_runs)
-        check_outside("--out", options.out, directory.path)
-        check_replaceable("--out", options.out, "a plan", is_ours)
+    directory = settings.directory
     if metrics_file is not None:
         check_outside("--metrics-file", metrics_file, directory.path)
         check_replaceable("--metrics-file", metrics_file, "a metrics file", metrics.is_textfile)
-    if options.out is not None:
-        check_writable(options.out, "The plan")
+    if out is not None:
+        known_runs = {file.run_id for file in directory.files()}
+        is_ours = partial(may_replace_plan, known_runs=known_runs)
+        check_outside("--out", out, directory.path)
+        check_replaceable("--out", out, "a plan", is_ours)
+        if plan is not None:
+            check_distinct("--out", out, "the plan", Path(plan))
+        if metrics_file is not None:
+            check_distinct("--out", out, "--metrics-file", metrics_file)
+        check_writable(out, "The plan")
 
 
 # What others get: the receivers of the policy, and the metrics.

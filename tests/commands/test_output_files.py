@@ -21,8 +21,8 @@ def refused(cli, done, *messages):
 @pytest.mark.parametrize(
     ("option", "target", "name", "message"),
     [
-        ("--out", "policy.yaml", "hard-link", "would overwrite the policy policy.yaml"),
-        ("--metrics-file", "policy.yaml", "link", "would overwrite the policy policy.yaml"),
+        ("--out", "policy.yaml", "hard-link", "would overwrite a file that is not a"),
+        ("--metrics-file", "policy.yaml", "link", "would overwrite a file that is not a"),
         ("--out", "letter", "letter", "would overwrite a file that is not a"),
         ("--metrics-file", "letter", "link", "would overwrite a file that is not a"),
     ],
@@ -68,7 +68,10 @@ def test_two_outputs_to_one_file_and_one_over_the_plan_in_use_are_refused(cli):
     assert cli.plan("--out", "plan.jsonl").code == 0
     done = cli.sweep("--plan", "plan.jsonl", "--metrics-file", "plan.jsonl")
     assert done.code == 2
-    assert "--metrics-file plan.jsonl would overwrite the plan plan.jsonl" in done.err
+    assert "--metrics-file plan.jsonl would overwrite a file that is not a metrics" in done.err
+    done = cli.sweep("--plan", "plan.jsonl", "--out", "./plan.jsonl")
+    assert done.code == 2
+    assert "--out plan.jsonl would overwrite the plan plan.jsonl" in done.err
 
 
 def test_output_over_an_empty_file_or_an_earlier_output_is_written(cli):
