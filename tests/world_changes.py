@@ -9,11 +9,8 @@ from functools import partial
 import faults
 from world import (
     BOSS,
-    DAY,
     FUTURE,
     INVITED,
-    PLAIN_PROJECT_NAMES,
-    SOURCES,
     JsonObject,
     World,
     altered_rows,
@@ -22,7 +19,6 @@ from world import (
 from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
-FOCUSES = 7
 _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 # Faults of a run --------------------------------------------------------------------------------
@@ -163,46 +159,6 @@ def no_end(*, repeats: bool = False) -> faults.Fault:
     endless = faults.altered(lambda body: body.replace(b'"links":', _NEXT))
     first = lambda call: call.query.update(pageNum=["1"])  # noqa: E731
     return faults.with_effect(endless, first) if repeats else endless
-
-
-# One guard alone --------------------------------------------------------------------------------
-
-
-def focus(world: World, number: int) -> None:
-    """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
-    dice = world.dice
-    policy = world.policy
-    world.delete_most()
-    policy.pop("keep", None)
-    policy["rules"] = [{"name": "most", "statuses": INVITED}]
-    policy["sources"] = list(SOURCES)
-    match number:
-        case 0:  # names that look like those of `keep` and `exclude`
-            look_alike = ["*@board.example", "*@bücher.example"]
-            policy["keep"] = [{"name": "look-alike", "usernames": look_alike}]
-            policy["projects"] = {"exclude": ["prod-*"]}
-            name = next(iter(PLAIN_PROJECT_NAMES))
-            project_id = world.add_project(world.organizations[0], name, {"env": "prod"})
-            world.invite(project_id, "old@example.org", 400 * DAY)
-        case 1:  # `projects` of a rule
-            policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
-        case 2:  # a team that may have access to an excluded project
-            project_id = dice.choice(world.projects_of(dice.choice(world.organizations)))
-            policy["projects"] = {"exclude": [project_id]}
-            make_teams_unreadable(world, project_id, no_end())
-        case 3:  # the scope
-            scopes = ({"tags": {"env": "sandbox"}}, {"include": ["*0*", "sand*", "team*"]})
-            policy["projects"] = dice.choice(scopes)
-        case 4:  # `max_unreadable_projects`
-            policy["limits"]["max_unreadable_projects"] = 0
-            project_id = dice.choice(world.projects_of(world.organizations[0]))
-            make_unreadable(world, lists_of(project_id), faults.malformed())
-        case 5:  # one condition of `keep`: what it keeps is in every list
-            key, value = dice.choice(list(world.selections(1).items()))
-            policy["keep"] = [{"name": "some", key: value}]
-            policy["sources"] = [dice.choice(SOURCES)]
-        case _:  # the look just before a removal
-            add_changing_users(world, accepting=1.0)
 
 
 # Changes by others ------------------------------------------------------------------------------

@@ -33,9 +33,8 @@ def assert_whole(cli):
     assert cli.run("audit", "verify", "--policy", "policy.yaml").code == 0
 
 
-@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", ">&- --output json"])
-def test_closed_stream_changes_nothing_and_no_output_reaches_the_log(cli, redirections):
-    line = f"exec {IN_SHELL} {' '.join(SWEEP)} {redirections}"
+def test_closed_streams_change_nothing_and_no_output_reaches_the_log(cli):
+    line = f"exec {IN_SHELL} {' '.join(SWEEP)} --output json <&- >&- 2>&-"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=cli.folder,

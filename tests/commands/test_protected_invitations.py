@@ -24,13 +24,13 @@ from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
 from world import SOURCES, World
-from world_changes import FOCUSES, add_faults, change_users, focus
+from world_changes import add_faults, change_users
 from world_oracle import in_scope, may_end
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "24"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "18"))
 
 
 # What a case recorded -----------------------------------------------------------------------------
@@ -163,12 +163,6 @@ def sweeps(world: World) -> None:
         run(world, "sweep")
 
 
-def focused(world: World) -> None:
-    """A sweep of an organization in which one guard alone keeps most."""
-    focus(world, (world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
-    run(world, "sweep")
-
-
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
     dice = world.dice
@@ -299,8 +293,6 @@ def open_question(world: World) -> None:
 SCRIPTS = (
     sweeps,
     open_question,
-    focused,
-    focused,
     saved_plan,
     killed,
     groups,
