@@ -28,7 +28,7 @@ fi
 
 weekly=${INVITE_SWEEPER_WEEKLY:-0}
 debian=(podman buildah runc conmon netavark catatonit kustomize systemd git)
-debian+=(oras docker-registry promtool shellcheck chromium faketime zsh fish openssh-client curl)
+debian+=(oras docker-registry promtool shellcheck chromium faketime fish curl)
 command -v npm >/dev/null || debian+=(npm)
 [ "$weekly" != 1 ] || debian+=(mmdebstrap)
 missing=0
