@@ -35,6 +35,14 @@ CUT = """() => Array.from(document.querySelectorAll("bdi, dt, dd, h1, h2, h3, p,
       || box.left < cell.left - 0.5 || one.scrollWidth > one.clientWidth + 1
          && getComputedStyle(one).display !== "inline");
   }).map(one => one.textContent)"""
+OUTSIDE_TILE = """() => Array.from(document.querySelectorAll(".strip li > :not(.spoken)"))
+  .filter(one => {
+    const text = document.createRange();
+    text.selectNodeContents(one);
+    const tile = one.parentNode.getBoundingClientRect();
+    return [text, one].map(each => each.getBoundingClientRect())
+      .some(box => box.left < tile.left - 0.5 || box.right > tile.right + 0.5);
+  }).map(one => one.textContent)"""
 LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
 
 
@@ -67,9 +75,10 @@ def everything():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> list[Path]:
-    """The page of 20 nights, of which the last is a sweep with each table; then of two scenes."""
+    """The page of 20 nights, two without a run and a sweep with each table; then of two scenes."""
     long = planned(1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Pool")
     nights = [REFUSED_SWEEP if night % 7 == 0 else clean() for night in range(20, 0, -1)]
+    nights[10:12] = (None, None)
     pages = []
     for scenes in (
         [*nights, everything()],
@@ -79,7 +88,8 @@ def pages(tmp_path_factory) -> list[Path]:
         folder = tmp_path_factory.mktemp("page")
         directory = AuditDirectory(folder / "audit")
         for days_ago, scene in zip(reversed(range(len(scenes))), scenes, strict=True):
-            write(scene, directory, days_ago=days_ago)
+            if scene is not None:
+                write(scene, directory, days_ago=days_ago)
         pages.append(folder / "report.html")
         pages[-1].write_text(render_html(page_of(directory)), encoding="utf-8")
     return pages
@@ -151,6 +161,18 @@ def test_nothing_is_cut_at_any_width(opened, pages):
             tab.set_viewport_size({"width": width, "height": 900})
             assert tab.evaluate("document.documentElement.scrollWidth") <= width
             assert (width, tab.evaluate(CUT)) == (width, [])
+
+
+@pytest.mark.parametrize(
+    "look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"media": "print"}]
+)
+def test_no_text_of_a_night_is_outside_its_tile(opened, pages, look):
+    with opened(pages[0]) as tab:
+        tab.evaluate("document.querySelector('.strip .mark').textContent = '1,234,567'")
+        tab.emulate_media(**look)
+        for width in (360, 1000):
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert (width, tab.evaluate(OUTSIDE_TILE)) == (width, [])
 
 
 def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
