@@ -2,7 +2,8 @@
 
 1. A night is a day in UTC; a run belongs to the night in which it began.
 2. The worst sweep of a night decides how it ended; without a sweep its worst dry run does, and
-   without that its worst restore.
+   without that its worst restore. A refused sweep did nothing, and undoes nothing: beside another
+   one the night is partly done.
 3. What a dry run would do counts for nothing; what is pending is what the newest sweep or dry run
    of the night left.
 4. The nights end with the last one that is over, or with that of the newest run: a job that does
@@ -93,6 +94,11 @@ class NightRun(NamedTuple):
             return "!"
         return "" if self.exit_code == ExitCode.DONE else f"exit {self.exit_code}"
 
+    @property
+    def text(self) -> str:
+        """Its ending, after an exit code that is not 0."""
+        return f"exit {self.exit_code}: {self.ending}" if self.exit_code else self.ending
+
 
 _NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these files")
 _WITHOUT_FILE: Final = "a run began, and ended before it had a file"
@@ -168,22 +174,22 @@ class Night(NamedTuple):
     has_begun: bool = False
 
     @property
-    def deciding(self) -> NightRun:
-        """The worst run of the first mode that the night has; of unknown modes, of all."""
+    def deciding(self) -> Sequence[NightRun]:
+        """The runs of the first mode that the night has, the worst first; of unknown modes, all."""
+        of_modes = ([run for run in self.runs if run.mode == mode] for mode in _DECIDING_MODES)
+        runs = next(filter(None, of_modes), self.runs)
+        if not runs:
+            return [_NO_FILE if self.has_begun else _NO_RUN]
         worst_first = tuple(Status)
-        candidates: Sequence[NightRun] = self.runs
-        for mode in _DECIDING_MODES:
-            of_mode = [run for run in self.runs if run.mode == mode]
-            if of_mode:
-                candidates = of_mode
-                break
-        no_run = _NO_FILE if self.has_begun else _NO_RUN
-        return min(candidates, key=lambda run: worst_first.index(run.status), default=no_run)
+        return sorted(runs, key=lambda run: worst_first.index(run.status))
 
     @property
     def status(self) -> Status:
         """How it ended; EMPTY without a run."""
-        return self.deciding.status
+        statuses = [run.status for run in self.deciding]
+        if statuses[0] is Status.REFUSED is not statuses[-1]:
+            return Status.PARTLY_DONE
+        return statuses[0]
 
     @property
     def scan(self) -> NightRun | None:
@@ -202,11 +208,8 @@ class Night(NamedTuple):
     @property
     def text(self) -> str:
         """The night in words."""
-        run = self.deciding
-        if not self.runs:
-            return f"{self.day}: {run.ending}"
-        ended = "no last line" if run.exit_code is None else f"exit code {run.exit_code}"
-        parts = [f"{self.day}: {run.status}, {ended}, {run.ending}", ", ".join(self.labels)]
+        endings = dict.fromkeys(run.text for run in self.deciding)
+        parts = [f"{self.day}: {'; '.join(endings)}", *self.labels]
         parts += _counts((self,))
         if self.scan is not None:
             parts.append(f"{self.scan.pending:,} pending")
@@ -224,8 +227,8 @@ def picture_of(nights: Sequence[Night]) -> Picture:
             Bar(
                 label=str(night.day.day),
                 number=f"{night.number('deleted'):,}" if night.runs else "–",  # noqa: RUF001 - a dash
-                mark=night.deciding.mark,
-                meaning=night.deciding.ending,
+                mark=night.deciding[0].mark,
+                meaning=night.deciding[0].ending,
                 style=night.status.style,
                 text=night.text,
                 parts=tuple(map(night.number, COUNTED)),
@@ -308,7 +311,7 @@ def describe_endings(nights: Sequence[Night]) -> str:
 
 def _groups(nights: Iterable[Night], status: Status) -> Iterator[str]:
     """Yield the days of consecutive nights that ended so, and why."""
-    endings = groupby(nights, key=lambda night: (night.status, night.deciding.cause))
+    endings = groupby(nights, key=lambda night: (night.status, night.deciding[0].cause))
     for (ended, cause), group in endings:
         if ended is status:
             days = [night.day for night in group]

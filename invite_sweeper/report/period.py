@@ -446,9 +446,8 @@ def _pending_cell(night: Night) -> Cell:
 
 
 def _ended(night: Night) -> Cell:
-    run = night.deciding
-    code = "" if run.exit_code in {None, 0} else f"{run.exit_code}: "
-    return line_cell(f"{code}{run.ending}", run.status.style)
+    """Return how its sweeps ended, each end once."""
+    return tuple(dict.fromkeys(Line(run.text, run.status.style) for run in night.deciding))
 
 
 def _in_force(policy: PolicyInForce) -> Cell:

@@ -17,6 +17,7 @@ NOW = datetime(2026, 12, 3, 0, 30, tzinfo=UTC)  # before the run of that night
 DONE = (Status.DONE, 0, "")
 FAILED = (Status.FAILED, 6, "Atlas is not reachable")
 REFUSED = (Status.REFUSED, 3, "max_deletions")
+STOPPED = (Status.STOPPED, 8, "stopped early")
 KILLED = (Status.UNFINISHED, None, "")
 
 
@@ -88,6 +89,24 @@ def test_nights_of_a_month_are_named_by_what_they_came_to(ends, begun, parts):
     text = f"Of the 30 nights from 2026-11-03 to 2026-12-02: {', '.join(parts)}."
     assert describe_endings(found) == text
     assert were_all_done(found) is (not ends)
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ((DONE, REFUSED), Status.PARTLY_DONE),
+        ((REFUSED, STOPPED), Status.PARTLY_DONE),
+        ((REFUSED, REFUSED), Status.REFUSED),
+        ((REFUSED, FAILED), Status.FAILED),
+        ((FAILED, DONE), Status.FAILED),
+        ((KILLED, REFUSED, DONE), Status.UNFINISHED),
+    ],
+)
+def test_a_refused_sweep_does_not_undo_what_another_one_of_its_night_did(ends, status):
+    runs = [night_run(1, end) for end in ends]
+    (night,) = recent_nights(runs, NOW)
+    assert night.status is status
+    assert all(run.ending in night.text for run in runs)
 
 
 def test_only_the_30_nights_up_to_the_newest_run_and_those_since_are_shown():

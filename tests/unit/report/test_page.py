@@ -160,12 +160,10 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
         "(10 November). 51 deleted by 30 runs.",
         "warning",
     )
-    assert picture.bars[-1].text == (
-        "2026-11-25: done, exit code 0, done; sweep 41; 2 deleted; 18 pending"
-    )
+    assert picture.bars[-1].text == "2026-11-25: done; sweep 41; 2 deleted; 18 pending"
     assert page.attention == ()  # good nights came after
     html = render_html(page)
-    assert "2026-11-20: refused, exit code 3, refused by a guard" in html
+    assert "2026-11-20: exit 3: refused by a guard" in html
     assert "The nights from 2026-10-27 to 2026-11-25" in render_markdown(page)
 
 
@@ -194,7 +192,7 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directo
     page = page_of(directory)
     assert log_of(page).startswith("sound: ")
     assert page.attention == ()
-    assert "recovered, no last line" in render_html(page)
+    assert ": recovered; sweep 1" in render_html(page)
 
 
 def log_of(page):

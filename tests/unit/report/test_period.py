@@ -144,8 +144,9 @@ def test_several_runs_of_a_single_night_are_shown_without_a_picture_of_nights(di
     write(run(stale=15, **REFUSED), directory)
     page = page_of(directory)
     assert page.headline.text == (
-        "Its runs were sweep 1, sweep 2. The night was refused. 1 deleted by 2 runs."
+        "Its runs were sweep 1, sweep 2. The night was partly done. 1 deleted by 2 runs."
     )
+    assert nights(page, "Ended") == [("exit 3: refused by a guard, nothing was deleted; done",)]
     assert picture(page) is None
     assert "The night of 2026-11-25" in Reader(render_html(page)).text
     assert "<summary>The night of 2026-11-25 (1)</summary>" in render_markdown(page)
