@@ -207,3 +207,55 @@ async def test_team_that_keeps_is_named_by_its_project_and_by_its_id_where_none_
     (kept,) = kept_lines(night)
     assert kept["reason"] == "reaches_out_of_scope"
     assert kept["outside"] == ["prod-pay" if is_read else f"team {team}"]
+
+
+# A project that lags behind its organization shows a member as invited: the organization is asked.
+# `tests/api/test_user_removal.py` has what comes of its answer.
+
+
+ADA = entry_of(Source.USERS, 7, username="ada@example.com", **IN)
+
+
+def in_organization(source, number=9, **changes):
+    """Return an entry that is kept, so that the role in the project goes alone."""
+    given = {"username": "Ada@example.com", "created_at": NOW, **NO_ROLES, **changes}
+    return entry_of(source, number, **given)
+
+
+LISTS = {
+    "the user": ([in_organization(Source.ORG_USERS, 7)], [], False),
+    "the name": ([in_organization(Source.ORG_USERS)], [], False),
+    "the id": ([in_organization(Source.ORG_USERS, 7, username=None)], [], False),
+    "an older list": ([in_organization(Source.ORG_INVITES)], [], False),
+    "no list": ([], [], True),
+    "another person": ([in_organization(Source.ORG_USERS, username="bob@example.com")], [], True),
+    "no list that was read": ([], OF_ORGANIZATION, False),
+    "the only list that was read": ([], [Source.ORG_INVITES], True),
+}
+"""What shows her in the organization, the lists that are not read, and whether it is asked."""
+
+
+async def asked_for(night, deleted=ADA):
+    """Return the entries before whose removal the organization is asked, in a run that sweeps."""
+    await night.run()
+    assert night.atlases[0].deleted == [deleted.invitation_id]
+    return night.clients[0].absent
+
+
+@pytest.mark.parametrize("shown_by", LISTS)
+async def test_organization_is_asked_for_a_person_whom_none_of_its_lists_shows(directory, shown_by):
+    shown, unread, asks = LISTS[shown_by]
+    night = night_of(directory, ADA, *shown)
+    for source in unread:
+        night.atlases[0].list_results[source, ORG] = ListUnreadable(None, None, "401", org_id=ORG)
+    assert await asked_for(night) == ({ADA.key} if asks else set())
+
+
+async def test_organization_is_not_asked_where_the_policy_reads_none_of_its_lists(directory):
+    assert await asked_for(night_of(directory, ADA, sources=["users", "invites"])) == set()
+
+
+@pytest.mark.parametrize("source", [each for each in Source if each is not Source.USERS])
+async def test_organization_is_asked_for_entries_of_users_alone(directory, source):
+    (one,) = person(source)
+    assert await asked_for(night_of(directory, one), one) == set()
