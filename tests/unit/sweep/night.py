@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 from audit.runs import HOST, clock, events_of, intent, started, write_lines
-from builders import NOW, ORG, OTHER_ORG, entry_of, event_of, invitation, object_id, policy, project
+from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from sweep.fakes import FakeAtlas
 
 from invite_sweeper.advice import Advisor
@@ -151,26 +151,6 @@ class Night:
         """Return the events of the last run, of some kinds or all."""
         events = events_of(FileChain(self.directory.files()[-1]))
         return [each for each in events if not kinds or isinstance(each, kinds)]
-
-
-def night_over(directory, atlas, source, **keys):
-    """Return a night over one organization, whose project has the id `object_id(1)`."""
-    limits = {"canary": 0, "max_failure_share": 1.0, **keys.pop("limits", {})}
-    night = Night(directory, 0, sources=[str(source)], limits=limits, **keys)
-    night.atlases = [atlas]
-    night.clients = [FakeClient(atlas)]
-    return night
-
-
-def entries_of(source, ages):
-    """Return entries of these ages, as a list of that organization or project shows them."""
-    place = (
-        {} if source.is_organization_level else {"project_id": object_id(1), "project_name": "p0"}
-    )
-    names = {"project_roles": (), "linked_projects": ()} if source.is_organization_level else {}
-    return tuple(
-        entry_of(source, number, age=age, **place, **names) for number, age in enumerate(ages)
-    )
 
 
 def message(result):

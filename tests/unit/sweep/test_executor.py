@@ -409,17 +409,6 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     assert (stop.reason, run.breaker.reason) == ("SIGTERM", None)
 
 
-async def test_deletions_that_back_off_are_cancelled_after_the_grace():
-    atlas = BackingOff(1, 2)
-    stop = StopRequest()
-    run = Run(atlas, FakeDeletionLog(), workers=1, stop=stop, grace_s=0)
-    running = asyncio.create_task(run.run(plan(5)))
-    await until(lambda: atlas.backing_off == 2)
-    stop.request("SIGTERM")
-    await asyncio.wait_for(running, 60)
-    assert (atlas.deleted, run.outcomes) == ([], {Outcome.FAILED: 2, Outcome.SKIPPED: 3})
-
-
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
     atlas = FakeAtlas(waits_s={object_id(1): [3600.0]})
     stop = StopRequest()

@@ -109,12 +109,6 @@ def test_counts_of_several_lists_are_added_up():
     assert by_list == [("invites", PROJECT, 3), ("users", PROJECT, 2), elsewhere]
 
 
-def test_empty_list_is_read_and_counts_nothing():
-    plan = Plan().add(listed())
-    assert plan.counts == Counts(invitations_by_source={"invites": 0})
-    assert (plan.reading.dates.oldest, plan.reading.dates.next_due) == (None, None)
-
-
 def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     plan = Plan()
     plan.add(listed(one(1, created_at=None)), finish=False)
@@ -156,17 +150,6 @@ def test_oldest_leaves_out_invitations_that_have_expired_or_were_rejected(source
 
 
 # People ------------------------------------------------------------------------------------------
-
-
-def test_person_in_each_list_of_an_organization_is_one_invitation_after_all_are_read():
-    plan = Plan(sources=PEOPLE)
-    lists = person("ada@example.com", Source.USERS, Source.ORG_INVITES, Source.ORG_USERS)
-    plan.add(*lists, finish=False)
-    assert (plan.stale(), plan.counts.invitations_seen) == ([], 0)
-    plan.add()
-    assert plan.stale() == [("org_users", 3, ["org_invites", "users"])]
-    assert (plan.counts.invitations_seen, plan.counts.stale) == (1, 1)
-    assert sum(plan.counts.invitations_by_source.values()) == 3
 
 
 def unread(source, org_id=ORG, kind=ListUnreadable):
@@ -337,12 +320,6 @@ def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(ov
     within = command_of(policy(limits={"max_share": 1.0}))
     plans = make_plans([plan.reading], within.limits, within.now)
     assert awaited_limits(plans, within.limits) == {}
-
-
-@pytest.mark.parametrize("over_limit", ["trim", "refuse"])
-def test_nothing_is_left_where_the_limits_let_all_go_or_refuse_all(over_limit):
-    assert left_by({"over_limit": over_limit}, [7]) is None
-    assert left_by({"over_limit": "refuse", "max_deletions": 1}, [7]) is None
 
 
 # Counts -----------------------------------------------------------------------------------------

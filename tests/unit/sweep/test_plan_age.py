@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from builders import NOW, project
+from builders import NOW, entry_of, object_id, project
 from sweep.fakes import FakeAtlas
-from sweep.night import entries_of, message, night_over
+from sweep.night import FakeClient, Night, message
 
 from invite_sweeper import clock
 from invite_sweeper.audit.events import Intent, Planned
@@ -14,17 +14,18 @@ from invite_sweeper.models import Source
 from invite_sweeper.sweep import run
 
 MINUTE_S = 60.0
-AGES = [timedelta(days=20)] * 3
 
 
 class SlowAtlas(FakeAtlas):
-    """Takes a time to read a list, and to delete an invitation."""
+    """Has three stale invitations in a list; takes a time to read it, and to delete one."""
 
     def __init__(self, source, *, read_s=0.0, delete_s=0.0):
-        entries = entries_of(source, AGES)
-        place = project(1, name="p0")
-        key = place.id if source is Source.INVITES else (source, entries[0].place_id)
-        super().__init__(listed=[place], lists={key: entries})
+        in_project = {"project_id": object_id(1), "project_name": "p0"}
+        in_organization = {"project_roles": (), "linked_projects": ()}
+        place = in_organization if source.is_organization_level else in_project
+        entries = tuple(entry_of(source, number, **place) for number in range(3))
+        key = object_id(1) if source is Source.INVITES else (source, entries[0].place_id)
+        super().__init__(listed=[project(1, name="p0")], lists={key: entries})
         self.read_s = read_s
         self.delete_s = delete_s
         self.night = None
@@ -39,10 +40,12 @@ class SlowAtlas(FakeAtlas):
 
 
 def night_of(directory, source=Source.INVITES, *, read_s=0.0, delete_s=0.0, **keys):
-    atlas = SlowAtlas(source, read_s=read_s, delete_s=delete_s)
     execution = {"concurrency": 1, **keys}
-    night = night_over(directory, atlas, source, limits={"canary": 1}, execution=execution)
+    night = Night(directory, 0, sources=[str(source)], limits={"canary": 1}, execution=execution)
+    atlas = SlowAtlas(source, read_s=read_s, delete_s=delete_s)
     atlas.night = night
+    night.atlases = [atlas]
+    night.clients = [FakeClient(atlas)]
     return night
 
 

@@ -162,26 +162,6 @@ def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
     )
 
 
-# Warnings ----------------------------------------------------------------------------------------
-
-
-def warnings_of(tell):
-    """Return what is warned of, and the last line."""
-    result = result_of(organization())
-    tell(result)
-    assert result.view.warnings == result.warnings
-    return result.warnings, result.finished()
-
-
-def test_each_warning_is_shown_and_recorded_once():
-    def warn(result):
-        result.warn_of(WarningCode.NOTICE, "One.", "Two.", "One.")
-
-    found, finished = warnings_of(warn)
-    assert [each.message for each in found] == ["One.", "Two."]
-    assert finished.warnings == tuple(found)
-
-
 # What ends ----------------------------------------------------------------------------------------
 
 REMARK = WarningLevel.REMARK

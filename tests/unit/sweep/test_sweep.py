@@ -270,15 +270,6 @@ async def test_entry_that_keeps_nothing_and_one_whose_people_are_gone_are_named_
     assert text.startswith("The keep entry 'trip' ended on 2026-11-25")
 
 
-async def test_organization_that_failed_hides_no_entry_of_the_others(directory):
-    night = Night(directory, 1, 2, keep=[trip(0)])
-    night.atlases[0].listed = []
-    result = await night.run()
-    assert [each.error is None for each in result.organizations] == [False, True]
-    (text,) = ends_of(result)
-    assert "it keeps 2 invitations until then" in text
-
-
 NAMED = {
     "rules": [{"name": "r", "older_than": "14d", "organizations": ["beta"]}],
     "keep": [{"name": "k", "organizations": ["alp*"]}],
