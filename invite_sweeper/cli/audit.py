@@ -53,7 +53,7 @@ from invite_sweeper.policy import parse_duration_option
 from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.document import Fact
-from invite_sweeper.report.people import fact_of
+from invite_sweeper.report.people import document_of_lines
 from invite_sweeper.report.period_reader import describe_change, printable_lines
 from invite_sweeper.report.run import lines_to_approve, list_of_runs, plan_to_apply, whole_run
 from invite_sweeper.report.verification import document_of_verification
@@ -148,7 +148,7 @@ def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: b
         runs_of_directory = list_of_runs(
             shown.all_records(), datetime.now(UTC), shown.begun_without_file
         )
-        terminal.show_facts(stdout_console(), runs_of_directory)
+        terminal.show_document(stdout_console(), runs_of_directory)
     elif history is None:
         for run in shown.named_runs(read_whole_run):
             _show_run(shown, run)
@@ -180,8 +180,8 @@ def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReade
     if not lines:
         print_line(f"No line of run {record.file.number or record.file.path} matches.")
         return
-    terminal.show_facts(console, [fact_of(line, history.labels) for line in lines])
-    terminal.show_copied(console, tuple(_lines_about_file(shown, record)))
+    closing = tuple(_lines_about_file(shown, record))
+    terminal.show_document(console, document_of_lines(lines, history.labels, closing))
 
 
 def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
@@ -189,7 +189,7 @@ def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
     console = stdout_console()
     is_any = False
     for lines in shown.read(lambda chain: (history.read(chain),)):
-        terminal.show_facts(console, [fact_of(line, history.labels) for line in lines])
+        terminal.show_document(console, document_of_lines(lines, history.labels))
         is_any = is_any or bool(lines)
     if is_any:
         return
@@ -454,5 +454,5 @@ def verify_command(
     if output == "json":
         write_json(verification)
     else:
-        terminal.show_lines(stdout_console(), document_of_verification(verification))
+        terminal.show_document(stdout_console(), document_of_verification(verification))
     raise SystemExit(verification.exit_code)

@@ -40,7 +40,7 @@ from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.receivers.sending import LIMIT_S, Message, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
-from invite_sweeper.report.terminal import show_lines
+from invite_sweeper.report.terminal import show_document
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.dates import sunset_warnings
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
@@ -93,7 +93,7 @@ def doctor(notify: bool, **given: Any) -> None:
         write_json(result)
     elif result.exit_code or not options.quiet:
         document = document_of_checks(result, with_passed=not options.quiet)
-        show_lines(stdout_console(), document)
+        show_document(stdout_console(), document)
     raise SystemExit(result.exit_code)
 
 

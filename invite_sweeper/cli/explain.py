@@ -27,7 +27,7 @@ from invite_sweeper.report.people import (
     history_of,
     is_among,
 )
-from invite_sweeper.report.terminal import show_lines
+from invite_sweeper.report.terminal import show_document
 from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
 
 _PATIENCE_S: Final = 5.0
@@ -60,7 +60,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     if options.output == "json":
         write_json(result.to_json())
     else:
-        show_lines(stdout_console(), document_of_search(result, verbose=verbose))
+        show_document(stdout_console(), document_of_search(result, verbose=verbose))
     raise SystemExit(result.exit_code)
 
 

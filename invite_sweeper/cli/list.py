@@ -135,7 +135,7 @@ def _print_rows(rows: Sequence[PendingInvitation], pending: Pending, output: str
     names: dict[str, str] = {}
     for reading in pending.result.readings:
         names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
-    terminal.show_lines(stdout_console(), document_of_list(rows, names))
+    terminal.show_document(stdout_console(), document_of_list(rows, names))
 
 
 def _csv_lines(rows: Sequence[PendingInvitation]) -> Iterator[bytes]:

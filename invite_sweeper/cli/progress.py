@@ -130,7 +130,7 @@ async def confirm(stop: StopRequest, question: Document) -> bool:
     """Ask on the terminal; return whether the user confirmed, which end of input does not.
 
     Args:
-        question: What would be done, with the question as headline.
+        question: What would be done, and the question.
 
     Raises:
         GuardRefused: stderr is not a terminal, which would show the question.
@@ -142,7 +142,7 @@ async def confirm(stop: StopRequest, question: Document) -> bool:
             hint="Do not redirect stderr, or use --yes.",
             reasons=(Reason.NOT_CONFIRMED,),
         )
-    terminal.show_question(RedactingConsole(stderr=True), question)
+    terminal.show_document(RedactingConsole(stderr=True), question)
     # Discard input typed before the question was shown: it does not answer it.
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     sys.stderr.write("Type yes or no: ")

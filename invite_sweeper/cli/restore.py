@@ -99,12 +99,12 @@ async def _restore(session: Session, wanted: Wanted) -> int:
                 if settings.options.output == "json":
                     write_json(plan)
                 elif not settings.options.quiet:
-                    shown = _document_of(_headline(plan), plan, deletions, names)
+                    shown = _document_of(plan, deletions, names, _end_of_dry_run(plan))
                     terminal.show_document(stdout_console(), shown)
                 _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
             asks = settings.asks and bool(plan.to_invite)
-            question = _document_of(_question(plan), plan, deletions, names)
+            question = _document_of(plan, deletions, names, _question(plan))
             if asks and not await confirm(session.stop, question):
                 raise Cancelled("Cancelled.")
             command = settings.command(history, restores=deletions.runs)
@@ -168,17 +168,16 @@ def _warn_of_barred(log: FilteringBoundLogger, plan: RestorePlan, names: Mapping
 
 
 def _document_of(
-    headline: Fact, plan: RestorePlan, deletions: Deletions, names: Mapping[str, str]
+    plan: RestorePlan, deletions: Deletions, names: Mapping[str, str], last: Fact
 ) -> Document:
-    """Return who is to be invited again, and which runs deleted them."""
+    """Return who is to be invited again, which runs deleted them, and the last sentence."""
     runs = [str(run.number) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
     deleted_by = Fact("Deleted by", f"{noun} {shorten_list(runs, _MAX_RUNS)}")
-    return Document(headline, (deleted_by,), (people.by_place(plan.to_invite, names),))
+    return Document(facts=(deleted_by, last), sections=people.by_place(plan.to_invite, names))
 
 
-def _headline(plan: RestorePlan) -> Fact:
-    """Return what a dry run found."""
+def _end_of_dry_run(plan: RestorePlan) -> Fact:
     counts = f"{count_people(plan.already_there):,} there already"
     if plan.barred:
         counts += f", {count_people(plan.barred):,} cannot be invited"
@@ -188,7 +187,8 @@ def _headline(plan: RestorePlan) -> Fact:
 
 def _question(plan: RestorePlan) -> Fact:
     mails = pluralize(len(plan.to_invite), "e-mail")
-    return Fact(f"Invite {_describe_people(plan.to_invite)} again?", f"Atlas sends {mails}.")
+    text = f"Invite {_describe_people(plan.to_invite)} again? Atlas sends {mails}."
+    return Fact("", text, "strong")
 
 
 def _describe_people(invitations: Sequence[Invitation]) -> str:

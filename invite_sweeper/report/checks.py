@@ -153,14 +153,13 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
         for organization in result.organizations
     }
     shown = [check for check in result.checks if with_passed or check.state != "ok"]
-    sections = []
+    facts: list[Fact] = []
     for org_id, checks in groupby(shown, key=lambda check: check.organization):
-        heading = "" if org_id is None else f"organization {labels[org_id]}"
-        sections.append(
-            Section(heading, tuple(fact for check in checks for fact in _facts_of(check)))
-        )
+        if org_id is not None:
+            facts.append(Fact("", f"organization {labels[org_id]}", "strong"))
+        facts += (fact for check in checks for fact in _facts_of(check))
     headline, _ = _verdict(result.checks)
-    return Document(headline, (), tuple(sections))
+    return Document(headline, sections=(Section(facts=tuple(facts)),))
 
 
 def _facts_of(check: Check) -> Iterator[Fact]:
@@ -170,4 +169,4 @@ def _facts_of(check: Check) -> Iterator[Fact]:
     text = "\n".join(escape_unprintable(part) for line in lines for part in line.split("\n"))
     yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
     if check.command:
-        yield Fact(" " * _WIDTH, escape_unprintable(check.command), is_whole=True)
+        yield Fact(" " * (_WIDTH + 2), escape_unprintable(check.command), is_whole=True)

@@ -22,16 +22,14 @@ class Fact(NamedTuple):
 
     Attributes:
         label: Empty or blanks for a sentence, which stands behind them.
-        style: Of the label, or of the state where there is one; of a sentence.
+        style: Of the label, or of the sentence.
         is_whole: It stays on one line, so that the text can be copied.
-        state: A word before the text, such as "Done".
     """
 
     label: str
     text: str
     style: Style = "plain"
     is_whole: bool = False
-    state: str = ""
 
 
 class Line(NamedTuple):
@@ -171,7 +169,7 @@ class Section(NamedTuple):
         heading: Empty for a table, which has its caption.
         sentences: A line each.
         style: Of the heading.
-        total: Number of facts or sentences, shown or not; 0 if all are shown.
+        total: Number of facts or sentences, shown or not, as the heading has it; 0 without.
         command: Lists all of them.
         picture: Of the table.
         texts: Long ones, of several lines, which a page shows on request.
@@ -192,15 +190,15 @@ class Document(NamedTuple):
     """What a command, a page or a message shows.
 
     Attributes:
-        headline: The status, and what was done or found.
+        headline: The status, and what was done or found; empty if only sections are shown.
         attention: The most urgent first; empty if nothing needs attention.
-        remarks: Sentences about the policy and the setup that need none.
+        remarks: Sentences about the policy and the setup that need none; a page has them.
         closing: What is copied, at the end.
         title: Of a page, which has one above the headline.
     """
 
-    headline: Fact
-    facts: tuple[Fact, ...]
+    headline: Fact = Fact("", "")
+    facts: tuple[Fact, ...] = ()
     sections: tuple[Section, ...] = ()
     attention: tuple[Attention, ...] = ()
     remarks: tuple[str, ...] = ()

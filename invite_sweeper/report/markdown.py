@@ -4,15 +4,15 @@ Nothing in a fence becomes markup, a link or a mention, and a command can be cop
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html import escape
 from io import StringIO
-from typing import Final, TypeVar
+from typing import Final
 
 from rich.console import Console
 
 from invite_sweeper.report.document import Document
-from invite_sweeper.report.terminal import show_document, show_section
+from invite_sweeper.report.terminal import show_document
 
 _MAX_BYTES: Final = 48_000
 """GitHub refuses a comment of more than 65,536 characters, and has more to say in it."""
@@ -36,27 +36,24 @@ def _parts(document: Document, max_rows: int) -> Iterator[str]:
     """Yield the verdict with what needs attention, then each section behind its name."""
     yield f"# {document.title}: {document.headline.label}\n"
     attention = (each._replace(messages=each.messages[:max_rows]) for each in document.attention)
-    yield _fenced(show_document, document._replace(sections=(), attention=tuple(attention)))
+    yield _fenced(document._replace(sections=(), attention=tuple(attention)))
     for section in document.sections:
         table = section.table
         if table is None:
             yield f"## {section.heading}\n"
-            yield _fenced(show_section, section._replace(heading=""))
+            yield _fenced(Document(sections=(section._replace(heading=""),)))
             continue
         first = table._replace(caption="", rows=table.rows[:max_rows])
         yield f"<details>\n<summary>{escape(table.caption)} ({table.total:,})</summary>\n"
-        yield _fenced(show_section, section._replace(table=first))
+        yield _fenced(Document(sections=(section._replace(table=first),)))
         yield "</details>\n"
 
 
-_T = TypeVar("_T")
-
-
-def _fenced(show: Callable[[Console, _T], None], shown: _T) -> str:
+def _fenced(document: Document) -> str:
     """Return what a terminal shows, between fences that are longer than any in it."""
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None)
+    console = Console(file=StringIO(), width=_WIDTH, color_system=None, force_terminal=True)
     with console.capture() as capture:
-        show(console, shown)
+        show_document(console, document)
     text = capture.get().strip("\n")
     fence = "`" * max(map(len, ("``", *_TICKS.findall(text)))) + "`"
     return f"{fence}text\n{text}\n{fence}\n"

@@ -68,7 +68,7 @@ from invite_sweeper.text import (
 )
 
 
-def fact_of(line: HistoryLine, labels: Mapping[str, str] | None = None) -> Fact:
+def _fact_of(line: HistoryLine, labels: Mapping[str, str] | None = None) -> Fact:
     """Return what a run did, or what a line of its file records, with the run.
 
     Args:
@@ -136,13 +136,21 @@ def _day(text: str) -> str:
     return f"{instant:%Y-%m-%d}" if instant is not None else "an unknown day"
 
 
-def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
-    """Return people below their projects; `names` are those of organizations by id."""
+def document_of_lines(
+    lines: Iterable[HistoryLine], labels: Mapping[str, str], closing: tuple[Fact, ...] = ()
+) -> Document:
+    """Return what runs did, a fact for each line."""
+    facts = tuple(_fact_of(line, labels) for line in lines)
+    return Document(sections=(Section(facts=facts),), closing=closing)
+
+
+def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> tuple[Section, ...]:
+    """Return the table of people below their projects; `names` are those of organizations by id."""
     labels: dict[str, str] = {}
     for org_id, name in names.items():
         labels[org_id] = organization_label(org_id, name)
     rows = sorted_rows(Row.of_line(invitation, labels) for invitation in people)
-    return Section(table=table_by_place(rows, rows)) if rows else Section()
+    return (Section(table=table_by_place(rows, rows)),) if rows else ()
 
 
 def document_of_list(
@@ -154,7 +162,7 @@ def document_of_list(
         names: Of the organizations, by id.
     """
     if not invitations:
-        return Document(Fact("No invitation matches", ""), ())
+        return Document(Fact("No invitation matches", ""))
     stale = sum(invitation.rule is not None for invitation in invitations)
     counts = f"{stale:,} stale, {len(invitations) - stale:,} kept."
     if any(invitation.goes_at for invitation in invitations):
@@ -170,7 +178,7 @@ def document_of_list(
     }
     table = Table.of("listed", "", columns, rows, total=len(rows))
     headline = Fact(pluralize(len(rows), "invitation"), counts)
-    return Document(headline, (), (Section(table=table),))
+    return Document(headline, sections=(Section(table=table),))
 
 
 # What `explain` shows ----------------------------------------------------------------------------
@@ -222,11 +230,11 @@ class PersonHistory(NamedTuple):
         left_out = len(self.lines) - _MAX_SHOWN
         if left_out > 0:
             yield _detail(f"{left_out:,} earlier lines")
-        for fact in map(fact_of, self.lines[-_MAX_SHOWN:]):
+        for fact in map(_fact_of, self.lines[-_MAX_SHOWN:]):
             yield fact._replace(label=f"{_BELOW}{fact.label}")
         if self.command:
-            label = "Invite again:" if self.restores else "All lines:"
-            yield Fact(f"{_BELOW}  {label}", escape_unprintable(self.command), is_whole=True)
+            does = "Invite again" if self.restores else "All lines"
+            yield _detail(f"{does}: {self.command}")._replace(is_whole=True)
 
     def to_json(self) -> dict[str, object]:
         """Return it with the fields of each line."""
@@ -343,7 +351,7 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
 
     def block(username: str | None, org_id: str, facts: Iterable[Fact]) -> Section:
         heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"
-        return Section(escape_unprintable(heading), (*facts, Fact("", "")))
+        return Section(escape_unprintable(heading), tuple(facts))
 
     histories = {history.person.person: history for history in result.history}
     sections = []
@@ -370,9 +378,11 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
     invitations = pluralize(result.invitations, "invitation")
     projects = pluralize(result.projects, "project")
     text = f"{invitations} in {projects} ({', '.join(result.sources)})."
-    remarks = (f"{describe_excluded(result.out_of_scope)}.",) if result.out_of_scope else ()
+    excluded: tuple[Fact, ...] = ()
+    if result.out_of_scope:
+        excluded = (Fact("", f"{describe_excluded(result.out_of_scope)}."),)
     attention = tuple(_attention(result, labels, where))
-    return Document(Fact("Searched", text), (), tuple(sections), attention, remarks=remarks)
+    return Document(Fact("Searched", text), excluded, tuple(sections), attention)
 
 
 def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterator[Attention]:

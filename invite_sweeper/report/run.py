@@ -103,7 +103,7 @@ def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Docu
 
 
 def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Document:
-    """Return the plan as it is on disk, and as headline the question whether to delete.
+    """Return the plan as it is on disk, and the question whether to delete.
 
     Args:
         run: With its lines.
@@ -111,14 +111,14 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
     """
     rows = rows_of(run)
     organizations = sorted({row.organization for row in rows})
-    facts = [Fact("In", ", ".join(organizations)), *story_of(run, advisor).facts]
+    facts = [*story_of(run, advisor).facts]
     owners = sum(row.is_owner for row in rows)
     if owners:
         facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
-    question = f"Delete {pluralize(len(rows), 'invitation')}?"
-    remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
+    facts.append(Fact("", f"Delete {pluralize(len(rows), 'invitation')}?", "strong"))
+    facts.append(Fact("", f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."))
     plan = _plan(run, rows, advisor_of(run, advisor), _MAX_ROWS)
-    return Document(Fact(question, remark), tuple(facts), tuple(plan))
+    return Document(Fact("In", ", ".join(organizations)), tuple(facts), tuple(plan))
 
 
 def attention_lines(run: RunRecord, advisor: Advisor) -> Iterator[Hint]:
@@ -299,9 +299,7 @@ def _as_argument(path: str) -> str:
 # The runs of a directory -----------------------------------------------------------------------
 
 
-def list_of_runs(
-    records: Iterable[RunRecord], now: datetime, begun: datetime | None
-) -> tuple[Fact, ...]:
+def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Document:
     """Return a line for each run, and how the last nights ended.
 
     Args:
@@ -324,8 +322,7 @@ def list_of_runs(
     if len(nights) > 1:
         style: Style = "good" if were_all_done(nights) else "warning"
         rows.append(Fact("Nights", describe_endings(nights), style))
-    width = max((len(row.label) for row in rows), default=0)
-    return tuple(row._replace(label=row.label.ljust(width)) for row in rows)
+    return Document(sections=(Section(facts=tuple(rows)),))
 
 
 def _row_of_run(record: RunRecord) -> Fact:
@@ -333,7 +330,7 @@ def _row_of_run(record: RunRecord) -> Fact:
     began = describe_instant(record.start.now)
     mode = record.mode or "run"  # one that was killed before its first line
     headline = story_of(record, Advisor()).headline
-    text = headline.text
+    text = f"{headline.label}  {headline.text}"
     if record.end is not None and record.end.error is not None:
         message = record.end.error["message"].split("\n")[0]
         text += f" · {escape_unprintable(truncate(message, _MAX_REASON_LENGTH))}"
@@ -341,7 +338,7 @@ def _row_of_run(record: RunRecord) -> Fact:
         reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
         text += f" · reason: {escape_unprintable(reason)}"
     label = f"{record.file.number}  {began}  {mode}"
-    return Fact(label, text, headline.style, state=headline.label)
+    return Fact(label, text, headline.style)
 
 
 # The result as JSON ------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def _organizations(mode: str | None, end: RunFinished) -> Iterator[Section]:
             text = f"{text}; {cause}" if organization.plan_made else cause
         label = escape_unprintable(organization.label)
         facts.append(Fact(label, escape_unprintable(f"{ending}: {text}"), status.style))
-    yield Section("Organizations", tuple(facts))
+    yield Section("Organizations", tuple(facts), total=len(facts))
 
 
 def _counts_of(organization: OrganizationResult, mode: str | None) -> str:

@@ -10,23 +10,23 @@ from itertools import groupby
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from invite_sweeper.endings import Style
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.document import Attention, Cell, Column, Document, Fact, Section, Table
+from invite_sweeper.report.document import Cell, Column, Document, Fact, Section, Table
 from invite_sweeper.text import escape_unprintable, fill_lines
 
 _LABEL_WIDTH: Final = 9
-"""Of a document: the facts of a dry run begin where those of a sweep do."""
-GAP: Final = 2
+"""Of a document, at least: the facts of a dry run begin where those of a sweep do."""
+_GAP: Final = 2
 """Blanks between columns."""
-INDENT: Final = 2
+_INDENT: Final = 2
 """Blanks before what stands below a heading."""
-STYLES: Final[Mapping[Style, str]] = {
+_STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
     "note": "dim",
     "strong": "bold",
@@ -39,173 +39,124 @@ STYLES: Final[Mapping[Style, str]] = {
 
 
 def show_document(console: Console, document: Document) -> None:
-    """Print the sections, the headline with the facts, and what needs attention."""
-    width = console.width
+    """Print the sections, the headline with the facts, what needs attention, and what is copied."""
     for section in document.sections:
-        show_section(console, section)
-    label_width = max((len(fact.label) for fact in document.facts), default=_LABEL_WIDTH)
-    label_width = max(label_width, _LABEL_WIDTH)
-    # The label of a headline may be longer: it does not move the texts below it.
-    headline = (label_text(document.headline), Text(document.headline.text))
-    print_parts(console, entries([headline], width, label_width=label_width))
-    _show_facts(console, document.facts, label_width)
-    for attention in document.attention:
-        print_parts(console, _attention(attention))
-    show_copied(console, document.closing)
-
-
-def show_copied(console: Console, facts: Sequence[Fact]) -> None:
-    """Print facts below an empty line, each on one line so that it can be copied."""
-    if facts:
-        console.print()
-        label_width = max(len(fact.label) for fact in facts)
-        print_parts(console, (_whole(fact, label_width) for fact in facts))
-
-
-def show_question(console: Console, document: Document) -> None:
-    """Print the sections and the facts, and below them the question with its remark."""
-    for section in document.sections:
-        show_section(console, section)
-    _show_facts(console, document.facts, max(len(fact.label) for fact in document.facts))
-    print_parts(console, (Text(document.headline.label, "bold"), Text(document.headline.text)))
-
-
-def show_section(console: Console, section: Section) -> None:
-    """Print a table, or facts and sentences below a heading, and how to list the others."""
-    print_parts(console, _section(section, console.width))
-
-
-def show_lines(console: Console, document: Document) -> None:
-    """Print a document that is read line by line, and searched with `grep`: a check, a fact each.
-
-    A terminal breaks no word; elsewhere no line is broken, but those of tables.
-    """
-    for section in document.sections:
-        if section.table is not None:
-            print_parts(console, table_parts(section.table, console.width))
-        if section.heading:
-            console.print(Text(section.heading, "bold"), soft_wrap=True)
-        show_facts(console, section.facts)
+        _show_section(console, section)
     headline = document.headline
-    end = f": {headline.text}" if headline.text else "."
-    text = Text(_lines_beside(console, f"{headline.label}{end}"))
-    text.stylize(f"bold {STYLES[headline.style]}", 0, len(headline.label) + 1)
-    console.print(text, soft_wrap=True)
-    show_facts(console, document.facts)
-    for remark in document.remarks:
-        console.print(Text(_lines_beside(console, remark)), soft_wrap=True)
+    facts = document.facts
+    label_width = max(_LABEL_WIDTH, _label_width(facts))
+    if headline.label and not _label_width(facts):
+        label = Text(f"{headline.label}{': ' if headline.text else '.'}")
+        label.stylize(f"bold {_STYLES[headline.style]}")
+        _print_beside(console, label, headline.text)
+    elif headline.text:
+        # Its label may be longer than the others: it does not move the texts below it.
+        facts = (headline, *facts)
+    _show_facts(console, facts, label_width, label_style="bold")
     for attention in document.attention:
-        for text in _attention(attention):
-            text.no_wrap = text.no_wrap or not console.is_terminal
-            print_parts(console, [text])
+        title = Text(f"{attention.title}{': ' if attention.messages else '.'}", "bold yellow")
+        _print_beside(console, title, "\n".join(attention.messages))
+        if attention.hint.text:
+            label = Text("What to do: ", "bold")
+            _print_beside(console, label, attention.hint.sentence, is_whole=True)
+    if document.closing:
+        console.print()
+        copied = [fact._replace(is_whole=True) for fact in document.closing]
+        _show_facts(console, copied, _label_width(copied), label_style="bold")
 
 
-def show_facts(console: Console, facts: Iterable[Fact]) -> None:
-    """Print facts, a line each: the text beside the label, or below a label of half a terminal."""
-    for fact in facts:
-        style = STYLES[fact.style]
-        # A style is that of the label, or of the state or the sentence where there is one.
-        label = Text(fact.label, "" if fact.state else style)
-        indent = len(label) + GAP
-        if console.is_terminal and indent > console.width // 2:
-            label.rstrip()
-            console.print(label, soft_wrap=True)
-            label = Text()
-            indent = INDENT
-        text = f"{fact.state}  {fact.text}" if fact.state else fact.text
-        lines = _lines_beside(console, text, indent, is_whole=fact.is_whole)
-        line = Text.assemble(label, lines[len(label) :])
-        if fact.state:
-            line.stylize(f"bold {style}", indent, indent + len(fact.state))
-        elif not fact.label.strip():
-            line.stylize(style)
-        line.rstrip()
-        console.print(line, soft_wrap=True)
-
-
-def _lines_beside(console: Console, text: str, indent: int = 0, *, is_whole: bool = False) -> str:
-    """Return the lines of a text behind blanks; on a terminal as long as it is wide."""
-    beside = " " * indent
-    lines = SECRETS.redact(text).split("\n")
-    if console.is_terminal and not is_whole:
-        filled = (fill_lines(line, console.width, first=beside, others=beside) for line in lines)
-    else:
-        filled = (f"{beside}{line}" for line in lines)
-    return "\n".join(filled)
-
-
-def _show_facts(console: Console, facts: Sequence[Fact], label_width: int) -> None:
-    """Print labels with their texts beside them."""
-    for is_whole, group in groupby(facts, key=lambda fact: fact.is_whole):
-        if is_whole:
-            print_parts(console, (_whole(fact, label_width) for fact in group))
-        else:
-            rows = [(label_text(fact), Text(fact.text)) for fact in group]
-            print_parts(console, [two_columns(rows, width=label_width)])
-
-
-def _whole(fact: Fact, label_width: int) -> Text:
-    """Return a fact on one line, so that its text can be copied."""
-    label = fact.label.ljust(label_width + GAP)
-    return Text.assemble(
-        (label, "bold"), (escape_unprintable(fact.text), STYLES[fact.style]), no_wrap=True
-    )
-
-
-def _section(section: Section, width: int) -> Iterator[RenderableType]:
+def _show_section(console: Console, section: Section) -> None:
+    """Print a table, or facts and sentences below a heading, and how to list the others."""
     table = section.table
     if table is not None:
-        yield from table_parts(table, width)
-        yield from _rest(table.total - len(table.rows), table.command)
-    shown = len(section.facts) + len(section.sentences)
-    total = section.total or shown
+        for part in _table_parts(table, console.width):
+            _print_trimmed(console, part)
+        _print_rest(console, table.total - len(table.rows), table.command)
+    facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
     if section.heading:
-        yield heading(section.heading, shown, total, f"bold {STYLES[section.style]}")
-    indent = INDENT if section.heading else 0
-    if section.facts:
-        rows = [(Text(fact.label), Text(fact.text)) for fact in section.facts]
-        for part in entries(rows, width - indent):
-            yield indented(part, indent)
-    for sentence in section.sentences:
-        yield indented(Text(sentence), indent)
+        title = Text(section.heading, f"bold {_STYLES[section.style]}")
+        if section.total:
+            title = _with_count(title, len(facts), section.total)
+        console.print(title, soft_wrap=True)
+    indent = _INDENT if section.heading else 0
+    _show_facts(console, facts, _label_width(facts), indent=indent)
     if section.heading:
-        yield Text("")
-    yield from _rest(total - shown, section.command)
+        console.print()
+    _print_rest(console, section.total - len(facts), section.command)
 
 
-def _rest(count: int, command: str) -> Iterator[RenderableType]:
-    """Yield the command that shows the rows that are not shown."""
+def _print_rest(console: Console, count: int, command: str) -> None:
+    """Print the command that shows the rows that are not shown."""
     if count > 0:
-        yield Text.assemble((f"{count:,} more: ", "dim"), command, no_wrap=True)
-        yield Text("")
+        _print_beside(console, Text(f"{count:,} more: ", "dim"), command, is_whole=True)
+        console.print()
 
 
-def _attention(attention: Attention) -> Iterator[Text]:
-    """Yield what needs attention, its title highlighted, and what to do."""
-    title_end = len(attention.title) + 1  # with the colon or full stop
-    text = Text(attention.text)
-    text.stylize("bold yellow", 0, title_end)
-    yield text
-    if attention.hint.text:
-        hint = escape_unprintable(attention.hint.sentence)
-        yield Text.assemble(("What to do: ", "bold"), hint, no_wrap=True)
+def _label_width(facts: Iterable[Fact]) -> int:
+    """Return the width of the longest label; that of a sentence is blank."""
+    return max((cell_len(fact.label) for fact in facts if fact.label.strip()), default=0)
 
 
-# Parts of a page ---------------------------------------------------------------------------------
+def _show_facts(
+    console: Console,
+    facts: Iterable[Fact],
+    label_width: int,
+    *,
+    indent: int = 0,
+    label_style: str = "",
+) -> None:
+    """Print facts: the text beside the label, or below a label of half a terminal; sentences."""
+    for fact in facts:
+        label = Text(f"{' ' * indent}{fact.label}")
+        style = _STYLES[fact.style]
+        if fact.label.strip():
+            label.stylize(f"{label_style} {style}")
+            style = ""
+            label.pad_right(max(0, label_width - cell_len(fact.label)) + _GAP)
+        if console.is_terminal and label.cell_len > console.width // 2:
+            label.rstrip()
+            console.print(label, soft_wrap=True)
+            label = Text(" " * (indent + _INDENT))
+        width = label.cell_len
+        _print_beside(console, label, fact.text, style, indent=width, is_whole=fact.is_whole)
 
 
-def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
-    """Print parts one below the other."""
-    for part in parts:
-        # What is copied, such as a command, stays on one line, which the terminal wraps.
-        if isinstance(part, Text) and part.no_wrap:
-            part.rstrip()
-            console.print(part, soft_wrap=True)
+def _print_beside(
+    console: Console,
+    label: Text,
+    text: str,
+    style: str = "",
+    *,
+    indent: int = 0,
+    is_whole: bool = False,
+) -> None:
+    """Print a text behind a label.
+
+    A terminal breaks its lines between words; elsewhere they can be searched as they are.
+
+    Args:
+        indent: Blanks before the lines that follow.
+        is_whole: A terminal breaks no line, either, so that it can be copied.
+    """
+    first = " " * label.cell_len
+    others = " " * indent
+    lines: list[str] = []
+    for line in SECRETS.redact(text).split("\n"):
+        shown = escape_unprintable(line)
+        beside = others if lines else first
+        if console.is_terminal and not is_whole:
+            lines.append(fill_lines(shown, console.width, first=beside, others=others))
         else:
-            print_trimmed(console, part)
+            lines.append(f"{beside}{shown}")
+    printed = label.append("\n".join(lines)[len(first) :], style)
+    printed.rstrip()
+    console.print(printed, soft_wrap=True)
 
 
-def print_trimmed(console: Console, part: RenderableType) -> None:
+# Tables ------------------------------------------------------------------------------------------
+
+
+def _print_trimmed(console: Console, part: RenderableType) -> None:
     """Print a renderable without trailing blanks."""
     for segments in console.render_lines(part, pad=False):
         text = Text()
@@ -215,79 +166,40 @@ def print_trimmed(console: Console, part: RenderableType) -> None:
         console.print(text, soft_wrap=True)
 
 
-def indented(part: RenderableType, indent: int = INDENT) -> Padding:
+def _with_count(title: Text, shown: int, total: int) -> Text:
+    """Return a heading with how many rows follow, and of how many."""
+    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
+    return Text.assemble(title, (f"  {count}", "dim"))
+
+
+def _indented(part: RenderableType, indent: int) -> Padding:
     """Return a part as it stands below a heading."""
     return Padding(part, (0, 0, 0, indent))
 
 
-def heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
-    """Return a title with how many rows follow, and of how many."""
-    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
-    return Text.assemble((title, style), (f"  {count}", "dim"))
-
-
-def label_text(line: Fact) -> Text:
-    """Return the label of a line in its colour."""
-    return Text(line.label, f"bold {STYLES[line.style]}")
-
-
-def two_columns(
-    rows: Iterable[tuple[RenderableType, RenderableType]],
-    *,
-    justify: JustifyMethod = "left",
-    width: int | None = None,
-) -> Grid:
-    """Return a short value beside a longer one, which wraps."""
-    grid = Grid.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(no_wrap=True, justify=justify, width=width)
-    grid.add_column(overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    return grid
-
-
-def entries(
-    rows: Sequence[tuple[Text, Text]], width: int, *, label_width: int = 0
-) -> Iterator[RenderableType]:
-    """Yield texts beside their labels; below them where that leaves less than half of the width.
-
-    Args:
-        label_width: That labels take at least, so that other texts begin in the same column.
-    """
-    widest_label = max(label.cell_len for label, _ in rows)
-    if widest_label < width // 2:
-        yield two_columns(rows, width=max(widest_label, label_width))
-        return
-    for label, text in rows:
-        yield label
-        yield indented(text)
-
-
-# Tables ------------------------------------------------------------------------------------------
-
-
-def table_parts(table: Table, width: int) -> Iterator[RenderableType]:
+def _table_parts(table: Table, width: int) -> Iterator[RenderableType]:
     """Yield a table: with its columns side by side where each line fits, else a block each row.
 
     Args:
         table: With a row, at least.
         width: Of the terminal, in cells.
     """
-    indent = INDENT if table.caption or table.grouped_by is not None else 0
+    indent = _INDENT if table.caption or table.grouped_by is not None else 0
     numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
     columns = [table.columns[number] for number in numbers]
     widths = _column_widths(columns, numbers, table.rows, width - indent)
     if widths:
         headings = [Text(column.heading.upper(), style="dim") for column in columns]
-        yield indented(_grid(widths, [headings]), indent)
+        yield _indented(_grid(widths, [headings]), indent)
     for title, rows in _groups(table):
         cells = [[row[number] for number in numbers] for row in rows]
         if indent:
             yield title
         if widths:
-            yield indented(_grid(widths, [map(_cell_text, row) for row in cells]), indent)
+            yield _indented(_grid(widths, [map(_cell_text, row) for row in cells]), indent)
         else:
-            yield indented(_blocks(columns, cells, width - indent, stands_alone=indent > 0), indent)
+            blocks = _blocks(columns, cells, width - indent, stands_alone=indent > 0)
+            yield _indented(blocks, indent)
         if indent:
             yield Text("")
 
@@ -296,12 +208,13 @@ def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
     """Yield the rows below a heading each: the caption, or the column that groups them."""
     number = table.grouped_by
     if number is None:
-        yield heading(table.caption, len(table.rows), table.total), table.rows
+        title = Text(table.caption, "bold")
+        yield _with_count(title, len(table.rows), table.total), table.rows
         return
     for cell, group in groupby(table.rows, key=lambda row: row[number]):
         rows = tuple(group)
         name = cell[0].text
-        yield heading(name, len(rows), table.group_totals[name]), rows
+        yield _with_count(Text(name, "bold"), len(rows), table.group_totals[name]), rows
 
 
 def _blocks(
@@ -324,9 +237,14 @@ def _blocks(
                 values = [*_values(column, cell), *values]
             else:
                 values += _values(column, cell)
-        lines += _joined(values, width - label.cell_len - GAP)
+        lines += _joined(values, width - label.cell_len - _GAP)
         blocks.append((label, Text("\n").join(lines)))
-    return two_columns(blocks, justify="right")
+    grid = Grid.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(overflow="fold")
+    for block in blocks:
+        grid.add_row(*block)
+    return grid
 
 
 def _values(column: Column, cell: Cell) -> list[Text]:
@@ -367,12 +285,12 @@ def _column_widths(
     for column, number in zip(columns, numbers, strict=True):
         lines = [cell_len(line.text) for row in rows for line in row[number]]
         widths.append(max(len(column.heading), *lines, 0))
-    gaps = GAP * (len(widths) - 1)
+    gaps = _GAP * (len(widths) - 1)
     return tuple(widths) if sum(widths) + gaps <= width else ()
 
 
 def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
-    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid = Grid.grid(padding=(0, _GAP, 0, 0))
     for number, width in enumerate(widths):
         is_first = number == 0  # the age or the day
         grid.add_column(width=width, justify="right" if is_first else "left")
@@ -382,5 +300,5 @@ def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
 
 
 def _cell_text(cell: Cell) -> Text:
-    lines = [Text(line.text, style=STYLES[line.style]) for line in cell]
+    lines = [Text(line.text, style=_STYLES[line.style]) for line in cell]
     return Text("\n").join(lines)

@@ -40,7 +40,7 @@ def _document_of_damage(damage: str, folder: Path | None) -> Document:
     text = damage if folder is None else damage.replace(f"{folder}/", "")
     headline = Fact("Damaged", escape_unprintable(text), "bad")
     attention = Attention("The audit log does not verify", (), Hint(DAMAGED_ADVICE))
-    return Document(headline, (), attention=(attention,))
+    return Document(headline, attention=(attention,))
 
 
 def _intact(verification: Verification) -> str:

@@ -256,7 +256,7 @@ QUESTIONS = (
     Question(
         "Is the log as it was written?",
         "audit verify audit",
-        ("^Sound: ", "Run 6: recovered by run 7"),
+        ("^Sound ", "Run 6: recovered by run 7"),
     ),
 )
 

@@ -18,7 +18,7 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.cli.doctor import diagnose
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.report.checks import Checks, document_of_checks
-from invite_sweeper.report.terminal import show_lines
+from invite_sweeper.report.terminal import show_document
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -339,7 +339,7 @@ def test_command_of_a_hint_is_whole_on_a_line_of_its_own_so_that_it_can_be_copie
     file = io.StringIO()
     checks.add("nights", "1 has no run.", "To list the runs:", command, warns=True)
     console = Console(file=file, force_terminal=True, color_system=None, width=40)
-    show_lines(console, document_of_checks(checks.result(NOW, [])))
+    show_document(console, document_of_checks(checks.result(NOW, [])))
     assert command in [line.strip() for line in file.getvalue().splitlines()]
     assert checks.checks[0].hint == f"To list the runs: {command}"
 

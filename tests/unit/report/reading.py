@@ -17,7 +17,7 @@ from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
 from invite_sweeper.report.story import advisor_of
-from invite_sweeper.report.terminal import show_document, show_question
+from invite_sweeper.report.terminal import show_document
 from invite_sweeper.sweep.waiting import WaitingInvitation
 
 ADVISOR = Advisor(policy="policy.yaml")
@@ -67,13 +67,13 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
 
 def on_terminal(record: RunRecord, width: int = 10_000) -> str:
     """Return what a terminal shows of a run that has ended."""
-    console = Console(file=StringIO(), width=width, color_system=None)
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
     show_document(console, result_of(read_back(record), ADVISOR, shown_above={"error"}))
     return console.file.getvalue()
 
 
 def question_about(record: RunRecord, width: int = 10_000) -> str:
     """Return the question about the plan of a run."""
-    console = Console(file=StringIO(), width=width, color_system=None)
-    show_question(console, ask_about(read_back(record), ADVISOR, NOW))
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
+    show_document(console, ask_about(read_back(record), ADVISOR, NOW))
     return console.file.getvalue()

@@ -28,7 +28,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.run import list_of_runs
-from invite_sweeper.report.terminal import show_section
+from invite_sweeper.report.terminal import show_document
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
 HOUR = timedelta(hours=1)
@@ -236,7 +236,7 @@ def test_pending_of_a_night_is_what_its_last_run_left_marked_where_not_all_lists
     rows = table(page, "nights")
     assert [row["Pending"] for row in rows] == ["17; not all lists read", "19"]
     console = Console(file=StringIO(), width=80)
-    show_section(console, page.sections[0])  # too narrow for columns
+    show_document(console, page)  # too narrow for columns
     assert "pending 17 · not all lists read" in " ".join(console.file.getvalue().split())
 
 
@@ -601,4 +601,7 @@ def test_forged_instant_of_a_run_does_not_move_the_period(directory, now):
     page = page_of(directory)
     assert nights(page, "Night", "Deleted") == [("2026-11-25", "1")]
     records = [read_whole_run(FileChain(file)) for file in directory.files()]
-    assert [row.label[0] for row in list_of_runs(records, NOW, None)] == ["1", "2"]
+    assert [row.label[0] for row in list_of_runs(records, NOW, None).sections[0].facts] == [
+        "1",
+        "2",
+    ]
