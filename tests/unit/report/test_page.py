@@ -26,8 +26,7 @@ from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import Source
-from invite_sweeper.report.document import Fact, display_text
+from invite_sweeper.report.document import display_text
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
 from invite_sweeper.text import escape_unprintable
@@ -140,33 +139,6 @@ def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, tmp_
 # The nights, and earlier runs ---------------------------------------------------------------------
 
 
-def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
-    scenes = {20: REFUSED_SWEEP, 19: REFUSED_SWEEP, 9: SCENES["killed"], 5: REFUSED_SWEEP}
-    for night in range(40, -1, -1):
-        if night != 15:
-            write(scenes.get(night, clean(2)), directory, days_ago=night)
-        if night == 9:  # the next run recovers it
-            recovered = outcome(planned(2), "already_gone", recovers="run-31")
-            write(run(recovered, recovered=1, deleted=0), directory, days_ago=8.9)
-    page = page_of(directory)
-    (picture,) = (section.picture for section in page.sections if section.picture)
-    marks = [bar.mark for bar in picture.bars]
-    assert len(marks) == 30
-    assert (marks.count("exit 3"), marks.count("!"), marks.count("no run")) == (3, 1, 1)
-    assert page.headline == Fact(
-        "Not every night was done",
-        "Of the 30 nights from 2026-10-27 to 2026-11-25: 25 done, 3 refused (5 to 6 November: "
-        "max_deletions, 20 November: max_deletions), 1 recovered (16 November), 1 without a run "
-        "(10 November). 51 deleted by 30 runs.",
-        "warning",
-    )
-    assert picture.bars[-1].text == "2026-11-25: done; sweep 41; 2 deleted; 18 pending"
-    assert page.attention == ()  # good nights came after
-    html = render_html(page)
-    assert "2026-11-20: exit 3: refused by a guard" in html
-    assert "The nights from 2026-10-27 to 2026-11-25" in render_markdown(page)
-
-
 def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_good(directory):
     write(REFUSED_SWEEP, directory, days_ago=0.5)
     write(DRY_RUN, directory)
@@ -226,18 +198,6 @@ def tables(page):
 
 
 # The tables ---------------------------------------------------------------------------------------
-
-
-def test_recorded_kept_invitations_are_listed_with_their_organization_and_reason(directory):
-    plans = (planned(1, source=Source.USERS), planned(2, source=Source.USERS, org_id=OTHER_ORG))
-    reasons = {"too_young": "too young for every rule", "keep:board": "keep entry board"}
-    kept = [Kept.of(p, reason=reason) for p, reason in zip(plans, reasons, strict=True)]
-    write(run(*kept, kept=2), directory)
-    (table,) = (table for table in tables(page_of(directory)) if table.key == "kept")
-    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True)
-    cells = {column.heading: list(cells) for column, cells in columns}
-    assert [line.text for (line,) in cells["Kept because"]] == list(reasons.values())
-    assert [note.text for _, note in cells["To"]] == [f"Acme ({ORG})", OTHER_ORG]
 
 
 def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory):

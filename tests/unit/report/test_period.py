@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import re
 from datetime import timedelta
 from functools import partial
@@ -18,12 +19,15 @@ from report.reading import Reader
 from report.scenes import NOT_SEEN, REFUSED, run, write
 from rich.console import Console
 
+from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept, PolicyText
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_whole_run
 from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.cli.audit import audit
 from invite_sweeper.cli.report import report
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
@@ -80,34 +84,88 @@ def figure(page, label):
     return next((fact.text for fact in page.facts if fact.label == label), None)
 
 
-def under(policy):
-    """Return a run with the text of a policy."""
+def under(policy, *lines, start=None, **end):
+    """Return a run with the text of its policy."""
     sha256 = hashlib.sha256(policy.encode()).hexdigest()
-    return run(PolicyText(policy), start={"policy_sha256": sha256})
+    start = {"policy_sha256": sha256, "organizations": (ORG, OTHER_ORG), **(start or {})}
+    return run(PolicyText(policy), *lines, start=start, **end)
 
 
 def created(age):
     return (NOW - age).isoformat().replace("+00:00", "Z")
 
 
-# The nights --------------------------------------------------------------------------------------
+# The report of a period, as it was reviewed -------------------------------------------------------
+
+REVIEWED = Path(__file__).with_name("period.txt")
+HOW_TO_READ_IT = """\
+# What a report shows of 12 nights in two organizations: the page as text, then Markdown, and the
+# announcements as CSV. `UPDATE_SNAPSHOTS=1` writes it again.
+
+"""
 
 
-def test_deletions_and_a_restore_are_shown_where_a_refused_dry_run_came_last(directory):
-    write(deleted(*range(100)), directory, days_ago=2)
-    write(restored(1), directory, days_ago=1)
-    write(run(planned(1), mode="dry-run", stale=30, kept=0, **REFUSED), directory)
-    page = page_of(directory)
-    assert page.headline.text == (
-        "Of the 3 nights from 2026-11-23 to 2026-11-25: 2 done, 1 refused (25 November: "
-        "max_deletions). 100 deleted, 1 restored by 3 runs."
+def policy(older_than):
+    board = {"name": "board", "usernames": ["*"], "until": "2026-11-20", "reason": "they travel"}
+    rules = [{"name": "forgotten", "older_than": older_than}]
+    organizations = [ORG, OTHER_ORG]
+    keys = {"version": 1, "organizations": organizations, "rules": rules, "keep": [board]}
+    return policy_bytes(keys).decode()
+
+
+def twelve_nights(directory):
+    """Write the runs: done, failed, refused by hand, killed, recovered, none, restored."""
+    board = {"reason": "keep:board"}
+    kept = [Kept.of(planned(n), **board) for n in (1, 2, 3)]
+    young = Kept.of(planned(6, org_id=OTHER_ORG), reason="too_young")
+    both = tuple(
+        OrganizationResult(id=id_, name=name, plan_made=True, plan_complete=True)
+        for id_, name in ((ORG, "Acme"), (OTHER_ORG, None))
     )
-    assert page.headline.label == "Needs attention"
-    assert page.title == "Invitation sweeps from 2026-11-23 to 2026-11-25"
-    assert len(table(page, "deletions")) == 100
-    assert [row["Outcome"] for row in table(page, "restored")] == ["restored"]
-    for text in (Reader(render_html(page)).text, render_markdown(page)):
-        assert "a sweep would be refused" in text
+    due = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
+    announced = planned(9).as_event(Announced, **due)
+    theirs = deletion(8, org_id=OTHER_ORG)
+    end = {"organizations": both}
+    first, second = policy("14d"), policy("3d")
+    nights = (
+        (11, under(first, *deletion(11), *kept, kept_by_reason={"keep:board": 3}, **end)),
+        (10, under(first, *deletion(12), *kept[:2], kept_by_reason={"keep:board": 2}, **end)),
+        (9.5, under(first, planned(13), stale=15, start={"reason": "OPS-12"}, **REFUSED)),
+        (9, under(second, announced, kept[0], kept_by_reason={"keep:board": 1}, **end)),
+        (8, under(second, exit_code=6, plan_made=False, plan_complete=False, **NOT_SEEN)),
+        (6, under(second, planned(14), intent(planned(14)))._replace(end=None)),
+        (5, under(second, outcome(planned(14), "already_gone", recovers="run-6"), recovered=1)),
+        (4, under(second, *deletion(15, "failed"), reasons=(Reason.FAILED_DELETIONS,), **end)),
+        (3, under(first, *theirs, kept[0], young, kept=2, **end)),
+        (2, restored(11, reason="she asked", policy_sha256=None)),
+        (0, under(first, planned(17), kept[0], young, mode="dry-run", stale=30, kept=2, **REFUSED)),
+    )
+    for days_ago, scene in nights:
+        write(scene, directory, days_ago=days_ago)
+
+
+def as_text(html):
+    """Return the text of a page, a line for each of its template."""
+    apart = html.replace("<br>", ", ").replace("</span>", "</span> ").replace("</dt>", ": </dt>")
+    apart = re.sub(r"</t[dh]>\s*", " | ", apart.replace("</summary>", "</summary>\n"))
+    lines = (" ".join(line.split()) for line in "".join(Reader(apart).cells).splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def test_report_of_a_period_is_as_it_was_reviewed(directory):
+    twelve_nights(directory)
+    page = page_of(directory, now=NOW)
+    words = ["show", "--event", "announced", "-o", "csv", "--audit-dir", str(directory.path)]
+    csv = CliRunner().invoke(audit, words).stdout
+    parts = (as_text(render_html(page)), render_markdown(page), csv.replace("\r", ""))
+    text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
+    text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        REVIEWED.write_text(text, encoding="utf-8")
+    assert text == REVIEWED.read_text(encoding="utf-8")
+
+
+# The nights --------------------------------------------------------------------------------------
 
 
 def test_a_nightly_job_that_does_not_start_any_more_needs_attention_up_to_now(directory):
@@ -399,28 +457,6 @@ def test_reading_a_period_leaves_no_file_open(directory):
         gc.enable()
 
 
-def test_an_exception_that_has_ended_shows_how_many_it_kept_while_it_held(directory):
-    keep = [{"name": "trip", "usernames": ["*@x.org"], "until": "2026-11-23"}]
-    rules = [{"name": "forgotten", "older_than": "14d"}]
-    keys = {"version": 1, "organizations": [ORG], "rules": rules, "keep": keep}
-    scene = under(policy_bytes(keys).decode())
-    for days_ago, count in ((4, 3), (3, 5), (2, 2)):
-        reasons = {"keep:trip": count, "too_young": 9}
-        end = structs.replace(scene.end, kept_by_reason=reasons, kept=count + 9)
-        write(scene._replace(end=end), directory, days_ago=days_ago)
-    write(scene, directory, days_ago=1)
-    (entry,) = table(page_of(directory), "entries")
-    assert entry == {
-        "Entry": "trip",
-        "Kept at most": "5",
-        "Kept last": "2",
-        "Runs": "3",
-        "From": "2026-11-21",
-        "To": "2026-11-23",
-        "Holds until": "2026-11-23",
-    }
-
-
 def test_who_was_kept_by_an_entry_is_shown_once_as_of_the_last_night(directory):
     kept = [Kept.of(planned(number), reason="keep:board") for number in (1, 2)]
     young = Kept.of(planned(3), reason="too_young")
@@ -450,41 +486,7 @@ def test_table_that_is_cut_has_the_newest_rows(directory, monkeypatch):
     assert [row["Runs"] for row in table(page, "policies")] == ["3", "2"]
 
 
-def test_reasons_that_were_given_are_shown_with_their_runs(directory):
-    write(run(start={"reason": "OPS-12 <b>"}), directory, days_ago=1)
-    write(restored(1, reason="she asked"), directory)
-    page = page_of(directory)
-    assert [(row["Run"], row["Reason"]) for row in table(page, "reasons")] == [
-        ("restore 2", "she asked"),
-        ("sweep 1", "OPS-12 <b>"),
-    ]
-    assert "OPS-12 &lt;b&gt;" in render_html(page)
-
-
 # Policies ----------------------------------------------------------------------------------------
-
-
-def test_each_policy_is_shown_with_its_runs_its_text_and_what_was_changed(directory):
-    first = "version: 1\nrules: [{name: old, older_than: 14d}]\n"
-    second = "version: 1\nrules: [{name: old, older_than: 3d}]\n"
-    for days_ago, text in ((4, first), (3, first), (2, second), (1, first)):
-        write(under(text), directory, days_ago=days_ago)
-    write(restored(1, policy_sha256=None), directory)  # of an earlier version
-    page = page_of(directory)
-    assert [(row["In force"], row["Runs"]) for row in table(page, "policies")] == [
-        ("2026-11-24", "4"),
-        ("2026-11-23", "3"),
-        ("2026-11-21; to 2026-11-22", "1 to 2"),
-    ]
-    old = "rules: [{name: old, older_than: 14d}]"
-    new = "rules: [{name: old, older_than: 3d}]"
-    changed, newest, changed_before, middle, oldest = [fact.text for fact in texts(page)]
-    assert (newest, middle, oldest) == (first.rstrip(), second.rstrip(), first.rstrip())
-    assert changed.splitlines()[-2:] == [f"-{new}", f"+{old}"]
-    assert changed_before.splitlines()[-2:] == [f"-{old}", f"+{new}"]
-    shown = Reader(render_html(page)).text
-    assert "The policy of run 3: what was changed" in shown
-    assert "The policy of runs 1 to 2: its text" in shown
 
 
 def test_policies_of_an_earlier_version_have_a_hash_and_no_text(directory):
@@ -529,21 +531,6 @@ def test_columns_are_counts_and_the_line_breaks_where_nothing_is_known(
         ("failed", "1.1", "1", "1"),
     ]
     assert ' d="M0.1,20h.8L1.1,10h.8M3.1,5h.8"' in html
-
-
-def test_a_tile_shows_the_deletions_and_an_exit_code_only_where_it_is_not_0(directory):
-    write(deleted(*range(7)), directory, days_ago=1)
-    write(run(planned(1), stale=15, **REFUSED), directory)
-    html = render_html(page_of(directory))
-    strip = html[html.index('<ol class="strip">') : html.index("</ol>")]
-    first, second = strip.split("</li>")[:2]
-    assert ">7</span>" in first
-    assert "exit" not in Reader(f"<body>{first}").cells[0]
-    assert 'class="code"' not in first
-    assert ">0</span>" in second
-    assert ">exit 3</span>" in second
-    assert "style=" not in html
-    assert "<script" not in html
 
 
 # Bad input ---------------------------------------------------------------------------------------
