@@ -120,7 +120,7 @@ def _check_organizations(settings: Settings, wanted: Sequence[str]) -> None:
 
 def _is_invited_by(inviters: Globs, row: PendingInvitation) -> bool:
     """Return whether a glob matches the inviter of a row: the person, or the key or its name."""
-    return inviters.matches(row.inviter or "") or inviters.matches(row.inviter_name or "")
+    return any(map(inviters.matches, filter(None, (row.inviter, row.inviter_name))))
 
 
 def _print_rows(rows: Sequence[PendingInvitation], pending: Pending, output: str) -> None:

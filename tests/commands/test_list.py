@@ -81,6 +81,7 @@ def test_the_wait_of_notice_counts_from_the_sweep_that_announces(cli):
         (("--stale", "--kept"), {"old", "older", "young", "new", "chair"}),
         (("--username", "OLD*", "--username", "new@*"), {"old", "older", "new"}),
         (("--inviter", "nobody-*"), set()),
+        (("--inviter", ""), set()),  # a variable that is not set
         (("--organization", ORG_ID, "--kept"), {"young", "new", "chair"}),
     ],
 )
