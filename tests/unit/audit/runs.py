@@ -10,7 +10,15 @@ import builders
 from builders import NOW, ORG, event_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, RunRecord
-from invite_sweeper.audit.events import Event, Intent, Kept, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import (
+    Announced,
+    Event,
+    Intent,
+    Kept,
+    OutcomeLine,
+    Planned,
+    RunStarted,
+)
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
@@ -74,6 +82,16 @@ def deletion(number: int = 1, result: str = "deleted", **changes: object) -> lis
     return [plan, intent(plan), outcome(plan, result)]
 
 
+def announced(number: int = 1, kind: type[Announced] = Announced, **changes: object) -> Announced:
+    """Return the announcement of an invitation, whose wait is a week."""
+    due = "2026-12-02T01:00:00Z"
+    return event_of(kind, invitation(number, **changes), rule="forgotten", deletable_from=due)
+
+
+def kept(number: int = 1, reason: str = "too_young") -> Kept:
+    return event_of(Kept, invitation(number), reason=reason)
+
+
 async def write_lines(log: AuditLog, events: Iterable[Event]) -> None:
     """Write lines; the last one ends the run, and without it the file is only closed."""
     for event in events:
@@ -104,6 +122,12 @@ def events_of(chain: FileChain) -> list[Event]:
     """Return the events of a file, without those of kept invitations and of later versions."""
     decoded = [chain.decode(line) for line in chain]
     return [event for event in decoded if event is not None and not isinstance(event, Kept)]
+
+
+def records(directory: AuditDirectory) -> list[RunRecord]:
+    """Return the runs as their files, and those of later runs, have them."""
+    fold = Fold()
+    return [read_run(chain, fold) for chain in directory.reader()]
 
 
 def last_record(directory: AuditDirectory) -> RunRecord:

@@ -220,18 +220,6 @@ class TestNextRun:
         assert directory.read_head() == Head(2, second.name, last_hash(first), ended=False)
         assert directory.next_run() == (3, last_hash(second))
 
-    def test_a_file_that_is_missing_before_a_missing_last_one_is_damage_with_a_command(
-        self, directory
-    ):
-        write_run(directory, "r1")
-        for name in ("r2", "r3"):
-            write_run(directory, name).unlink()
-        with pytest.raises(DamagedLog) as caught:
-            directory.reader().read()
-        path = directory.path / "000003-r3.jsonl"
-        assert caught.value.message == f"{path} follows {FIRST}: file 000002 is missing."
-        assert f"audit verify {directory.path}" in caught.value.command
-
     def test_where_head_is_gone_it_is_made_from_the_newest_file_with_a_warning(self, directory):
         write_run(directory, "r1")
         path = write_run(directory, "r2")

@@ -6,23 +6,23 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from audit.runs import (
     HOST,
+    announced,
     deletion,
     finished,
     intent,
     invitation,
     outcome,
     planned,
+    records,
     started,
     write_run,
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
 from msgspec import structs
 
-from invite_sweeper.audit import AuditDirectory, History, RunRecord
+from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.directory import MIN_RUNS
-from invite_sweeper.audit.events import Announced, AnnouncementEnded, announcement_key
-from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.reader import read_run
+from invite_sweeper.audit.events import AnnouncementEnded, announcement_key
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import DamagedLog, GuardRefused
@@ -52,12 +52,6 @@ def write(directory):
         return History.read(directory, NOW)
 
     return write
-
-
-def records(directory) -> list[RunRecord]:
-    """Return the runs as their files say them."""
-    fold = Fold()
-    return [read_run(chain, fold) for chain in directory.reader()]
 
 
 def test_each_run_has_its_lines(directory, write):
@@ -170,11 +164,6 @@ class TestSent:
         write(*deletion(1), start={"now": "yesterday"})
         for period, count in ((timedelta(hours=20), 1), (timedelta(), 0)):
             assert History.read(directory, NOW, period=period).sent.total() == count
-
-
-def announced(number: int = 1) -> Announced:
-    deletable_from = "2026-12-02T01:00:00Z"
-    return event_of(Announced, invitation(number), rule="r", deletable_from=deletable_from)
 
 
 class TestAnnouncements:
@@ -307,13 +296,8 @@ def years(tmp_path_factory):
     return directory
 
 
-@pytest.fixture
-def copied(years, tmp_path):
-    """Return a copy of `years`, which a test may change."""
-    return AuditDirectory(shutil.copytree(years.path, tmp_path / "copied"))
-
-
-def test_what_is_older_decides_nothing_and_is_not_opened(copied):
+def test_what_is_older_decides_nothing_and_is_not_opened(years, tmp_path):
+    copied = AuditDirectory(shutil.copytree(years.path, tmp_path / "copied"))
     oldest = copied.files()[0].path
     oldest.write_bytes(b"x" * 100)
     history = History.read(copied, NOW)
@@ -344,11 +328,3 @@ def test_of_old_nights_what_is_open_or_announced_counts_and_what_was_sent_does_n
 def test_a_longer_period_is_read_as_far_back_as_it_asks(years):
     assert History.read(years, NOW).sent.total() == 2
     assert History.read(years, NOW, period=301 * DAY).sent.total() == 4
-
-
-def test_a_gap_in_the_numbers_is_seen_however_old_it_is(copied):
-    copied.files()[1].path.unlink()
-    with pytest.raises(DamagedLog, match="file 000002 is missing"):
-        History.read(copied, NOW)
-    copied.files()[0].path.unlink()
-    History.read(copied, NOW)

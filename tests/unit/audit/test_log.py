@@ -12,6 +12,7 @@ import pytest
 from audit.faults import BreakAt, Killed, fail
 from audit.runs import (
     HOST,
+    announced,
     clock,
     deletion,
     finished,
@@ -25,7 +26,6 @@ from audit.runs import (
 from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
-from invite_sweeper.audit.events import Announced
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 
 
@@ -381,7 +381,7 @@ def test_no_delete_without_intent_and_the_next_run_goes_on(tmp_path, runs_before
 PLAN = planned(8)
 LINES = [
     started(),
-    planned(7).as_event(Announced, rule="forgotten", deletable_from="2026-12-02T01:00:00Z"),
+    announced(7),
     *(PLAN, planned(9), intent(PLAN), intent(planned(9)), outcome(PLAN)),
 ]
 

@@ -4,21 +4,17 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from audit.runs import clock, finished, invitation, planned, started, write_run
-from builders import PROJECT, event_of, object_id
+from audit.runs import clock, finished, kept, planned, started, write_run
+from builders import PROJECT, object_id
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan, read_plan
-from invite_sweeper.audit.events import Kept, Planned
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Entry, Source
 
 ENTRIES = (Entry(Source.USERS, PROJECT, object_id(77)),)
 NEW_PLAN = "invite-sweeper plan --policy 'my policy.yaml'"
-
-
-def kept(number: int) -> Kept:
-    return event_of(Kept, invitation(number), reason="too_young")
 
 
 def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Planned]]:
@@ -120,14 +116,6 @@ class TestSavedPlan:
         path = dry_run(directory)
         path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
         check_refused(path, message)
-
-
-def test_a_file_that_is_not_a_plan_is_refused_with_the_command_that_makes_one(tmp_path):
-    path = tmp_path / "other.jsonl"
-    path.write_text("not a plan\n", encoding="utf-8")
-    with pytest.raises(GuardRefused) as refusal:
-        read_plan(path, NEW_PLAN)
-    assert refusal.value.command == NEW_PLAN
 
 
 async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(directory, monkeypatch):

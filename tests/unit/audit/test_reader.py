@@ -10,25 +10,23 @@ from audit.runs import (
     deletion,
     events_of,
     intent,
-    invitation,
+    kept,
     outcome,
     planned,
     started,
     write_run,
 )
-from builders import NOW, event_of, object_id
+from builders import NOW, object_id
 
 from invite_sweeper.audit import LineFilter, RunFile
 from invite_sweeper.audit.chain import HashChain
-from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.errors import DamagedLog
 
 
 @pytest.fixture
 def path(directory):
-    kept = event_of(Kept, invitation(9), reason="keep:board")
-    return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), kept)
+    return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), kept(9, "keep:board"))
 
 
 def matching(path, **criteria) -> list[tuple[Record, bytes]]:
@@ -111,8 +109,7 @@ def test_a_line_with_another_number_or_run_does_not_follow_although_its_hash_doe
 
 def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
     log = HashChain("r1", "0" * 64, clock())
-    unknown = event_of(Kept, invitation(), reason="x")
-    lines = log.add(started()), log.add(unknown).replace(b'"event":"kept"', b'"event":"held"')
+    lines = log.add(started()), log.add(kept()).replace(b'"event":"kept"', b'"event":"held"')
     path.write_bytes(b"\n".join([*lines, b""]))
     assert events_of(FileChain(RunFile.of(path))) == [started()]
 

@@ -70,6 +70,7 @@ def damage(directory: AuditDirectory, content: Content) -> str:
     with pytest.raises(DamagedLog) as refused:  # what a sweep, a plan and a restore begin with
         History.read(directory, NOW)
     assert any(name in refused.value.message for name in (*content, *FILES)), refused.value.message
+    assert f"audit verify {directory.path}" in refused.value.command
     assert content_of(directory) == content
     return found.damage.replace(f"{directory.path}/", "")
 

@@ -3,11 +3,10 @@
 from hashlib import sha256
 
 import pytest
-from audit.runs import deletion, finished, invitation, write_run
-from builders import ORG, event_of
+from audit.runs import deletion, finished, invitation, kept, write_run
+from builders import ORG
 
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_back, read_whole_run
 from invite_sweeper.audit.totals import OrganizationResult
@@ -20,9 +19,10 @@ def whole(path):
 
 
 def write(directory):
-    kept = [event_of(Kept, invitation(n), reason="keep:owners") for n in (7, 8)]
     end = finished(organizations=(OrganizationResult(id=ORG, name="Acme"),))
-    return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), *kept, end=end)
+    return write_run(
+        directory, "r1", *deletion(1), *deletion(2, "failed"), kept(7), kept(8), end=end
+    )
 
 
 def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its_file(directory):
@@ -31,9 +31,9 @@ def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its
     assert run.end.organizations[0].name == "Acme"
     assert rows_of(run) == rows_of(read_back(RunRecord(run.file, end=run.end)))
     assert [row.outcome for row in rows_of(run)] == ["deleted", "failed"]
-    kept = kept_rows(run)
-    assert kept == list(kept_in_file(run, None))
-    assert [(row.event.invitation_id, row.organization) for row in kept] == [
+    rows = kept_rows(run)
+    assert rows == list(kept_in_file(run, None))
+    assert [(row.event.invitation_id, row.organization) for row in rows] == [
         (invitation(n).invitation_id, f"Acme ({ORG})") for n in (7, 8)
     ]
     assert run.sha256 == sha256(path.read_bytes()).hexdigest()

@@ -3,12 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from audit.runs import deletion, finished, invitation, last_record, planned, started, write_run
+from audit.runs import (
+    announced,
+    deletion,
+    finished,
+    invitation,
+    last_record,
+    planned,
+    started,
+    write_run,
+)
 from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of
 
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import (
-    Announced,
     AnnouncementEnded,
     WouldBeAnnounced,
     announcement_key,
@@ -20,15 +28,6 @@ from invite_sweeper.sweep.waiting import find_waiting
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
-
-
-def announced(number=1, kind=Announced, **changes):
-    one = invitation(number, **changes)
-    return event_of(kind, one, rule="forgotten", deletable_from="2026-12-02T01:00:00Z")
-
-
-def key_of(line):
-    return announcement_key(line)
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def write(directory):
 def waiting_after(written, seen=(), wait=WEEK):
     """Return what waits after the last run, which saw the announcements of these lines."""
     history, record = written
-    keys = {key_of(each) for each in seen}
+    keys = {announcement_key(each) for each in seen}
     return find_waiting(history, read_back(record), keys, wait)
 
 
