@@ -6,12 +6,14 @@ The default profile has no deadline, so that a slow machine does not fail a prop
 import gc
 import os
 import signal
+import threading
 import time
 
 import environment
 import needs
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 from xdist.scheduler import LoadScopeScheduling
 
 from invite_sweeper.redaction import SECRETS, Redactor
@@ -58,6 +60,11 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         return _unit(nodeid)
+
+
+def pytest_xdist_setupnodes():
+    """Make Hypothesis's table of characters, which it keeps, once and not in each worker."""
+    threading.Thread(target=st.text().validate).start()
 
 
 def pytest_xdist_make_scheduler(config, log):
