@@ -132,7 +132,7 @@ class _Metric(NamedTuple):
 
 
 def _single(name: str, text: str, value: float | None) -> _Metric:
-    """Return a metric with one value, or None where it is not known."""
+    """Return a metric with one value, or none where it is not known."""
     return _Metric(name, text, [] if value is None else [_Sample(value)])
 
 

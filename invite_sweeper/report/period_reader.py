@@ -92,10 +92,10 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
         )
     if until is None:
         until = _end_of_newest_night(files, since)
+    period = Period(since or EARLIEST, max(until, EARLIEST))
     if since is None:
-        last_night = _midnight(_night_before(until))
-        since = last_night - (DEFAULT_NIGHTS - 1) * NIGHT
-    return Period(max(since, EARLIEST), until)
+        since = _midnight(period.last) - (DEFAULT_NIGHTS - 1) * NIGHT
+    return period._replace(since=max(since, EARLIEST))
 
 
 def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> datetime:
@@ -103,22 +103,13 @@ def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> da
 
     Where that is before `since`, or no instant is known, the period is the night of `since`.
     """
-    newest = since or EARLIEST
-    for file in reversed(files):
-        began = first_instant(file)
-        if began is not None:
-            newest = max(began, newest)
-            break
+    known = filter(None, map(first_instant, reversed(files)))
+    newest = max(next(known, EARLIEST), since or EARLIEST)
     return _midnight(min(newest, LATEST).date()) + NIGHT
 
 
 def _midnight(night: date) -> datetime:
     return datetime.combine(night, time(), UTC)
-
-
-def _night_before(end: datetime) -> date:
-    """Return the night of the last instant before an end, which may be the first of all."""
-    return (max(end, EARLIEST) - _INSTANT).date()
 
 
 def first_instant(file: RunFile) -> datetime | None:

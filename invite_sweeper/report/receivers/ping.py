@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.message import message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.lines import message_lines
 from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 

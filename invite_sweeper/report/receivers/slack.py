@@ -8,8 +8,8 @@ from typing import Final
 
 from typing_extensions import override
 
-from invite_sweeper.report.message import first_lines, message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.lines import first_lines
 from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 from invite_sweeper.text import Hint
@@ -31,7 +31,7 @@ class Slack(Receiver):
     @override
     def run_message(self, message: RunMessage) -> Message:
         lines = first_lines(
-            message_lines(message.document),
+            message.document,
             _MAX_CHARACTERS,
             lambda line: len(_text(line)) + 1,
             message.advisor.list_run(),

@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.json_text import to_json
-from invite_sweeper.report.message import first_lines, message_lines
 from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.receivers.lines import first_lines
 from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 from invite_sweeper.text import Hint
@@ -32,7 +32,7 @@ class Teams(Receiver):
     def run_message(self, message: RunMessage) -> Message:
         document = message.document
         lines = first_lines(
-            message_lines(document),
+            document,
             _MAX_BYTES,
             lambda line: len(to_json(_block(line))) + 1,
             message.advisor.list_run(),

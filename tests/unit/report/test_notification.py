@@ -20,8 +20,8 @@ from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
-from invite_sweeper.report.message import message_lines
 from invite_sweeper.report.receivers import KINDS, is_due, notify, receiver_of
+from invite_sweeper.report.receivers.lines import message_lines
 from invite_sweeper.report.receivers.run_message import MAX_USERS
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import PROGRAM_NAME

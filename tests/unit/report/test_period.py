@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import os
 import re
 from datetime import timedelta
 from functools import partial
@@ -17,6 +16,7 @@ from msgspec import structs
 from report import reading
 from report.reading import Reader
 from report.scenes import NOT_SEEN, REFUSED, run, write
+from reviewed import assert_reviewed
 from rich.console import Console
 
 from invite_sweeper import __version__
@@ -160,9 +160,7 @@ def test_report_of_a_period_is_as_it_was_reviewed(directory):
     parts = (as_text(render_html(page)), render_markdown(page), csv.replace("\r", ""))
     text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        REVIEWED.write_text(text, encoding="utf-8")
-    assert text == REVIEWED.read_text(encoding="utf-8")
+    assert_reviewed(text, REVIEWED)
 
 
 # The nights --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The short text of messages: the lines of a document, each of which a chat shows in its markup."""
+"""The lines of a document in a message, each of which a chat shows in its markup."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from invite_sweeper.report.document import Document, Section
 from invite_sweeper.text import PROGRAM_NAME, Hint, pluralize
@@ -33,9 +33,9 @@ def _section(section: Section) -> Iterator[Hint]:
 
 
 def first_lines(
-    lines: Iterable[Hint], max_size: int, size: Callable[[Hint], int], command: str
+    document: Document, max_size: int, size: Callable[[Hint], int], command: str
 ) -> list[Hint]:
-    """Return the lines that a message can have, and what counts those before the last one.
+    """Return the lines that a message can have, and what counts the others.
 
     The last line is always there: it is the evidence of what was done.
 
@@ -43,7 +43,7 @@ def first_lines(
         size: Returns what a line takes of `max_size`.
         command: Lists everything.
     """
-    *lines_before, last = lines
+    *lines_before, last = message_lines(document)
     taken: list[Hint] = []
     left = max_size - size(last)
     for line in lines_before:
