@@ -216,7 +216,9 @@ class _ShownRuns:
         self.fold = Fold()
         self.named: tuple[RunFile, ...] = ()
         self._reader = LogReader(())
-        self._is_by_path = bool(runs) and all(is_file(run) for run in runs)
+        # A number is that of a run, as for every other command, also where a file has that name.
+        are_files = all(is_file(run) and not run.isdecimal() for run in runs)
+        self._is_by_path = bool(runs) and are_files
         self.begun_without_file: datetime | None = None
         if self._is_by_path:
             self.named = tuple(RunFile.of(Path(run).absolute()) for run in runs)

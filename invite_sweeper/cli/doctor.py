@@ -353,9 +353,9 @@ class _Doctor(Checks):
         are = plural_form(count, "is", "are")
         projects = pluralize(count + len(scope.excluded), "project")
         text = f"{count} of {projects} {are} in scope."
-        excluded = {project.id: project.name for project in scope.excluded}
-        if excluded:
-            text = f"{text} Out of scope: {_shorten(excluded.values())}."
+        if scope.excluded:
+            names = _shorten(project.name for project in scope.excluded)
+            text = f"{text} Out of scope: {names}."
         self.add("scope", text)
 
     async def _check_secret(self, reading: Reading) -> None:

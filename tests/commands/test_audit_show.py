@@ -153,6 +153,12 @@ def day_of(path):
     return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}"
 
 
+def test_a_number_is_that_of_a_run_also_where_a_file_has_that_name(nights):
+    (nights.folder / "1").write_text("a note", "utf-8")
+    done = nights.run("audit", "show", "1", "--audit-dir", "audit")
+    assert (done.code, "Run        1, " in done.out) == (0, True), done.err
+
+
 def test_last_is_the_newest_run(nights):
     assert show(nights, "last").out == show(nights, "4").out != ""
     assert show(nights, "last", "--policy").out == show(nights, "4", "--policy").out
