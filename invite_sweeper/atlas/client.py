@@ -301,17 +301,14 @@ class Client:
 
     async def _acquire_again(self, request: Request, buckets: Sequence[TokenBucket]) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
-        since_s = self.limiter.clock()
         while not request.is_cancelled():
             now_s = self.limiter.clock()
             if now_s >= self._give_up_at_s:
                 return False
-            wait_s = max(
-                bucket.retry_wait_s(now_s, since_s, buckets.count(bucket)) for bucket in buckets
-            )
+            wait_s = max(bucket.retry_wait_s(now_s, buckets.count(bucket)) for bucket in buckets)
             if wait_s == 0.0:
                 for bucket in buckets:
-                    bucket.acquire(now_s)
+                    bucket.acquire()
                 return True
             await self._wait(request, wait_s)
         return False
@@ -403,10 +400,10 @@ class Client:
             ms=round((received_s - sent_s) * 1000),
         )
         if not isinstance(result, Response):
-            request.bucket.on_response(received_s, sent_s, limit=None, remaining=None)
+            request.bucket.on_response(received_s)
             return result
         self.server.has_answered = True
-        self._update_bucket(request.bucket, result, sent_s, received_s)
+        self._update_bucket(request.bucket, result, received_s)
         if endpoint.method == "GET":
             age_s = self.server.age_s(result.headers, received_s - sent_s)
             if age_s > endpoint.max_age_s:
@@ -421,31 +418,29 @@ class Client:
             return result
         return parse_body(result, request.endpoint.media_type, request.parse)
 
-    def _update_bucket(
-        self, bucket: TokenBucket, response: Response, sent_s: float, received_s: float
-    ) -> None:
+    def _update_bucket(self, bucket: TokenBucket, response: Response, received_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it.
 
         Source: `Retry-After` "might be returned for 429 or 503" (OpenAPI document, read 2026-08).
         """
         headers = response.headers
+        wait_s: float | None = None
+        limit = None
         if response.status in _BACK_OFF_STATUSES:
             wait_s = retry_after_s(headers, self.server.clock)
-            limit = None
-            if response.status == TOO_MANY_REQUESTS:
-                self.counters.rate_limited += 1
-                error = parse_rate_limit_error(response)
-                limit = error.limit
-                if wait_s is None:
-                    wait_s = error.retry_after_s or 0.0
-            if wait_s is not None:
-                # So that two clients do not retry at the same time.
-                jitter = random.random()  # noqa: S311 - not a secret
-                bucket.on_429(received_s, sent_s, wait_s, jitter=jitter, limit=limit)
-                return
+        if response.status == TOO_MANY_REQUESTS:
+            self.counters.rate_limited += 1
+            error = parse_rate_limit_error(response)
+            limit = error.limit
+            if wait_s is None:
+                wait_s = error.retry_after_s or 0.0
+        if wait_s is not None:
+            # So that two clients do not retry at the same time.
+            jitter = random.random()  # noqa: S311 - not a secret
+            bucket.on_429(received_s, wait_s, jitter=jitter, limit=limit)
+            return
         bucket.on_response(
             received_s,
-            sent_s,
             limit=parse_int_header(headers, "RateLimit-Limit"),
             remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )

@@ -13,9 +13,6 @@ from urllib.parse import quote
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
 from invite_sweeper.names import is_atlas_id
 
-_MAX_REFILLS_RESERVED: Final = 10
-"""The most refills that a reserve takes (`BucketLimit.reserve`)."""
-
 
 class BucketLimit(NamedTuple):
     """A bucket holds `capacity` tokens and gains `refill` tokens every `period_s`."""
@@ -23,15 +20,6 @@ class BucketLimit(NamedTuple):
     capacity: float
     refill: float
     period_s: float
-
-    def reserve(self, share: float) -> float:
-        """Return the number of tokens left to other programs: a share of the capacity.
-
-        At most ten refills, because nothing is sent until a spent reserve is refilled. All
-        documented buckets are refilled in three periods.
-        """
-        max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
-        return max(0.0, min(share * self.capacity, max_tokens))
 
 
 class EndpointSet(NamedTuple):

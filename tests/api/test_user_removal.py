@@ -443,12 +443,13 @@ async def test_all_tokens_of_a_removal_are_acquired_first_or_none_and_unused_one
         of_project, of_org = (atlas.limiter.bucket(*key) for key in keys)
 
         def in_flight():
-            return len(of_project.in_flight), len(of_org.in_flight)
+            return of_project.in_flight, of_org.in_flight
 
         limited = of_org if absent else of_project
-        limited.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
+        limited.acquire()
+        limited.on_429(fake_time.now_s, 7.0, jitter=0.5)
         assert (deleter.try_acquire(listed), in_flight()) == (7.0, (0, 0))
-        fake_time.now_s += 7.0
+        fake_time.now_s += 60.0
         assert (deleter.try_acquire(listed), in_flight()) == (0.0, (2, int(absent)))
         await deleter.delete(listed, Sending())
         assert in_flight() == (0, 0)

@@ -241,8 +241,8 @@ async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_b
 
     async def send_beside_a_429(*args):
         if not deletion.http.sent:
-            bucket.acquire(deletion.time.now_s)
-            bucket.on_429(deletion.time.now_s, deletion.time.now_s, 20.0, jitter=0.0)
+            bucket.acquire()
+            bucket.on_429(deletion.time.now_s, 20.0, jitter=0.0)
         return await send(*args)
 
     deletion.http.send = send_beside_a_429

@@ -116,16 +116,20 @@ class Client:
 
     async def _exchange(self):
         """Send one request with an acquired token; return whether it was allowed."""
-        sent_s = self.loop.time()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         allowed, limit, remaining, retry_after_s = self.server.request()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         if allowed:
-            self.bucket.on_response(self.loop.time(), sent_s, limit=limit, remaining=remaining)
+            self.bucket.on_response(self.loop.time(), limit=limit, remaining=remaining)
             return True
         actual = BucketLimit(*self.server.size)
-        self.bucket.on_429(self.loop.time(), sent_s, retry_after_s, jitter=0.5, limit=actual)
+        self.bucket.on_429(self.loop.time(), retry_after_s, jitter=0.5, limit=actual)
         return False
+
+    async def _acquire_again(self):
+        while wait_s := self.bucket.retry_wait_s(self.loop.time()):
+            await asyncio.sleep(wait_s)
+        self.bucket.acquire()
 
     async def _acquire(self):
         while wait_s := self.limiter.try_acquire(self.bucket):
@@ -143,7 +147,7 @@ class Client:
         async def delete():
             try:
                 while not await self._exchange():
-                    await self._acquire()
+                    await self._acquire_again()
             finally:
                 slots.release()
 
