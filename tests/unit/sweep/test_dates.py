@@ -13,7 +13,6 @@ from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.discovery import OrganizationReader
-from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Selector
@@ -47,31 +46,6 @@ def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_tim
     """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
     entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)
     assert stale_from(entry, rules=[YOUNG, ENDED]) == (-5, "ended")
-
-
-def test_what_was_stale_once_and_is_kept_now_has_its_next_date():
-    entry = entry_of(Source.INVITES, age=15 * DAY, expires_at=NOW - 5 * DAY)
-    assert stale_from(entry, rules=[YOUNG, ENDED]) == (5, "ended")
-    assert stale_from(entry, rules=[YOUNG]) is None
-
-
-def test_date_of_a_person_is_that_of_the_invitation_and_not_of_a_role_that_is_stale_sooner():
-    """The role in the project is stale in a day, and then an invitation of its own."""
-    user = entry_of(Source.ORG_USERS, age=8 * DAY, **ENDLESS)
-    role = entry_of(Source.USERS, age=13 * DAY, **ENDLESS)
-    selector = Selector(policy(), NOW)
-    (kept,) = combine(map(selector.decide, (role, user)))
-    assert kept.all_entries == (user, role)
-    found = Dates(policy(), selector, NOW).stale_from(kept)
-    assert found.instant == NOW + 6 * DAY
-
-
-def test_of_two_rules_that_an_age_reaches_at_once_the_first_is_named():
-    rules = [{"name": name, "older_than": age} for name, age in (("a", "15d"), ("b", "14d"))]
-    young = entry_of(Source.INVITES, age=10 * DAY)
-    assert stale_from(young, rules=rules) == (4, "b")
-    rules[0]["older_than"] = "14d"
-    assert stale_from(young, rules=rules) == (4, "a")
 
 
 HOUR = timedelta(hours=1)
