@@ -144,7 +144,8 @@ def read_period(
     log = document_of_verification(verification, folder)
     story = story_of(newest, advisor)
     attention = (
-        *_attention(reader, newest, story, log, verification, advisor),
+        *_of_log_and_newest(reader, newest, story, log, verification),
+        *_last_sweep(reader, advisor),
         *_silence(nights, advisor),
     )
     verdict = _verdict(story, nights, attention, reader)
@@ -160,15 +161,14 @@ def read_period(
     )
 
 
-def _attention(
+def _of_log_and_newest(
     reader: PeriodReader,
     newest: RunRecord,
     story: Document,
     log: Document,
     verification: Verification,
-    advisor: Advisor,
 ) -> Iterator[Attention]:
-    """Yield what needs attention: the log, the newest run, and the last sweep if that is earlier.
+    """Yield what needs attention of the log and of the newest run.
 
     Args:
         newest: The newest run, and `story` its story.
@@ -180,7 +180,6 @@ def _attention(
         yield from log.attention
     if _is_read(reader):
         yield from story.attention
-    yield from _last_sweep(reader, advisor)
 
 
 def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
@@ -189,8 +188,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     A damaged file and a killed sweep are left to the verification.
     """
     last = reader.last_sweep
-    is_newest = reader.newest is not None and last is reader.newest
-    if last is None or is_newest or last.end is None:
+    if last is None or last is reader.newest or last.end is None:
         return
     if status_of(last.exit_code) is Status.DONE:
         return

@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -15,6 +16,7 @@ from msgspec import structs
 from receiving import receiving
 from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
+from reviewed import assert_reviewed
 
 from invite_sweeper.audit.totals import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
@@ -133,45 +135,24 @@ def waiting(number, inviter, *, new=True, unread=False, days=1, **changes):
     )
 
 
-OLD_AND_UNREAD = "announced before, its list was not read this time"
-
-
-async def test_waiting_are_counted_the_new_ones_named_first_and_the_rest_has_a_command(named):
-    lines = [waiting(n, "zoe@x.org", new=False, unread=n == 20) for n in range(20, 32)]
-    lines += [waiting(1, None, days=2)]
-    lines += [waiting(2, "wkzjqvtb", days=3, inviter_name="terraform")]
-    text = await named(*person(9, "failed"), waiting=lines)
-    day = "in Search: deletable from 2026-12-"
-    first, *lines = text[text.index("Announced: ") :].splitlines()
-    assert first == (
-        "Announced: 14 invitations wait to be deleted, 2 announced by this run, 1 in lists "
-        "that were not read this time; the first may be deleted from 2026-12-04 01:00 UTC."
-    )
-    assert lines[:3] == [
-        f"- p1@example.com {day}05 01:00 UTC, invited by (not known)",
-        f"- p2@example.com {day}06 01:00 UTC, invited by API key 'terraform' (wkzjqvtb)",
-        f"- p20@example.com {day}04 01:00 UTC, invited by zoe@x.org, {OLD_AND_UNREAD}",
-    ]
-    assert text.count("deletable from") == MAX_USERS
-    command = f"`{PROGRAM_NAME} list --policy policy.yaml`"
-    assert f"And 4 more: {command}" in text
-
-
-@pytest.mark.parametrize("channel", [SLACK, TEAMS])
-async def test_without_details_what_waits_is_a_number_and_a_command(sent, channel):
-    _, _, body = await sent(channel, run(), [waiting(1, "ada@x.org"), waiting(2, None)])
-    text = body.decode()
-    assert "2 invitations wait to be deleted, 2 announced by this run; the first" in text
-    assert "To list them:" in text
-    assert f"{PROGRAM_NAME} list --policy policy.yaml" in text
-
-
-async def test_what_a_sweep_would_announce_is_counted_beside_what_waits(named):
+def test_messages_are_as_they_were_reviewed(directory):
+    """What waits is counted, the new ones are named first, and a command lists the rest."""
+    old = [waiting(n, "zoe@x.org", new=False, unread=n == 20) for n in range(20, 32)]
+    new = [waiting(1, None, days=2), waiting(2, "wkzjqvtb", days=3, inviter_name="terraform")]
     would_be = structs.replace(waiting(2, None), announced_at=None)
-    text = await named(*person(9, "failed"), waiting=[waiting(1, None), would_be])
-    assert "1 announced by this run, a sweep would announce 1 more; the first" in text
-    text = await named(*person(9, "failed"), waiting=[would_be])
-    assert "Announced: a sweep would announce 1; the first" in text
+    record = recorded(run(*person(9, "failed")), directory)
+    parts = []
+    for name, invitations in (
+        ("new ones wait, and old ones", [*old, *new]),
+        ("one waits, a sweep would announce another", [would_be, new[0]]),
+        ("a sweep would announce one", [would_be]),
+    ):
+        for details in (True, False):
+            message = run_message(record, invitations)._replace(details=details)
+            lines = [line.sentence for line in message_lines(message.document)]
+            parts.append(f"== {name}{'' if details else ', without details'}")
+            parts += [*lines, ""]
+    assert_reviewed("\n".join(parts), Path(__file__).with_name("messages.txt"))
 
 
 @pytest.mark.parametrize("details", [True, False])
