@@ -175,7 +175,7 @@ def delete_is_throttled(scene):
 
 
 HAZARDS = {
-    "a rate ceiling": (8, lambda _: None, {"per_s": 0.5}, 8),
+    "a rate ceiling": (4, lambda _: None, {"per_s": 0.5}, 4),
     "a slow read of another": (4, reads_are_slow, {"concurrency": 1}, 4),
     "a renewal of the access token": (3, renewal_is_due_after_each_read, {"concurrency": 3}, 3),
     "a token that ends": (1, token_ends_after_the_read, {}, 2),
