@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import forked
 from builders import policy_bytes
@@ -21,6 +21,7 @@ from invite_sweeper.cli.demo import serve_in_thread
 from invite_sweeper.simulator import Account, SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
+T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "invite_sweeper")
 IN_SHELL = shlex.join(COMMAND)
 """The program, as a shell needs it: the path may have a space."""
@@ -245,12 +246,13 @@ def cli_in(
         atlas.cancel_requests()  # those of programs that were killed
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Poll a condition until it is true; fail after a minute."""
-    end_s = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < end_s, "condition not true within a minute"
+def wait_until(condition: Callable[[], T], within_s: float = 60.0) -> T:
+    """Poll a condition until it is true, and return its value; fail after a minute."""
+    end_s = time.monotonic() + within_s
+    while not (value := condition()):
+        assert time.monotonic() < end_s, f"condition not true within {within_s} s"
         time.sleep(0.005)
+    return value
 
 
 @contextmanager

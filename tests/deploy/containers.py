@@ -6,7 +6,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +138,3 @@ def stored(folder, base):
         # podman mounts this folder on itself, and does not always unmount it at the end.
         run("umount", folder / "graph/overlay", check=False)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def until(condition, *, within_s, step_s=0.02):
-    """Wait until a condition is true and return its value; AssertionError after `within_s`."""
-    deadline_s = time.monotonic() + within_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s, f"{condition} was not true within {within_s} s"
-        time.sleep(step_s)
-    return value

@@ -6,9 +6,10 @@ The installed program then runs under cron and systemd, in a container of its ow
 import contextlib
 from dataclasses import dataclass
 
-from deploy.containers import BASE, Containers, until
+from deploy.containers import BASE, Containers
 from deploy.stage import Stage, staged
 from readmes import OPERATORS, README, section
+from running import wait_until
 
 NAME = "machine"
 INSTALLED = "localhost/machine:installed"
@@ -79,7 +80,7 @@ class Machine:
 
     def set_up(self):
         """Replace the policy and the credentials by those of the stage; schedule nothing."""
-        until(self._is_up, within_s=60)
+        wait_until(self._is_up)
         # On a real machine the root is shared between mount namespaces; in a container it is not.
         self.run("mount", "--make-rshared", "/")
         self.run("rm", "/etc/cron.d/invite-sweeper")

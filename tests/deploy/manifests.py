@@ -117,7 +117,7 @@ def packaged(folder):
     return package
 
 
-def side_by_side(values, folder, **dependency):
+def side_by_side(values, folder):
     """Render a chart that depends on the packaged one once for each name of values.
 
     Return the process, so that one process renders or refuses all of them.
@@ -125,7 +125,7 @@ def side_by_side(values, folder, **dependency):
     chart = folder / "parent"
     (chart / "charts").mkdir(parents=True)
     version = packaged(chart / "charts").stem.removeprefix(f"{NAME}-")
-    dependency |= {"name": NAME, "version": version}
+    dependency = {"name": NAME, "version": version}
     described = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
     described["dependencies"] = [dependency | {"alias": alias} for alias in values]
     (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import faults
+from builders import policy_bytes
 from deleting import deletes_after_confirmation
 from environment import ahead_of_real_clock
 from observed import ObservedAtlas
@@ -15,22 +16,16 @@ from observed import ObservedAtlas
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.demo import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
+from invite_sweeper.simulator.seed import ORG_ID
 
-ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"
 USER = 10001
-POLICY = f"""\
-version: 1
-organizations: ["{ORGANIZATION}"]
-rules:
-  - name: forgotten
-    older_than: 14d
-limits:
-  max_deletions: 100000
-  max_deletions_per_project: 100000
-  max_share: 1.0
-execution:
-  grace: 10s
-"""
+POLICY = {
+    "version": 1,
+    "organizations": [ORG_ID],
+    "rules": [{"name": "forgotten", "older_than": "14d"}],
+    "limits": {"max_deletions": 100_000, "max_deletions_per_project": 100_000, "max_share": 1.0},
+    "execution": {"grace": "10s"},
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     sim = ObservedAtlas()
     if owner is not None:  # else no container sweeps it, but the caller, on the clock of the tests
         sim.date_offset = -ahead_of_real_clock()
-    sim.add_organization(ORGANIZATION, "Example Org")
+    sim.add_organization(ORG_ID, "Example Org")
     old = set()
     for number in range(projects):
         project = sim.add_project(f"project {number}")
@@ -110,7 +105,7 @@ def write_files(folder, account, owner):
     Without an owner they stay the caller's, who may change them.
     """
     files = {
-        "policy/policy.yaml": POLICY,
+        "policy/policy.yaml": policy_bytes(POLICY).decode(),
         "secrets/client-id": account["MONGODB_ATLAS_CLIENT_ID"],
         "secrets/client-secret": account["MONGODB_ATLAS_CLIENT_SECRET"],
     }

@@ -14,7 +14,6 @@ from deploy.manifests import (
     documents,
     load,
     night_of,
-    packaged,
     render,
     rendered,
     side_by_side,
@@ -29,18 +28,6 @@ from invite_sweeper.policy import parse_policy
 pytestmark = pytest.mark.needs("helm")
 
 VAULT_VALUES = load(CHART / "examples/vault.yaml")
-
-
-def test_chart_has_no_links_and_renders_alike_for_helm_argo_cd_and_flux(tmp_path):
-    """Argo CD renders a folder with its own options, Flux packages it first."""
-    values = load(CHART / "examples/customized.yaml")
-    values |= {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
-    text = rendered(values, tmp_path)
-    argo_cd = ("--kube-version=1.33", "--include-crds", "--api-versions=batch/v1")
-
-    assert [path for path in CHART.rglob("*") if path.is_symlink()] == []
-    assert rendered(values, tmp_path, chart=packaged(tmp_path)) == text
-    assert rendered(values, tmp_path, *argo_cd) == text
 
 
 LINE = "x\nkind: Secret"
@@ -96,6 +83,7 @@ WRONG = {
 """Values that the chart refuses, naming them."""
 RIGHT = {
     "mode": ("sweep",),
+    "enabled": (True,),
     "commonLabels": ({"example.com/team": "platform"},),
     "image.digest": (f"sha256:{'a' * 64}",),
     "shards": (3,),
@@ -274,14 +262,6 @@ def test_claim_survives_uninstalling_argo_cd_and_flux(tmp_path):
     assert claim["spec"] == other["spec"] | {
         "storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_parent_leaves_out_what_its_condition_disables(enabled, tmp_path):
-    done = side_by_side({"eu": {"enabled": enabled}}, tmp_path, condition="eu.enabled")
-
-    assert (done.returncode, "kind: CronJob" in done.stdout) == (0, enabled)
-    assert enabled or done.stdout.strip() == ""
 
 
 def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_suspended(tmp_path):

@@ -10,9 +10,10 @@ from benchmarks.measuring import fresh_atlas, wide_policy
 from benchmarks.nights import write_nights
 from builders import policy_bytes
 from company_network import ATLAS, company_network
-from deploy.containers import BASE, HARDENED, IMAGE, until
+from deploy.containers import BASE, HARDENED, IMAGE
 from deploy.manifests import KUBERNETES, ROOT, load
 from deploy.stage import USER, staged
+from running import wait_until
 
 from invite_sweeper.endings import ExitCode
 
@@ -114,7 +115,7 @@ def run(containers, stage, verb, *before):
 def test_sigterm_stops_a_sweep_and_the_next_run_deletes_the_rest(containers, image, tmp_path):
     with staged(tmp_path, projects=20, stale=30, latency_s=0.2) as stage:
         process = containers.start(*command(stage, "sweep", "--name=stopped"))
-        until(lambda: stage.sim.deletes_received >= 50, within_s=60)
+        wait_until(lambda: stage.sim.deletes_received >= 50)
         containers.podman("kill", "--signal=TERM", "stopped")
         out, err = process.communicate(timeout=60)
 

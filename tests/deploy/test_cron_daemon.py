@@ -4,9 +4,9 @@ import email
 import re
 
 import pytest
-from deploy.containers import until
 from deploy.machine import STATE, started
 from deploy.manifests import DEPLOY
+from running import wait_until
 
 CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
 NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
@@ -51,7 +51,7 @@ def mails(machine):
     assert times == 2
     address = f"MONGODB_ATLAS_BASE_URL={machine.stage.base_url}\n"
     machine.write("/etc/cron.d/invite-sweeper", address + every_minute)
-    sent = until(lambda: sent_by(machine), within_s=100, step_s=0.5)
+    sent = wait_until(lambda: sent_by(machine), within_s=100)
     machine.run("rm", "/etc/cron.d/invite-sweeper")
     return sent
 

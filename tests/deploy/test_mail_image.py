@@ -3,12 +3,13 @@
 import os
 
 import pytest
-from deploy.containers import HARDENED, fetch_wheels, until
+from deploy.containers import HARDENED, fetch_wheels
 from deploy.mailing import KEY, TAKEN, TEAM, announcement, post
 from deploy.manifests import DEPLOY
 from deploy.ports import accepts, reserved_port
 from deploy.stage import USER
 from readmes import MAIL, section
+from running import wait_until
 
 pytestmark = [
     pytest.mark.weekly,
@@ -60,7 +61,7 @@ def test_container_mails_an_inviter_without_root_and_writes_only_what_it_mailed(
         *(f"--env={name}={value}" for name, value in settings.items()), f"--env=PORT={port}", image,
     )  # fmt: skip
     try:
-        until(lambda: accepts(port), within_s=60)
+        wait_until(lambda: accepts(port))
         assert post(f"http://127.0.0.1:{port}/", announcement()) == TAKEN
         assert post(f"http://127.0.0.1:{port}/", announcement(), key="other") == 401
         containers.podman("stop", "--time=60", "mail-inviters")  # ends once the mail is sent

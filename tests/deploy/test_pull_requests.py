@@ -10,11 +10,12 @@ import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, ROOT, load
-from deploy.stage import ORGANIZATION, staged
+from deploy.stage import staged
 from deploy.workflows import Runner, git, steps
 
 from invite_sweeper.audit import read_plan
 from invite_sweeper.endings import ExitCode
+from invite_sweeper.simulator.seed import ORG_ID
 
 WORKFLOW = DEPLOY / "github/policy.yml"
 GITLAB = DEPLOY / "gitlab/policy.gitlab-ci.yml"
@@ -24,7 +25,7 @@ GITHUB_LIMIT = 65_536  # characters of a comment
 INVALID = "version: 1\norganizations: [12]\nruls: []\n"
 UNUSUAL = f"""\
 version: 1
-organizations: ["{ORGANIZATION}"]
+organizations: ["{ORG_ID}"]
 rules: [{{name: a, older_than: 6m}}]
 """
 GH = """#!/bin/sh

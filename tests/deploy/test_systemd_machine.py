@@ -4,12 +4,13 @@ import re
 
 import pytest
 from company_network import ATLAS, company_network
-from deploy.containers import fetch_wheels, until
+from deploy.containers import fetch_wheels
 from deploy.machine import HOME, STATE, started
 from deploy.mailing import KEY, TAKEN, announcement, post
 from deploy.manifests import DEPLOY
 from deploy.ports import accepts
 from readmes import ARCHIVE, MAIL, OPERATORS, section
+from running import wait_until
 
 from invite_sweeper.endings import ExitCode
 
@@ -131,7 +132,7 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
     settings = "/etc/invite-sweeper/mail-inviters.env"
     machine.run("sed", "-i", "s/smtp.example.com/127.0.0.1/; /SMTP_USERNAME/d", settings)
     machine.run("systemctl", "restart", unit)
-    until(lambda: accepts(8025), within_s=60)
+    wait_until(lambda: accepts(8025))
     answer = post("http://127.0.0.1:8025/", announcement())
     machine.run("systemctl", "disable", "--now", unit)  # ends once the mail is sent
     log = machine.run("journalctl", f"--unit={unit}", "--output=cat").stdout

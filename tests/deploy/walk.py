@@ -11,9 +11,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.containers import BASE, run, until
+from deploy.containers import BASE, run
 from deploy.ports import accepts, reserved_port
 from environment import find_command
+from running import wait_until
 
 TESTS = Path(__file__).resolve().parents[1]
 STAND_INS = {
@@ -101,6 +102,6 @@ def served_registry(folder):
         path.write_text(REGISTRY.format(folder=folder / "registry", port=port), encoding="utf-8")
         command = ["docker-registry", "serve", path]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-            until(lambda: accepts(port), within_s=60)
+            wait_until(lambda: accepts(port))
             yield f"localhost:{port}"
             process.terminate()
