@@ -191,17 +191,16 @@ class World:
         """Return the organization of a project, or of its own lists."""
         return self.projects[place_id][0] if place_id in self.projects else place_id
 
-    def add_person(self, org_id: str, *, age: timedelta | None = None) -> None:
+    def add_person(self, org_id: str) -> None:
         """Invite a person to the organization, to projects, or to both."""
         dice = self.dice
         own = self.projects_of(org_id)
         name = f"{dice.choice(FIRST_NAMES)}{len(self.names)}@{dice.choice(DOMAINS)}"
         if dice.random() < 0.8:
-            self._add_member(org_id, name, age)
-            if dice.random() < 0.05:
-                self._add_member(org_id, name, age)
+            for _ in range(1 + (dice.random() < 0.05)):
+                self._add_member(org_id, name)
         for project_id in dice.sample(own, min(len(own), dice.choice((0, 0, 1, 2)))):
-            self.invite(project_id, name, age)
+            self.invite(project_id, name)
 
     def invite(self, project_id: str, name: str, age: timedelta | None = None) -> tuple[str, str]:
         """Add an invitation of `invites`, one without an age perhaps malformed; return its key."""
@@ -239,7 +238,7 @@ class World:
         days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
         return days * DAY + timedelta(seconds=self.dice.choice((-600, 0, 1, 3600)))
 
-    def _add_member(self, org_id: str, name: str, age: timedelta | None) -> None:
+    def _add_member(self, org_id: str, name: str) -> None:
         dice = self.dice
         own = self.projects_of(org_id)
         linked = dice.sample(own, min(dice.choice((0, 1, 2, 2)), len(own)))
@@ -251,7 +250,7 @@ class World:
             dice.choice(SPELLINGS)(name),
             org_id,
             status=dice.choice(("PENDING",) * 3 + INVITED + ("ACTIVE",)),
-            age=age or self._age(),
+            age=self._age(),
             group_roles={key: (dice.choice(ROLES),) for key in linked},
             team_ids=teams,
             inviter=dice.choice(INVITERS),

@@ -1,7 +1,6 @@
 """What happens to a random world: faults, and changes while a command runs or before the next."""
 
 import json
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -40,7 +39,7 @@ def add_faults(world: World) -> None:
         sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
     _fail_some_lists(world)
     if dice.random() < 0.4:
-        add_changing_users(world, accepting=0.3)
+        _add_changing_users(world)
     if dice.random() < 0.2:
         limited = faults.fail_with(429, "RATE_LIMITED", retry_after="1")
         sim.faults.add(limited, nth=dice.randint(3, 40))
@@ -57,36 +56,24 @@ def _fail_some_lists(world: World) -> None:
     teams = (*unreadable[:2], faults.fail_with(404), no_end(), no_end())
     if dice.random() < 0.3:
         project_id = dice.choice(list(world.projects))
-        make_unreadable(world, lists_of(project_id), dice.choice(unreadable))
+        lists = {("invites", project_id), ("users", project_id)}
+        make_unreadable(world, lists, dice.choice(unreadable))
     if dice.random() < 0.4:
-        make_teams_unreadable(world, dice.choice(list(world.projects)), dice.choice(teams))
+        project_id = dice.choice(list(world.projects))
+        path = f"*/groups/{project_id}/teams"
+        world.cli.sim.faults.add(dice.choice(teams), path=path, times=None)
+        world.unreadable_teams.add(project_id)
     if dice.random() < 0.3 and world.items:
         _fail_one_list(world)
 
 
-def fail_lists(world: World, lists: Collection[tuple[str, str]], fault: faults.Fault) -> None:
-    """Answer reads of lists, as `(source, scope)`, by a fault."""
+def make_unreadable(world: World, lists: set[tuple[str, str]], fault: faults.Fault) -> None:
+    """Let lists, as `(source, scope)`, be unreadable from the start."""
+    world.unread |= lists
     for source, place_id in lists:
         kind = "orgs" if source.startswith("org_") else "groups"
         path = f"*/{kind}/{place_id}/{'invites' if source.endswith('invites') else 'users'}"
         world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
-
-
-def make_unreadable(world: World, lists: set[tuple[str, str]], fault: faults.Fault) -> None:
-    """Let lists be unreadable from the start."""
-    fail_lists(world, lists, fault)
-    world.unread |= lists
-
-
-def lists_of(project_id: str) -> set[tuple[str, str]]:
-    """Return the lists of a project."""
-    return {("invites", project_id), ("users", project_id)}
-
-
-def make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
-    """Let the list of the teams of a project be unreadable."""
-    world.cli.sim.faults.add(fault, path=f"*/groups/{project_id}/teams", times=None)
-    world.unreadable_teams.add(project_id)
 
 
 def _fail_one_list(world: World) -> None:
@@ -99,17 +86,13 @@ def _fail_one_list(world: World) -> None:
     make_unreadable(world, {(source, place_id)}, fault)
 
 
-def add_changing_users(world: World, *, accepting: float) -> None:
-    """Let users be listed twice, accept before their last check, or differ in it.
-
-    Args:
-        accepting: The share that become members just before they are read.
-    """
+def _add_changing_users(world: World) -> None:
+    """Let users be listed twice, accept before their last check, or differ in it."""
     sim = world.cli.sim
     dice = world.dice
     ids = sorted({id_ for source, _, id_ in world.items if source == "org_users"})
     world.two_statuses |= {each for each in ids if dice.random() < 0.3}
-    accept_now = {each for each in ids if dice.random() < accepting}
+    accept_now = {each for each in ids if dice.random() < 0.3}
     world.changed |= {each for each in ids if dice.random() < 0.3}
 
     def accept(call: Call) -> None:
