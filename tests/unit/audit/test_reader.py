@@ -9,14 +9,12 @@ from audit.runs import (
     clock,
     deletion,
     events_of,
-    intent,
     kept,
-    outcome,
     planned,
     started,
     write_run,
 )
-from builders import NOW, object_id
+from builders import NOW
 
 from invite_sweeper.audit import LineFilter, RunFile
 from invite_sweeper.audit.chain import HashChain
@@ -134,14 +132,3 @@ def test_what_cannot_be_read_is_refused(tmp_path, name, reason):
     (tmp_path / "packed.zst").touch()
     with pytest.raises(DamagedLog, match=f"cannot be read: .*{reason}"):
         FileChain(RunFile.of(tmp_path / name)).read()
-
-
-@pytest.mark.parametrize(("outcome_of", "numbers"), [("deleted", (1, 3)), ("already_gone", (2, 4))])
-def test_what_a_later_run_found_gone_after_a_kill_is_already_gone_and_not_deleted(
-    directory, outcome_of, numbers
-):
-    write_run(directory, "r1", *deletion(1), planned(2), intent(planned(2)), killed=True)
-    recovered = outcome(planned(2), "already_gone", recovers="r1")
-    write_run(directory, "r2", recovered, *deletion(3), *deletion(4, "already_gone"))
-    records = [each for f in directory.files() for each, _ in matching(f.path, outcome=outcome_of)]
-    assert [each["invitation_id"] for each in records] == [*map(object_id, numbers)]

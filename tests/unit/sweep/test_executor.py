@@ -522,13 +522,6 @@ class Queues(ProjectQueues):
         return [int(each.invitation_id, 16) for each in self.left()]
 
 
-def test_queues_are_emptied_in_order_up_to_a_number():
-    queues = Queues()
-    taken = [queues.take_numbers(4) for _ in range(3)]
-    assert taken == [(None, [1, 2, 3, 4]), (None, [5, 6]), (None, [])]
-    assert queues.numbers_left() == []
-
-
 def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
     queues = Queues({object_id(1): [0.0, 5.0], object_id(2): [0.0, 0.0, 2.5]})
     assert queues.take_numbers() == (2.5, [1, 4, 5])
