@@ -167,24 +167,29 @@ class NewestRows:
     """The newest rows of a table, those that failed before all others, and how many there were.
 
     What is the same as an earlier row, such as an invitation that an entry keeps each night, stands
-    in its place. Of all rows, memory holds a hash each.
+    in its place: of such rows, memory holds a hash each.
+
+    Attributes:
+        total: How many there were.
     """
 
     def __init__(self) -> None:
+        self.total = 0
         self._hashes: set[int] = set()
         self._failed: dict[int, Row] = {}
         self._others: dict[int, Row] = {}
 
-    @property
-    def total(self) -> int:
-        """How many there were."""
-        return len(self._hashes)
-
     def add(self, row: Row, *same: object) -> bool:
-        """Add a row of the newest run so far, and return whether there was none with the same."""
-        key = hash(same)
+        """Add a row of the newest run so far, and return whether no earlier one is the same.
+
+        Args:
+            same: By what rows are the same; nothing where each comes once.
+        """
+        key = hash(same or self.total)
         is_new = key not in self._hashes
-        self._hashes.add(key)
+        self.total += is_new
+        if same:
+            self._hashes.add(key)
         newest = self._failed if row.has_failed else self._others
         newest.pop(key, None)
         newest[key] = row  # the last one in the order of insertion
@@ -311,8 +316,7 @@ class PeriodReader:
         self.policies: list[PolicyInForce] = []
         self._period = period
         self.organization = organization
-        self._is_damaged = verification.damage is not None
-        self._left_open = {unfinished.file for unfinished in verification.unfinished}
+        self._verification = verification
         self._fold = Fold()
         self._left: dict[int, str] = {}  # ids of runs that left a request, or a last line
         self._open: dict[tuple[str, InvitationKey], Row] = {}
@@ -369,8 +373,9 @@ class PeriodReader:
         """Return how a run ended whose file is whole."""
         status = status_of(record.exit_code)
         # Of a damaged log it is not known what later runs recorded.
-        is_open = record.file.name in self._left_open or self._is_damaged
-        if status is Status.UNFINISHED and not is_open:
+        is_known = self._verification.damage is None
+        is_open = any(run.file == record.file.name for run in self._verification.unfinished)
+        if status is Status.UNFINISHED and is_known and not is_open:
             return record.ended_as
         return status
 
@@ -394,7 +399,7 @@ class PeriodReader:
         """Add what became of each request; what is planned, and was not sent, has no outcome."""
         for row in _of_night(rows_of(run), night):
             if row.outcome:
-                newest.add(row, run.run_id, row.event.key)
+                newest.add(row)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[run.run_id, row.event.key] = row
 
