@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
 from needs import DOCUMENT
+from reviewed import assert_reviewed
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.totals import ListResult, RunWarning
@@ -169,25 +171,31 @@ URGENT = WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
 
 
-@pytest.mark.parametrize(
-    ("days", "level"),
-    [*((181, None), (180, REMARK), (31, REMARK)), *((each, URGENT) for each in (30, 1, 0, -9))],
-)
-def test_sunset_is_reported_from_180_days_before_and_urgent_from_30_if_something_has_to_change(
-    days, level
-):
-    """Nothing has to change where the policy reads all lists that replace it."""
-    sunsets = {Source.INVITES: TODAY + timedelta(days=days)}
-    left = "in 1 day. " if days == 1 else f"in {days} days. "
-    for sources, expected, hint in (
-        ([Source.INVITES, Source.USERS], level, "write users and org_users instead of invites."),
-        (Source, level and REMARK, "reads users and org_users already: nothing has to be changed."),
-    ):
-        found = list(sunset_warnings(sunsets, list(sources), TODAY))
-        assert [each.level for each in found] == [expected] * (level is not None)
-        for each in found:
-            assert each.message.endswith(hint)
-            assert (left in each.message) == (days > 0)
+def ends():
+    """Yield what is told of a list and of the secrets of the credentials, by what is left of it.
+
+    Of a list, nothing has to change where the policy reads all lists that replace it.
+    """
+    for days in (181, 180, 31, 30, 1, 0, -9):
+        sunsets = {Source.INVITES: TODAY + timedelta(days=days)}
+        for sources in ([Source.INVITES, Source.USERS], list(Source)):
+            words = f"invites in {days} days, and the policy reads {', '.join(sources)}"
+            yield words, sunset_warnings(sunsets, sources, TODAY)
+    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
+    left = [timedelta(days=days, hours=1) for days in (15, 14, 3, 2, 0)]
+    for each in (*left, timedelta(days=15), timedelta(days=3)):
+        yield f"a secret in {each}", secret_warnings([now + each], now)
+    both = [now + timedelta(days=days) for days in (1, 90)]
+    yield "two secrets in 1 and 90 days", secret_warnings(both, now)
+
+
+def test_what_is_told_of_ends_is_as_it_was_reviewed():
+    """A list from 180 days on and urgently from 30, a secret from 14 days on and from 3."""
+    parts = []
+    for words, warnings in ends():
+        shown = [f"    {each.level} {each.code}: {each.message}" for each in warnings]
+        parts += [words, *(shown or ["    nothing"])]
+    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("ends.txt"))
 
 
 @pytest.mark.parametrize("source", Source)
@@ -295,35 +303,6 @@ def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before
         given = {"recorded": {source: recorded}, "sunsets": sunsets}
         assert report(source, today=day - timedelta(days=1), **given)[1]
         assert not report(source, today=day, **given)[1]
-
-
-@pytest.mark.parametrize(
-    ("days", "hours", "level"),
-    [
-        *((days, 1, WarningLevel.WARNING) for days in (14, 3)),
-        *((days, 1, WarningLevel.URGENT) for days in (2, 0)),
-        (15, 1, None),
-        # In exactly 15 or 3 days it is not yet nearer.
-        (15, 0, None),
-        (3, 0, WarningLevel.WARNING),
-    ],
-)
-def test_secret_of_the_credentials_is_reported_from_14_days_before_its_end(days, hours, level):
-    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
-    found = [*secret_warnings([now + timedelta(days=days, hours=hours)], now)]
-    assert [each.level for each in found] == [level] * (level is not None)
-    assert {each.code for each in found} <= {WarningCode.SECRET}
-    assert all(f"in {days} day" in each.message for each in found)
-
-
-def test_second_secret_is_named():
-    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
-    days = [now + timedelta(days=each) for each in (1, 90)]
-    (found,) = secret_warnings(days, now)
-    assert found.message.startswith(
-        "A secret of the service account ends on 2026-11-26, in 1 day; another one ends on "
-        "2027-02-23. A new secret leaves the old one at most 7 days."
-    )
 
 
 def test_first_error_of_an_organization_is_the_one_that_it_has():
