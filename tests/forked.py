@@ -26,7 +26,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from pathlib import Path
 
-from environment import clean
+from environment import clean, on_real_clock
 from tenacity import wait_random
 
 _ENVIRONMENT = clean(os.environ)
@@ -60,7 +60,7 @@ class Fork:
         stdout: A descriptor; None for a file that `communicate` returns.
         stderr: The same.
         prepare: A file of Python to execute in the process before the program.
-        server: From `start_server`; None for that of this process.
+        server: From `server_on_real_clock`; None for that of this process.
 
     Attributes:
         returncode: The exit code, negative after a signal; None before the end is known.
@@ -149,10 +149,17 @@ def is_possible(environment: Mapping[str, str]) -> bool:
 
 @functools.cache
 def _server() -> socket.socket:
-    return start_server(_ENVIRONMENT)
+    return _start_server(_ENVIRONMENT)
 
 
-def start_server(environment: Mapping[str, str]) -> socket.socket:
+@functools.cache
+def server_on_real_clock() -> socket.socket | None:
+    """Return a server without `faketime`; None where that of this process has none."""
+    real = on_real_clock(_ENVIRONMENT)
+    return None if real == _ENVIRONMENT else _start_server(real)
+
+
+def _start_server(environment: Mapping[str, str]) -> socket.socket:
     """Start a server with an environment; return the channel for requests.
 
     It ends with this process.

@@ -81,4 +81,3 @@ def test_names_are_escaped_in_a_locale_without_their_characters_but_for_a_report
     assert (done.code, "B\\xfcro" in done.out) == (0, True), done.err
     report = cli.run("report", *words, **ASCII)
     assert (report.code, "Büro" in report.out) == (0, True), report.err
-    assert cli.run("help", "policy", **ASCII).code == 0

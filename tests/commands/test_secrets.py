@@ -290,7 +290,7 @@ def world(request, tmp_path):
         server.echo = echo
         for number in range(6):
             project = sim.add_project(f"Project {number}", tags={"env": "sandbox"})
-            for person in range(5):
+            for person in range(3):
                 sim.invite(project, f"p{person}@example.com", age=timedelta(days=20))
             roles = {project: ["GROUP_OWNER"]}
             sim.add_user(f"u{number}@example.com", age=timedelta(days=20), group_roles=roles)

@@ -1,6 +1,5 @@
 """`simulate`: the program over each scenario, with the lines and policy that it prints."""
 
-import functools
 import json
 import os
 import shlex
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from environment import on_real_clock
-from forked import Fork, start_server
+from forked import Fork, server_on_real_clock
 from running import Done, end, wait_until
 
 from invite_sweeper.models import Source
@@ -20,11 +19,6 @@ from invite_sweeper.simulator.scenarios import SCENARIOS
 
 SMALL = ("--projects", "6", "--invitations", "4")
 FILES = ("--policy-file", "policy.yaml", "--env-file", "exports.sh")
-
-
-@functools.cache
-def _server():
-    return start_server(on_real_clock(os.environ))
 
 
 class Simulated:
@@ -40,7 +34,9 @@ class Simulated:
         words = ("simulate", *SMALL, *arguments, *FILES)
         with self.printed.open("wb") as file:
             environment = on_real_clock(os.environ)
-            self.process = Fork(words, folder, environment, stdout=file.fileno(), server=_server())
+            self.process = Fork(
+                words, folder, environment, stdout=file.fileno(), server=server_on_real_clock()
+            )
         wait_until(
             lambda: self.process.poll() is not None or (exports.exists() and exports.stat().st_size)
         )
@@ -54,7 +50,7 @@ class Simulated:
 
     def run(self, command):
         words = (command, "--policy", "policy.yaml", "--output", "json")
-        done = end(Fork(words, self.folder, self.environment, server=_server()))
+        done = end(Fork(words, self.folder, self.environment, server=server_on_real_clock()))
         return done.code, done.summary
 
     def lines(self, event):
