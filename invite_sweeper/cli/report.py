@@ -65,18 +65,19 @@ def report(
     if verification.damage is not None:
         warning = f"The audit log is damaged: {verification.damage}"
         print_line(warning, "Warning: ")
+    folder = files[0].path.parent
+    is_directory = not paths or paths[0].is_dir()  # files that are named may be copies
     if out is not None:
-        is_directory = not paths or paths[0].is_dir()  # files that are named may be copies
-        check_outside("--out", out, files[0].path.parent if is_directory else None)
+        check_outside("--out", out, folder if is_directory else None)
         check_replaceable("--out", out, "a report", is_report)
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
-        advisor = Advisor(audit_dir=str(files[0].path.parent))
+        advisor = Advisor(audit_dir=str(folder))
     now = None
     begun = None
-    if not paths or paths[0].is_dir():
+    if is_directory:
         now = datetime.now(UTC)
-        begun = AuditDirectory(files[0].path.parent).begun_without_file()
+        begun = AuditDirectory(folder).begun_without_file()
     document = read_period(
         files, verification, advisor, since, until, now=now, begun=begun, organization=organization
     )

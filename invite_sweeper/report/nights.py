@@ -186,10 +186,11 @@ class Night(NamedTuple):
     @property
     def status(self) -> Status:
         """How it ended; EMPTY without a run."""
-        statuses = [run.status for run in self.deciding]
-        if statuses[0] is Status.REFUSED is not statuses[-1]:
+        worst = self.deciding[0].status
+        best = self.deciding[-1].status
+        if worst is Status.REFUSED and best is not worst:
             return Status.PARTLY_DONE
-        return statuses[0]
+        return worst
 
     @property
     def scan(self) -> NightRun | None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import ClientSession
 
-from invite_sweeper.endings import Status, WarningLevel, status_of
+from invite_sweeper.endings import WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.ping import Ping
@@ -91,9 +91,8 @@ def is_due(receiver: Receiver, message: RunMessage) -> bool:
     when = receiver.settings.when
     if receiver.is_monitor or when == "always" or end is None:
         return True
-    has_failed = status_of(end.exit_code) is not Status.DONE
     is_urgent = any(warning.level == WarningLevel.URGENT for warning in end.warnings)
-    if has_failed or is_urgent:
+    if is_urgent or not message.has_succeeded:
         return True
     if when != "changes":
         return False
