@@ -28,8 +28,9 @@ class FakeAtlas:
 
     Attributes:
         listed: The projects, or errors, that `projects` yields.
-        lists: Invitations by project id; by source and id for sources other than `invites`.
-        list_results: Results of listings instead, with the same keys; an error is raised.
+        lists: Invitations by source and place, as `show` adds them.
+        list_results: Results of listings instead, by source and place or by place; an error is
+            raised.
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
@@ -46,7 +47,7 @@ class FakeAtlas:
     """
 
     listed: list[Project | ListUnreadable] = field(default_factory=list)
-    lists: dict[object, tuple[Invitation, ...]] = field(default_factory=dict)
+    lists: dict[tuple[Source, str], tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
     results: dict[str, Sending] = field(default_factory=dict)
@@ -66,6 +67,11 @@ class FakeAtlas:
     def __post_init__(self) -> None:
         self.gate.set()
 
+    def show(self, *invitations: Invitation) -> None:
+        for each in invitations:
+            key = each.source, each.place_id
+            self.lists[key] = (*self.lists.get(key, ()), each)
+
     async def projects(self) -> tuple[Project | ListUnreadable, ...]:
         return tuple(self.listed)
 
@@ -74,8 +80,10 @@ class FakeAtlas:
     ) -> Invitations | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
         await asyncio.sleep(0)
-        key = project.id if source is Source.INVITES else (source, project.id)
-        result = self.list_results.get(key, self.lists.get(key, ()))
+        key = source, project.id
+        result = self.list_results.get(key, self.list_results.get(project.id))
+        if result is None:
+            return self.lists.get(key, ())
         if isinstance(result, Exception):
             raise result
         return result

@@ -116,8 +116,8 @@ class Night:
                 for n in range(count)
             ]
             listed = project(number + 1, org_id=org_id, name=f"p{number}")
-            lists = {listed.id: tuple(found)}
-            self.atlases.append(FakeAtlas(listed=[listed], lists=lists))
+            self.atlases.append(FakeAtlas(listed=[listed]))
+            self.atlases[-1].show(*found)
         self.clients = [FakeClient(each) for each in self.atlases]
 
     async def run(self, *, at=NOW, saved=None, answer=None, **options):

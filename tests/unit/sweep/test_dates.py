@@ -169,10 +169,7 @@ def night_over_person(directory, entries, **keys):
     night = Night(directory, 0, sources=["org_users", "org_invites", "users"], **keys)
     (atlas,) = night.atlases
     atlas.listed = [project(number, name=f"p{number}") for number in (3, 4)]
-    atlas.lists = {}
-    for entry in entries:
-        key = entry.source, entry.place_id
-        atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
+    atlas.show(*entries)
     return night
 
 

@@ -83,10 +83,11 @@ def all_gone(count):
 @pytest.mark.parametrize("workers", [1, 2, 50])
 async def test_each_list_is_requested_and_delivered_once_with_its_result(workers):
     results = {**all_gone(1), project(2).id: ListUnreadable(project(2).id, "P", "no role", 401)}
-    one = invitation(1, source=Source.INVITES)
-    atlas = FakeAtlas(lists={project(1).id: (one,)}, list_results=results)
+    one = invitation(1, project_id=project(1).id, source=Source.INVITES)
+    atlas = FakeAtlas(list_results=results)
+    atlas.show(one)
     found = await list_all(atlas, 20, workers=workers)
-    lists = {project(n).id: () for n in range(20)} | {project(1).id: (one,)} | results
+    lists = {project(n).id: () for n in range(20)} | {one.place_id: (one,)} | results
     assert sorted(found, key=lambda each: each[0]) == sorted(lists.items())
     assert sorted(atlas.requested) == sorted(lists)
 
@@ -106,8 +107,8 @@ OF_PROJECTS = [Source.INVITES, Source.USERS]
 
 async def gone_or_not(source, listed, *, lists=None):
     """Return what becomes of a 404 of one of two projects."""
-    key = project(1).id if source is Source.INVITES else (source, project(1).id)
-    atlas = FakeAtlas(listed, lists or {}, list_results={key: ProjectGone(project(1).id)})
+    gone = {project(1).id: ProjectGone(project(1).id)}
+    atlas = FakeAtlas(listed, lists or {}, list_results=gone)
     found = {}
 
     async def add(ref, outcome):
@@ -163,10 +164,7 @@ async def test_error_that_concerns_the_run_is_raised_unchanged_and_ends_the_read
 
 def retired(source, count):
     result = SourceRetired("", "", f"{source} is retired.", 410, "VERSION_GONE", source)
-    keys = [
-        object_id(n) if source is Source.INVITES else (source, object_id(n)) for n in range(count)
-    ]
-    return dict.fromkeys(keys, result)
+    return {(source, object_id(number)): result for number in range(count)}
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 6), (3, 10)])
@@ -212,8 +210,8 @@ async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     rules = policy(**keys)
     found = []
     sources = (Source.ORG_USERS, Source.ORG_INVITES)
-    lists = {(each, ORG): tuple(e for e in invitations if e.source is each) for each in sources}
-    atlas = FakeAtlas(listed=list(listed), lists=lists, teams=teams or {})
+    atlas = FakeAtlas(listed=list(listed), teams=teams or {})
+    atlas.show(*invitations)
 
     async def on_list(_, invitations):
         found.extend(invitations)

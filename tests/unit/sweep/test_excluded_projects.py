@@ -8,7 +8,6 @@ import json
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, object_id, project
-from msgspec import structs
 from sweep.night import Night, later
 
 from invite_sweeper.audit import AuditDirectory
@@ -33,10 +32,7 @@ def night_of(directory, *entries, sources=ALL, users=None, **keys):
     night = Night(directory, 0, sources=sources, projects={"exclude": ["prod-*"]}, **keys)
     (atlas,) = night.atlases
     atlas.listed = [project(1, name="sandbox"), project(id=PAYMENTS, name="prod-pay")]
-    atlas.lists = {}
-    for entry in entries:
-        key = entry.place_id if entry.source is Source.INVITES else (entry.source, entry.place_id)
-        atlas.lists[key] = (*atlas.lists.get(key, ()), entry)
+    atlas.show(*entries)
     if users is not None:
         atlas.list_results[Source.USERS, PAYMENTS] = users
     return night
@@ -155,10 +151,9 @@ def moving_night(directory, sources, name):
     keys = {"sources": sources, "projects": {"exclude": ["old"]}}
     night = Night(directory, 0, 1, **keys)
     first, second = night.atlases
-    own = {source: entry_of(source, 10, **PLACE) for source in OF_PROJECTS}
-    first.lists = {SANDBOX: (own[Source.INVITES],), (Source.USERS, SANDBOX): (own[Source.USERS],)}
-    moved = {key: (structs.replace(one, org_id=OTHER_ORG),) for key, (one,) in first.lists.items()}
-    second.lists |= moved
+    for source in OF_PROJECTS:
+        for org_id, atlas in ((ORG, first), (OTHER_ORG, second)):
+            atlas.show(entry_of(source, 10, org_id=org_id, **PLACE))
     second.listed.append(project(1, name=name, org_id=OTHER_ORG))
     return night
 
@@ -188,7 +183,7 @@ async def test_person_with_a_role_in_a_project_that_moves_is_kept_in_both_organi
     night = moving_night(directory, [str(source)], "p0")
     role = {"project_roles": ((SANDBOX, "R"),), "linked_projects": ((SANDBOX, "p0"),)}
     for org_id, atlas in zip((ORG, OTHER_ORG), night.atlases, strict=True):
-        atlas.lists[source, org_id] = (entry_of(source, 20, org_id=org_id, **role),)
+        atlas.show(entry_of(source, 20, org_id=org_id, **role))
     result = await night.run()
     assert (night.deleted, result.kept_by_reason) == ([0, 0], {"reaches_out_of_scope": 2})
 

@@ -5,7 +5,7 @@ from builders import ORG, changed, object_id, project
 from sweep.night import Night
 
 from invite_sweeper.endings import WarningCode
-from invite_sweeper.models import ListUnreadable
+from invite_sweeper.models import ListUnreadable, Source
 
 GONE = "gone@example.com"
 LEFT = {"rules": [{"name": "left", "inviter_gone": True}]}
@@ -76,11 +76,11 @@ async def test_inviters_of_lists_that_are_read_at_the_same_time_are_asked_for_on
     night = night_of(directory, GONE)
     (atlas,) = night.atlases
     atlas.answers = {GONE: answer}
-    (one,) = atlas.lists[object_id(1)]
+    (one,) = atlas.lists[Source.INVITES, object_id(1)]
     for number in range(2, 9):
         atlas.listed.append(project(number))
         place = {"project_id": object_id(number), "invitation_id": object_id(90 + number)}
-        atlas.lists[object_id(number)] = (changed(one, **place),)
+        atlas.show(changed(one, **place))
     result = await night.run(dry_run=True)
     assert (result.stale, atlas.asked) == (stale, [GONE])
 

@@ -23,9 +23,9 @@ class SlowAtlas(FakeAtlas):
         in_project = {"project_id": object_id(1), "project_name": "p0"}
         in_organization = {"project_roles": (), "linked_projects": ()}
         place = in_organization if source.is_organization_level else in_project
-        entries = tuple(entry_of(source, number, **place) for number in range(3))
-        key = object_id(1) if source is Source.INVITES else (source, entries[0].place_id)
-        super().__init__(listed=[project(1, name="p0")], lists={key: entries})
+        entries = [entry_of(source, number, **place) for number in range(3)]
+        super().__init__(listed=[project(1, name="p0")])
+        self.show(*entries)
         self.read_s = read_s
         self.delete_s = delete_s
         self.night = None

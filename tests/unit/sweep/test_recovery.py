@@ -66,24 +66,22 @@ async def test_invitation_that_is_not_listed_is_gone_and_nothing_more_is_asked(s
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
     one = entry_of(source)
-    key = one.place_id if source is Source.INVITES else (source, one.place_id)
-    listed = changed(one, created_at=one.sent_at + moved)
-    (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
+    atlas = FakeAtlas()
+    atlas.show(changed(one, created_at=one.sent_at + moved))
+    (line,), _ = await recover(atlas, opened(source))
     assert line.outcome == outcome
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, entry_of(source).place_id)
-    gone = {key: ProjectGone(PROJECT)}
+    gone = {entry_of(source).place_id: ProjectGone(PROJECT)}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert line.outcome == "already_gone"
 
 
 @pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
 async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open(source):
-    key = PROJECT if source is Source.INVITES else (source, PROJECT)
-    atlas = FakeAtlas(list_results={key: ProjectGone(PROJECT)})
+    atlas = FakeAtlas(list_results={PROJECT: ProjectGone(PROJECT)})
     scope = RunScope(ORG, project_names={PROJECT: "Sandbox Alpha"})
     lines, (message,) = await recover(atlas, opened(source), scope=scope)
     assert lines == []
@@ -156,7 +154,7 @@ async def test_open_intents_of_each_organization_are_resolved_with_its_own_crede
     await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
     night = Night(directory, 1, 1, sources=["invites", "users"])
     for atlas, line in zip(night.atlases, lines, strict=True):
-        atlas.lists[Source.USERS, line.project_id] = (listed_as(line),)
+        atlas.show(listed_as(line))
     result = await night.run(at=later())
     recovered = [each for each in night.events(OutcomeLine) if each.recovers]
     assert {each.recovers for each in recovered} == {"killed"}

@@ -313,7 +313,7 @@ async def test_notice_counts_what_is_due_after_the_trim(directory):
     assert (result.announced, night.deleted) == (5, [0])
     assert len(night.events(Announced)) == 5
     young = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    night.atlases[0].lists[object_id(1)] += (young,)
+    night.atlases[0].show(young)
     result = await night.run(at=NOW + timedelta(days=7))
     assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
     (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
@@ -419,7 +419,7 @@ async def test_breaker_skips_what_all_organizations_have_left_and_is_a_reason_th
     directory, stale, canary, failing, skipped
 ):
     night = Night(directory, *stale, limits={"canary": canary})
-    found = night.atlases[failing].lists[object_id(failing + 1)]
+    found = night.atlases[failing].lists[Source.INVITES, object_id(failing + 1)]
     failed = Sending(Outcome.FAILED, 1, 403, "X")
     night.atlases[failing].results = {each.invitation_id: failed for each in found}
     result = await night.run()
@@ -439,7 +439,7 @@ async def test_breaker_skips_what_all_organizations_have_left_and_is_a_reason_th
 async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
-    found = night.atlases[1].lists[object_id(2)]
+    found = night.atlases[1].lists[Source.INVITES, object_id(2)]
     night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
 
@@ -480,11 +480,7 @@ async def test_people_deleted_from_projects_alone_are_counted_once_each(
     places = [{"project_id": object_id(n), "project_name": f"p{n}"} for n in (1, 2)]
     twice = [entry_of(Source.USERS, 1, **place) for place in places]
     other, stays = (entry_of(Source.USERS, n, **places[0]) for n in (2, 3))
-    atlas.lists = {
-        (Source.USERS, object_id(1)): (twice[0], other, stays),
-        (Source.USERS, object_id(2)): (twice[1],),
-        object_id(1): (entry_of(Source.INVITES, 4, **places[0]),),
-    }
+    atlas.show(*twice, other, stays, entry_of(Source.INVITES, 4, **places[0]))
     atlas.results = {stays.invitation_id: Sending(Outcome.FAILED, 1, 403)}
     result = await night.run()
     assert result.still_invited == still_invited
