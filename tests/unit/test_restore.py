@@ -299,28 +299,24 @@ async def test_an_organization_that_the_policy_does_not_name_is_refused_before_a
     assert client.looks == []
 
 
-UNREADABLE = FakeClient(ListUnreadable(PROJECT, "Sandbox", "Atlas answered 500."))
+NOT_READ = "Atlas answered 500."
+UNREADABLE = FakeClient(ListUnreadable(PROJECT, "Sandbox", NOT_READ))
+MOVED = f"Project {PROJECT} belongs to organization {OTHER_ORG} now."
+GONE = f"Project {object_id(99)} is gone, or the credentials do not see it."
+OWNER = row_of(Source.USERS, "GROUP_OWNER")
+OWNER_IN_GONE = row_of(Source.USERS, "GROUP_OWNER", project_id=object_id(99))
+MEMBER = row_of(Source.ORG_USERS, "ORG_MEMBER")
+NAMELESS = "The invitation had no username."
 
 
 @pytest.mark.parametrize(
     ("client", "lost", "reason"),
     [
-        (UNREADABLE, of_list(), "Atlas answered 500."),
-        (UNREADABLE, row_of(Source.USERS, "GROUP_OWNER"), "Atlas answered 500."),
-        (UNREADABLE, row_of(Source.ORG_USERS, "ORG_MEMBER"), "Atlas answered 500."),
-        (
-            FakeClient(org_id=OTHER_ORG),
-            of_list(),
-            f"Project {PROJECT} belongs to organization {OTHER_ORG} now.",
-        ),
-        (
-            FakeClient(),
-            row_of(Source.USERS, "GROUP_OWNER", project_id=object_id(99)),
-            f"Project {object_id(99)} is gone, or the credentials do not see it.",
-        ),
+        *((UNREADABLE, lost, NOT_READ) for lost in (of_list(), OWNER, MEMBER)),
+        (FakeClient(org_id=OTHER_ORG), of_list(), MOVED),
+        (FakeClient(), OWNER_IN_GONE, GONE),
         (FakeClient(), of_list(roles=()), "The roles of the invitation are not known."),
-        (FakeClient(), of_list(username=None), "The invitation had no username."),
-        (FakeClient(), of_list(username=""), "The invitation had no username."),
+        *((FakeClient(), of_list(username=name), NAMELESS) for name in (None, "")),
     ],
 )
 async def test_what_cannot_be_read_or_invited_is_named_and_gets_no_invitation(client, lost, reason):
@@ -329,9 +325,8 @@ async def test_what_cannot_be_read_or_invited_is_named_and_gets_no_invitation(cl
     assert [each.reason for each in plan.barred] == [reason]
 
 
-OWNER = ("GROUP_OWNER",)
 WHOLE = (
-    row_of(Source.USERS, *OWNER),
+    OWNER,
     row_of(Source.ORG_USERS, "ORG_OWNER", team_ids=(TEAM,)),
     row_of(Source.USERS, "GROUP_READ_ONLY", project_id=OTHER_PROJECT, project_name="Search"),
 )
@@ -349,8 +344,7 @@ async def test_the_invitation_to_the_organization_brings_the_roles_in_its_projec
 
 
 async def test_a_project_that_is_gone_is_named_and_the_rest_is_invited():
-    moved = row_of(Source.USERS, *OWNER, project_id=object_id(99))
-    plan = await plan_of({ORG: FakeClient()}, moved, *WHOLE[1:])
+    plan = await plan_of({ORG: FakeClient()}, OWNER_IN_GONE, *WHOLE[1:])
     assert [each.project_roles for each in plan.to_invite] == [
         ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
     ]
@@ -373,7 +367,8 @@ async def test_a_project_that_the_organization_did_not_bring_is_invited_to():
     assert there.project_roles == ((PROJECT, "GROUP_OWNER"),)
 
 
-MEMBER = row_of(Source.ORG_USERS, "ORG_MEMBER")
+INVITED = row_of(Source.INVITES, "GROUP_OWNER")
+READER = row_of(Source.USERS, "GROUP_READ_ONLY")
 
 
 @pytest.mark.parametrize(
@@ -382,21 +377,9 @@ MEMBER = row_of(Source.ORG_USERS, "ORG_MEMBER")
         (row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER"), [MEMBER], "ORG_OWNER"),
         (row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,)), [MEMBER], TEAM),
         (row_of(Source.ORG_INVITES, "ORG_OWNER"), [MEMBER], "ORG_OWNER"),
-        (
-            row_of(Source.INVITES, *OWNER),
-            [row_of(Source.INVITES, "GROUP_READ_ONLY")],
-            "GROUP_OWNER",
-        ),
-        (
-            row_of(Source.INVITES, *OWNER),
-            [row_of(Source.USERS, "GROUP_READ_ONLY", status="ACTIVE")],
-            "GROUP_OWNER",
-        ),
-        (
-            row_of(Source.USERS, *OWNER),
-            [MEMBER, row_of(Source.USERS, "GROUP_READ_ONLY")],
-            "GROUP_OWNER",
-        ),
+        (INVITED, [row_of(Source.INVITES, "GROUP_READ_ONLY")], "GROUP_OWNER"),
+        (INVITED, [msgspec.structs.replace(READER, status="ACTIVE")], "GROUP_OWNER"),
+        (OWNER, [MEMBER, READER], "GROUP_OWNER"),
     ],
 )
 async def test_who_is_there_with_less_is_named_with_what_is_missing_and_not_called_there(
@@ -415,10 +398,9 @@ async def test_who_is_there_with_less_is_named_with_what_is_missing_and_not_call
 async def test_an_invitation_of_invites_is_sent_beside_a_pending_one_with_other_roles(
     roles, is_there
 ):
-    lost = row_of(Source.INVITES, *OWNER)
-    plan = await plan_of({ORG: FakeClient([row_of(Source.USERS, *roles)])}, lost)
-    assert plan.to_invite == (() if is_there else (lost,))
-    assert plan.already_there == ((present(lost),) if is_there else ())
+    plan = await plan_of({ORG: FakeClient([row_of(Source.USERS, *roles)])}, INVITED)
+    assert plan.to_invite == (() if is_there else (INVITED,))
+    assert plan.already_there == ((present(INVITED),) if is_there else ())
 
 
 ENDED = ("INVITATION_EXPIRED", "INVITATION_REJECTED")
@@ -459,8 +441,9 @@ async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(sta
 @pytest.mark.parametrize("statuses", [("ACTIVE", "PENDING"), ("PENDING", "ACTIVE")])
 async def test_of_two_names_that_look_the_same_the_active_member_counts(statuses):
     names = zip(("a@b.c", "A@b.c"), statuses, strict=True)
-    rows = [row_of(Source.USERS, *OWNER, username=name, status=each) for name, each in names]
-    lost = row_of(Source.INVITES, *OWNER, username="a@b.c")
+    given = ({"username": name, "status": status} for name, status in names)
+    rows = [msgspec.structs.replace(OWNER, **each) for each in given]
+    lost = msgspec.structs.replace(INVITED, username="a@b.c")
     plan = await plan_of({ORG: FakeClient(rows)}, lost)
     assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
 
