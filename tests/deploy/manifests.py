@@ -105,9 +105,9 @@ def render(values, folder, *options, chart=CHART, check=True):
     return run(*command, *options, check=check)
 
 
-def rendered(values, folder, *options, chart=CHART):
+def rendered(values, folder):
     """Return the text that the chart renders to."""
-    return render(values, folder, *options, chart=chart).stdout
+    return render(values, folder).stdout
 
 
 def packaged(folder):
