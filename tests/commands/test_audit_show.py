@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 from builders import ORG
+from commands.terminals import terminal_of
 from running import cli_in
-from terminals import terminal_of
 
 HOSTILE = "\x1b[2J\x85\u202e\U000e0041@example.com"
 ESCAPED = "[U+001B][2J[U+0085][U+202E][U+E0041]@example.com"

@@ -6,8 +6,8 @@ from itertools import count
 
 import faults
 import pytest
+from commands.terminals import terminal_of
 from running import end
-from terminals import terminal_of
 
 from invite_sweeper.cli.init import Choice, render_policy
 from invite_sweeper.models import Source

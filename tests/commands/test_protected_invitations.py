@@ -20,13 +20,13 @@ from datetime import datetime
 
 import faults
 import pytest
+from commands.terminals import Terminal
+from commands.world import SOURCES, World
+from commands.world_changes import add_faults, change_users, make_unreadable
+from commands.world_oracle import expected, in_scope, is_seen, is_stale, left_by, may_end
 from forked import Fork
 from running import Done, cli_in, end, wait_until
 from seeds import seeds
-from terminals import Terminal
-from world import SOURCES, World
-from world_changes import add_faults, change_users, make_unreadable
-from world_oracle import expected, in_scope, is_seen, is_stale, left_by, may_end
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call

@@ -7,8 +7,8 @@ from datetime import timedelta
 import faults
 import pytest
 from buckets import set_bucket
+from commands.terminals import terminal_of
 from running import wait_until
-from terminals import terminal_of
 
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")

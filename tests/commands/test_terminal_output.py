@@ -6,7 +6,7 @@ import shlex
 from datetime import timedelta
 
 import pytest
-from terminals import terminal_of
+from commands.terminals import terminal_of
 
 PLAN = ("plan", "--policy", "policy.yaml")
 SWEEP = ("sweep", "--policy", "policy.yaml")

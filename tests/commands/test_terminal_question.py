@@ -6,7 +6,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from terminals import terminal_of
+from commands.terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 import faults
-from world import (
+from commands.world import (
     BOSS,
     FUTURE,
     INVITED,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from world import DAY, INVITED, OF_PERSON, PLAIN_PROJECT_NAMES, Row, World
+from commands.world import DAY, INVITED, OF_PERSON, PLAIN_PROJECT_NAMES, Row, World
 
 LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
 
