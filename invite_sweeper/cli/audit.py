@@ -56,7 +56,7 @@ from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import document_of_lines
 from invite_sweeper.report.period_reader import describe_change, printable_lines
 from invite_sweeper.report.run import lines_to_approve, list_of_runs, plan_to_apply, whole_run
-from invite_sweeper.report.verification import document_of_verification
+from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import pluralize, shell_command
 
 _T = TypeVar("_T")

@@ -1,7 +1,8 @@
 """Command `doctor`: the steps of a sweep, and where it would stop. Atlas gets GET requests only."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
@@ -22,9 +23,9 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
+from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import ListRef, ListUnreadable, Source
-from invite_sweeper.report.checks import Checks, DiagnosisResult, document_of_checks
 from invite_sweeper.report.document import describe_instant
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
@@ -38,9 +39,16 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
-from invite_sweeper.report.receivers.sending import LIMIT_S, Message, open_session, request
+from invite_sweeper.report.receivers.sending import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document
+from invite_sweeper.report.verdicts import (
+    Check,
+    DiagnosisResult,
+    State,
+    diagnosis_of,
+    document_of_checks,
+)
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.dates import sunset_warnings
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
@@ -114,6 +122,65 @@ async def diagnose(
         return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
 
 
+class Checks:
+    """Collects checks, in their order.
+
+    Attributes:
+        checks: Those so far.
+        organization: That of the checks that follow; None if they are about all.
+    """
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+        self.organization: str | None = None
+
+    def add(
+        self, name: str, message: str, hint: str = "", command: str = "", *, warns: bool = False
+    ) -> None:
+        """Add a check that passed, or that warns; only one that warns has a hint."""
+        if warns:
+            self._add(name, "warning", message, hint, command)
+        else:
+            self._add(name, "ok", message)
+
+    def failed(self, name: str, error: RunError, exit_code: int) -> None:
+        """Add a check that failed with the error that a sweep would end with, each once."""
+        if all(check.message != error.message for check in self.checks):
+            self._add(name, "failed", error.message, error.hint, error.command, exit_code)
+
+    def _add(
+        self,
+        name: str,
+        state: State,
+        message: str,
+        hint: str = "",
+        command: str = "",
+        exit_code: int = 0,
+    ) -> None:
+        hint = Hint(hint, command).sentence
+        check = Check(name, state, message, hint, self.organization, exit_code, command)
+        self.checks.append(check)
+
+    @contextmanager
+    def step(self, name: str, *, warns: bool = False) -> Iterator[None]:
+        """Take a step of a sweep: an error is a failed check, and the rest of the step is left.
+
+        Args:
+            warns: A sweep only warns of the error and continues, as of a message that is not sent.
+        """
+        try:
+            yield
+        except Interrupted:
+            raise
+        except NotSent as error:
+            self.add(name, f"It would get nothing: {error}.", error.fix, warns=True)
+        except RunError as error:
+            if warns:
+                self.add(name, error.message, error.hint, error.command, warns=True)
+            else:
+                self.failed(name, error, int(error.exit_code))
+
+
 class _WarningChecks(Progress):
     """Makes checks of the warnings of a run."""
 
@@ -183,7 +250,7 @@ class _Doctor(Checks):
                 names = [
                     OrganizationName(reading.id, reading.organization.name) for reading in readings
                 ]
-        return self.result(settings.now, names)
+        return diagnosis_of(self.checks, settings.now, names)
 
     def _check_files(self) -> None:
         directory = self._settings.directory

@@ -207,7 +207,8 @@ class Document(NamedTuple):
 
     def brief(self) -> Iterator[Hint]:
         """Yield the headline and what needs attention, a line each: for a log, mail or message."""
-        yield Hint(f"{self.headline.label}: {self.headline.text}")
+        if self.headline.text:
+            yield Hint(f"{self.headline.label}: {self.headline.text}")
         for attention in self.attention:
             yield from map(Hint, attention.text.split("\n"))
             if attention.hint.text:

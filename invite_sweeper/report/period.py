@@ -49,6 +49,7 @@ from invite_sweeper.report.period_reader import (
     ends_of_keep_entries,
     find_period,
     first_instant,
+    kept_in_file,
 )
 from invite_sweeper.report.rows import (
     BECAUSE,
@@ -65,7 +66,6 @@ from invite_sweeper.report.rows import (
     full_place_cell,
     invitation_columns,
     invited_cell,
-    kept_in_file,
     label_of,
     line_cell,
     list_cell,
@@ -76,7 +76,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
-from invite_sweeper.report.verification import document_of_verification
+from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import Hint, pluralize, upper_first
 
 _T = TypeVar("_T")

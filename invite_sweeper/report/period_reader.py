@@ -18,7 +18,7 @@ from difflib import unified_diff
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import OutcomeLine, RunStarted, announcement_key
+from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import add_lines
@@ -43,7 +43,7 @@ from invite_sweeper.report.rows import (
     NO_OUTCOME,
     Row,
     announced_rows,
-    kept_by_entry,
+    organization_labels_of,
     rows_of,
     sorted_rows,
 )
@@ -153,6 +153,39 @@ def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> No
         entries[name] = before._replace(
             runs=before.runs + 1, most=max(before.most, count), newest=count, last=night
         )
+
+
+_KEEP_ENTRY: Final = "keep:"
+"""How the reason of an invitation begins that a keep entry kept."""
+
+
+def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> Iterator[Row]:
+    """Yield what a run kept, as far as its file can be read, if it recorded that.
+
+    It is read anew each time, and not held in memory: a run may keep far more than it deletes.
+
+    Args:
+        organization: The id of the one that is asked for; None for all.
+        begin: How the reason begins; others are not decoded.
+    """
+    labels = organization_labels_of(run)
+    part = f'"reason":"{begin}'.encode()
+    chain = FileChain(run.file)
+    with suppress(RunError):  # the verification names the file
+        for line in chain:
+            if line.header.event != Kept.event or part not in line.raw:
+                continue
+            kept = chain.decode(line)
+            if not isinstance(kept, Kept) or not kept.reason.startswith(begin):
+                continue
+            if organization in {None, kept.org_id}:
+                yield Row.of_line(kept, labels)
+
+
+def _kept_by_entry(run: RunRecord, organization: str | None) -> Iterator[Row]:
+    """Yield the invitations that a keep entry kept, of a run that recorded them."""
+    # Of a year of nights most kept lines are of other reasons.
+    return kept_in_file(run, organization, _KEEP_ENTRY)
 
 
 def _of_night(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
@@ -353,7 +386,7 @@ class PeriodReader:
         night = night_run(run, status)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
-            for row in _of_night(kept_by_entry(run, self.organization), night):
+            for row in _of_night(_kept_by_entry(run, self.organization), night):
                 self.kept.add(row, row.event.key, row.detail)
             # An earlier run of the night may have announced it, as one whose file is lost.
             announced = sum(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple, Self
@@ -17,10 +16,8 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     describe_answer,
 )
-from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
-from invite_sweeper.errors import RunError
 from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
 from invite_sweeper.report.document import (
@@ -267,37 +264,6 @@ KEPT_CAPTION: Final = "Kept invitations"
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
 MAX_TABLE_ROWS: Final = 500
 """Rows of a table of the report; the audit log has all."""
-_KEEP_ENTRY: Final = "keep:"
-"""How the reason of an invitation begins that a keep entry kept."""
-
-
-def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> Iterator[Row]:
-    """Yield what a run kept, as far as its file can be read, if it recorded that.
-
-    It is read anew each time, and not held in memory: a run may keep far more than it deletes.
-
-    Args:
-        organization: The id of the one that is asked for; None for all.
-        begin: How the reason begins; others are not decoded.
-    """
-    labels = organization_labels_of(run)
-    part = f'"reason":"{begin}'.encode()
-    chain = FileChain(run.file)
-    with suppress(RunError):  # the verification names the file
-        for line in chain:
-            if line.header.event != Kept.event or part not in line.raw:
-                continue
-            kept = chain.decode(line)
-            if not isinstance(kept, Kept) or not kept.reason.startswith(begin):
-                continue
-            if organization in {None, kept.org_id}:
-                yield Row.of_line(kept, labels)
-
-
-def kept_by_entry(run: RunRecord, organization: str | None) -> Iterator[Row]:
-    """Yield the invitations that a keep entry kept, of a run that recorded them."""
-    # Of a year of nights most kept lines are of other reasons.
-    return kept_in_file(run, organization, _KEEP_ENTRY)
 
 
 def _detail(event: OutcomeLine) -> str:

@@ -18,6 +18,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
+    Attention,
     Document,
     Fact,
     Section,
@@ -53,7 +54,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import advisor_of, last_hash_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
-from invite_sweeper.text import Hint, escape_unprintable, pluralize, truncate
+from invite_sweeper.text import escape_unprintable, pluralize, truncate
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -121,25 +122,27 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
     return Document(Fact("In", ", ".join(organizations)), tuple(facts), tuple(plan))
 
 
-def attention_lines(run: RunRecord, advisor: Advisor) -> Iterator[Hint]:
-    """Yield what needs attention besides errors, and the first places and people concerned.
+def brief_of(run: RunRecord, advisor: Advisor) -> Document:
+    """Return what needs attention besides errors, with the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
     """
     story = story_of(run, advisor)
-    has_only_errors = all(attention.kind == "error" for attention in story.attention)
-    if has_only_errors and run.exit_code != ExitCode.PARTIAL:
-        return
-    reasons = (attention for attention in story.attention if attention.kind == "reason")
-    yield from story._replace(attention=tuple(reasons)).brief()
-    for unread in unread_lines(run, _MAX_NAMED):
-        yield Hint(f"{unread.label} was not read: {unread.text}")
-    in_doubt = [row for row in rows_of(run) if row.outcome in {"failed", "unknown"}]
-    is_restore = run.mode == "restore"
+    if run.exit_code != ExitCode.PARTIAL and all(each.kind == "error" for each in story.attention):
+        return Document()
+    reasons = (each for each in story.attention if each.kind == "reason")
+    unread = unread_lines(run, _MAX_NAMED)
+    places = (Attention(f"{place.label} was not read", (place.text,)) for place in unread)
+    return story._replace(attention=(*reasons, *places, *_people_in_doubt(run)))
+
+
+def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
+    """Yield the first people whose deletion or invitation failed, or had no answer."""
+    concern = "may lack an invitation" if run.mode == "restore" else "may still be invited"
+    in_doubt = (row for row in rows_of(run) if row.has_failed)
     for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
-        person = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
-        concern = "may lack an invitation" if is_restore else "may still be invited"
-        yield Hint(f"{person} {concern}: {row.outcome}, {row.detail}")
+        place = place_name(row.event, row.organization, full=True)
+        yield Attention(f"{row.user} in {place} {concern}", (f"{row.outcome}, {row.detail}",))
 
 
 # The parts of a run ------------------------------------------------------------------------------

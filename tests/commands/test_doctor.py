@@ -15,10 +15,11 @@ from rich.console import Console
 from running import add_account, wait_until
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.cli.doctor import diagnose
+from invite_sweeper.cli.doctor import Checks, diagnose
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.report.checks import Checks, document_of_checks
 from invite_sweeper.report.terminal import show_document
+from invite_sweeper.report.verdicts import diagnosis_of as verdict_on
+from invite_sweeper.report.verdicts import document_of_checks
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -339,7 +340,7 @@ def test_command_of_a_hint_is_whole_on_a_line_of_its_own_so_that_it_can_be_copie
     file = io.StringIO()
     checks.add("nights", "1 has no run.", "To list the runs:", command, warns=True)
     console = Console(file=file, force_terminal=True, color_system=None, width=40)
-    show_document(console, document_of_checks(checks.result(NOW, [])))
+    show_document(console, document_of_checks(verdict_on(checks.checks, NOW, [])))
     assert command in [line.strip() for line in file.getvalue().splitlines()]
     assert checks.checks[0].hint == f"To list the runs: {command}"
 

@@ -22,10 +22,10 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_back, read_whole_run
 from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.models import Source
+from invite_sweeper.report.period_reader import kept_in_file
 from invite_sweeper.report.rows import (
     Row,
     first_rows,
-    kept_in_file,
     kept_rows,
     roles_cell,
     rows_of,

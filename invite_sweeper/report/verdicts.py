@@ -1,0 +1,190 @@
+"""Verdicts as documents: of `doctor` about the next sweep, of `audit verify` about the log."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from invite_sweeper.audit import Verdict, Verification
+from invite_sweeper.audit.events import MissingAccepted
+from invite_sweeper.audit.record import Recovered, Unfinished
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode, Style
+from invite_sweeper.report.document import Attention, Document, Fact, Section
+from invite_sweeper.report.people import OrganizationName
+from invite_sweeper.report.story import describe_recovery
+from invite_sweeper.text import Hint, escape_unprintable, organization_label, plural_form, pluralize
+
+State: TypeAlias = Literal["ok", "warning", "failed"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check of `doctor`.
+
+    Attributes:
+        check: What was checked.
+        state: After a warning a sweep would run, but may not do everything that is expected.
+        message: What was found.
+        hint: What to do about it, with the command; empty if nothing.
+        organization: The id of the organization that it is about; None if about all.
+        exit_code: What a sweep would end with; 0 unless failed.
+        command: The command at the end of the hint; empty without one.
+    """
+
+    check: str
+    state: State
+    message: str
+    hint: str = ""
+    organization: str | None = None
+    exit_code: int = 0
+    command: str = ""
+
+
+class DiagnosisResult(msgspec.Struct, frozen=True):
+    """The result of `doctor`.
+
+    Attributes:
+        verdict: What the checks mean for the next sweep.
+        exit_code: What a sweep would end with; 4 if there are only warnings.
+    """
+
+    now: datetime
+    verdict: str
+    organizations: Sequence[OrganizationName]
+    checks: Sequence[Check]
+    exit_code: int
+
+
+def diagnosis_of(
+    checks: Sequence[Check], now: datetime, organizations: Sequence[OrganizationName]
+) -> DiagnosisResult:
+    """Return the checks with the verdict."""
+    headline, code = _verdict(checks)
+    return DiagnosisResult(now, f"{headline.label}: {headline.text}", organizations, checks, code)
+
+
+def _verdict(checks: Sequence[Check]) -> tuple[Fact, ExitCode]:
+    """Return what the checks mean for the next sweep, and the exit code of `doctor`."""
+    failed = [check for check in checks if check.state == "failed"]
+    warnings = sum(check.state == "warning" for check in checks)
+    counts = []
+    if warnings:
+        counts.append(pluralize(warnings, "warning"))
+    if failed:
+        code = ExitCode(failed[0].exit_code)  # where the sweep would stop
+        counts.append(f"{len(failed)} failed")
+        text = f"a sweep would end with exit code {code} ({code.label})."
+        return Fact(", ".join(counts), text, "bad"), code
+    if warnings:
+        text = "a sweep would run, but may not do everything that is expected."
+        return Fact(", ".join(counts), text, "warning"), ExitCode.PARTIAL
+    return Fact("All checks passed", "a sweep would run.", "good"), ExitCode.DONE
+
+
+_STYLES: Final[Mapping[State, Style]] = {"ok": "good", "warning": "warning", "failed": "bad"}
+_WIDTH: Final = len("warning")
+
+
+def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> Document:
+    """Return each check with its hint below, those of an organization together, and the verdict.
+
+    Args:
+        with_passed: Not only what is not right.
+    """
+    labels = {
+        organization.id: organization_label(organization.id, organization.name)
+        for organization in result.organizations
+    }
+    shown = [check for check in result.checks if with_passed or check.state != "ok"]
+    facts: list[Fact] = []
+    for org_id, checks in groupby(shown, key=lambda check: check.organization):
+        if org_id is not None:
+            facts.append(Fact("", f"organization {labels[org_id]}", "strong"))
+        facts += (fact for check in checks for fact in _facts_of(check))
+    headline, _ = _verdict(result.checks)
+    return Document(headline, sections=(Section(facts=tuple(facts)),))
+
+
+def _facts_of(check: Check) -> Iterator[Fact]:
+    """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
+    hint = check.hint.removesuffix(check.command).rstrip()
+    lines = [f"{check.check}: {check.message}", *filter(None, [hint])]
+    text = "\n".join(escape_unprintable(part) for line in lines for part in line.split("\n"))
+    yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
+    if check.command:
+        yield Fact(" " * (_WIDTH + 2), escape_unprintable(check.command), is_whole=True)
+
+
+# The verification of an audit log -----------------------------------------------------------------
+
+
+def document_of_verification(verification: Verification, folder: Path | None = None) -> Document:
+    """Return the verdict, what a later run recovered, and what needs attention.
+
+    Args:
+        folder: Files in it are named without it.
+    """
+    if verification.damage is not None:
+        return _document_of_damage(verification.damage, folder)
+    lines = (
+        Fact("Last hash", verification.last_hash),
+        *_recovered(verification),
+        *_missing(verification),
+    )
+    if verification.expected_at is not None:
+        expected = escape_unprintable(f"that of {verification.expected_at}")
+        lines = (Fact("Expected hash", expected), *lines)
+    if verification.verdict is Verdict.SOUND:
+        return Document(Fact("Sound", _intact(verification), "good"), lines)
+    headline = Fact("Unfinished", " ".join(_left_open(verification)), "warning")
+    attention = Attention("Runs left something open", (), Hint(UNFINISHED_ADVICE))
+    chain = Fact("Chain", _intact(verification))
+    return Document(headline, (chain, *lines), attention=(attention,))
+
+
+def _document_of_damage(damage: str, folder: Path | None) -> Document:
+    text = damage if folder is None else damage.replace(f"{folder}/", "")
+    headline = Fact("Damaged", escape_unprintable(text), "bad")
+    attention = Attention("The audit log does not verify", (), Hint(DAMAGED_ADVICE))
+    return Document(headline, attention=(attention,))
+
+
+def _intact(verification: Verification) -> str:
+    """Return how many lines of how many runs are intact, and from which run on."""
+    text = f"{pluralize(verification.lines, 'line')} of {pluralize(verification.files, 'run')}"
+    first_run = verification.first_run or 1
+    if first_run > 1:  # earlier files were moved away
+        text += f", from run {first_run} on"
+    return f"{text}."
+
+
+def _recovered(verification: Verification) -> Iterator[Fact]:
+    for run in verification.recovered:
+        label = "Recovered" if run.by is not None else "Cut off"
+        text = f"Run {_run_name(run)}: {describe_recovery(run)}."
+        yield Fact(label, escape_unprintable(text))
+
+
+def _missing(verification: Verification) -> Iterator[Fact]:
+    lost = verification.missing_accepted
+    if lost:
+        yield Fact("Lost", f"{MissingAccepted(lost).text}, which a later run accepted.")
+    if verification.head_missing:
+        yield Fact("HEAD", "It is missing: later files may be missing, too.")
+
+
+def _left_open(verification: Verification) -> Iterator[str]:
+    """Yield a sentence for each run that left something open."""
+    for run in verification.unfinished:
+        text = " has no last line: it is still running, or it was killed"
+        if run.intents:
+            noun = "invitation" if run.mode == "restore" else "deletion"
+            have = plural_form(run.intents, "has", "have")
+            text = f": {pluralize(run.intents, noun)} that may have been sent {have} no outcome"
+        yield escape_unprintable(f"Run {_run_name(run)}{text}.")
+
+
+def _run_name(run: Unfinished | Recovered) -> str:
+    return str(run.run or run.file)
