@@ -22,7 +22,7 @@ import faults
 import pytest
 from commands.terminals import Terminal
 from commands.world import SOURCES, World
-from commands.world_changes import add_faults, change_users, make_unreadable
+from commands.world_changes import FOCUSES, add_faults, change_users, focus, make_unreadable
 from commands.world_oracle import expected, in_scope, is_seen, is_stale, left_by, may_end
 from forked import Fork
 from running import Done, cli_in, end, wait_until
@@ -31,7 +31,7 @@ from seeds import seeds
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "18"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "24"))
 MODELS = int(os.environ.get("INVITE_SWEEPER_CASES", "8"))
 
 
@@ -165,6 +165,12 @@ def sweeps(world: World) -> None:
         run(world, "sweep")
 
 
+def focused(world: World) -> None:
+    """A sweep of an organization in which one guard alone keeps most."""
+    focus(world, (world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
+    run(world, "sweep")
+
+
 def killed(world: World) -> None:
     """A sweep that is killed at a DELETE, and its successor, which recovers the deletion."""
     dice = world.dice
@@ -280,6 +286,8 @@ def open_question(world: World) -> None:
 SCRIPTS = (
     sweeps,
     open_question,
+    focused,
+    focused,
     saved_plan,
     killed,
     groups,

@@ -8,8 +8,11 @@ from functools import partial
 import faults
 from commands.world import (
     BOSS,
+    DAY,
     FUTURE,
     INVITED,
+    PLAIN_PROJECT_NAMES,
+    SOURCES,
     JsonObject,
     World,
     altered_rows,
@@ -18,6 +21,7 @@ from commands.world import (
 from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
+FOCUSES = 7
 _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 # Faults of a run --------------------------------------------------------------------------------
@@ -60,9 +64,7 @@ def _fail_some_lists(world: World) -> None:
         make_unreadable(world, lists, dice.choice(unreadable))
     if dice.random() < 0.4:
         project_id = dice.choice(list(world.projects))
-        path = f"*/groups/{project_id}/teams"
-        world.cli.sim.faults.add(dice.choice(teams), path=path, times=None)
-        world.unreadable_teams.add(project_id)
+        _make_teams_unreadable(world, project_id, dice.choice(teams))
     if dice.random() < 0.3 and world.items:
         _fail_one_list(world)
 
@@ -76,6 +78,11 @@ def make_unreadable(world: World, lists: set[tuple[str, str]], fault: faults.Fau
         world.cli.sim.faults.add(fault, method="GET", path=path, times=None)
 
 
+def _make_teams_unreadable(world: World, project_id: str, fault: faults.Fault) -> None:
+    world.cli.sim.faults.add(fault, path=f"*/groups/{project_id}/teams", times=None)
+    world.unreadable_teams.add(project_id)
+
+
 def _fail_one_list(world: World) -> None:
     """Make one list of a project or organization endless, or give its rows a wrong type."""
     source, place_id = world.dice.choice(sorted({key[:2] for key in world.items}))
@@ -86,13 +93,17 @@ def _fail_one_list(world: World) -> None:
     make_unreadable(world, {(source, place_id)}, fault)
 
 
-def _add_changing_users(world: World) -> None:
-    """Let users be listed twice, accept before their last check, or differ in it."""
+def _add_changing_users(world: World, *, accepting: float = 0.3) -> None:
+    """Let users be listed twice, accept before their last check, or differ in it.
+
+    Args:
+        accepting: The share that become members just before they are read.
+    """
     sim = world.cli.sim
     dice = world.dice
     ids = sorted({id_ for source, _, id_ in world.items if source == "org_users"})
     world.two_statuses |= {each for each in ids if dice.random() < 0.3}
-    accept_now = {each for each in ids if dice.random() < 0.3}
+    accept_now = {each for each in ids if dice.random() < accepting}
     world.changed |= {each for each in ids if dice.random() < 0.3}
 
     def accept(call: Call) -> None:
@@ -142,6 +153,47 @@ def no_end(*, repeats: bool = False) -> faults.Fault:
     endless = faults.altered(lambda body: body.replace(b'"links":', _NEXT))
     first = lambda call: call.query.update(pageNum=["1"])  # noqa: E731
     return faults.with_effect(endless, first) if repeats else endless
+
+
+# One guard alone --------------------------------------------------------------------------------
+
+
+def focus(world: World, number: int) -> None:
+    """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
+    dice = world.dice
+    policy = world.policy
+    world.delete_most()
+    policy.pop("keep", None)
+    policy["rules"] = [{"name": "most", "statuses": INVITED}]
+    policy["sources"] = list(SOURCES)
+    match number:
+        case 0:  # names that look like those of `keep` and `exclude`
+            look_alike = ["*@board.example", "*@bücher.example"]
+            policy["keep"] = [{"name": "look-alike", "usernames": look_alike}]
+            policy["projects"] = {"exclude": ["prod-*"]}
+            name = next(iter(PLAIN_PROJECT_NAMES))
+            project_id = world.add_project(world.organizations[0], name, {"env": "prod"})
+            world.invite(project_id, "old@example.org", 400 * DAY)
+        case 1:  # `projects` of a rule
+            policy["rules"][0]["projects"] = ["*0*", "sand*", "team*", "prod-w*"]
+        case 2:  # a team that may have access to an excluded project
+            project_id = dice.choice(world.projects_of(dice.choice(world.organizations)))
+            policy["projects"] = {"exclude": [project_id]}
+            _make_teams_unreadable(world, project_id, no_end())
+        case 3:  # the scope
+            scopes = ({"tags": {"env": "sandbox"}}, {"include": ["*0*", "sand*", "team*"]})
+            policy["projects"] = dice.choice(scopes)
+        case 4:  # `max_unreadable_projects`
+            policy["limits"]["max_unreadable_projects"] = 0
+            project_id = dice.choice(world.projects_of(world.organizations[0]))
+            lists = {("invites", project_id), ("users", project_id)}
+            make_unreadable(world, lists, faults.malformed())
+        case 5:  # one condition of `keep`: what it keeps is in every list
+            key, value = dice.choice(list(world.selections(1).items()))
+            policy["keep"] = [{"name": "some", key: value}]
+            policy["sources"] = [dice.choice(SOURCES)]
+        case _:  # the look just before a removal
+            _add_changing_users(world, accepting=1.0)
 
 
 # Changes by others ------------------------------------------------------------------------------
