@@ -44,7 +44,7 @@ class TokenBucket:
 
     Attributes:
         limit: Capacity, refill and period.
-        level: Tokens at `level_at_s`; it may or may not count the requests in flight.
+        level: Tokens when it was last set; it may or may not count the requests in flight.
         in_flight: Tokens that were acquired and not completed.
         blocked_until_s: The end of the wait after a 429.
         queue: The lock that callers wait for in their order; None until one has to wait.
@@ -72,20 +72,29 @@ class TokenBucket:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
         if not self._has_header and self.in_flight + count > MAX_UNCONFIRMED:
             return _RESPONSE_CHECK_S
-        return self.retry_wait_s(now_s, count)
+        return self._wait_for(self._needed(count), now_s)
 
     def retry_wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.
 
-        It waits for no response: those that hold tokens may wait for a slot that the retry holds.
+        A full bucket is not left waiting for responses: the requests that hold its tokens may wait
+        for the slot that the retry holds.
         """
+        return self._wait_for(min(self._needed(count), self.limit.capacity), now_s)
+
+    def _needed(self, count: int) -> float:
+        """Return the level at which `count` requests may be sent."""
+        # A bucket that has no room for the reserve beside the requests is used when it is full.
+        tokens = min(self._reserve + count, self.limit.capacity)
+        # The level may or may not count what is in flight, here and in another program.
+        return tokens + _WITH_OTHERS_IN_FLIGHT * self.in_flight
+
+    def _wait_for(self, level: float, now_s: float) -> float:
+        """Return 0.0 if the bucket has this level now, else the seconds until the next check."""
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)
         self._gain(now_s)
-        # A bucket that has no room for the reserve beside the requests is used when it is full.
-        needed = min(self._reserve + count, self.limit.capacity)
-        # The level may or may not count what is in flight, here and in another program.
-        missing = needed + _WITH_OTHERS_IN_FLIGHT * self.in_flight - self.level
+        missing = level - self.level
         if missing <= 0.0:
             return 0.0
         wait_s = missing * self.limit.period_s / self.limit.refill

@@ -142,6 +142,17 @@ def test_retry_waits_for_tokens_and_for_no_response():
     assert bucket.retry_wait_s(0.0) == 0.0
 
 
+def test_retry_does_not_wait_for_requests_in_flight_that_a_smaller_bucket_has_no_room_for():
+    bucket = new_bucket(limit=PROJECT)
+    for _ in range(MAX_UNCONFIRMED):
+        send(bucket, 0.0)
+    reject(bucket, 0.0, limit=BucketLimit(5, 5, 1))
+    assert bucket.retry_wait_s(0.0) > 0.0
+    assert bucket.in_flight == MAX_UNCONFIRMED - 1  # these may wait for the slot of the retry
+    assert bucket.retry_wait_s(60.0) == 0.0
+    assert bucket.wait_s(60.0) > 0.0
+
+
 def test_two_tokens_are_acquired_together_or_not_at_all():
     limiter = RateLimiter(lambda: 0.3, asyncio.sleep, reserve=0.0)
     bucket = limiter.bucket(*KEY)
