@@ -15,10 +15,10 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Fact
 from invite_sweeper.report.run import (
     PlanToApply,
-    brief_of,
     lines_to_pass_on,
     result_json,
     result_of,
+    what_needs_attention,
 )
 from invite_sweeper.report.story import errors_of
 
@@ -58,7 +58,7 @@ def print_result(
         )
         terminal.show_document(console, result)
     if is_json or options.quiet:
-        for line in brief_of(run, advisor).brief():
+        for line in what_needs_attention(run, advisor).brief():
             command = {"command": line.command} if line.command else {}
             log.warning(line.text, **command)
     _print_errors(run)

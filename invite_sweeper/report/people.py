@@ -150,7 +150,9 @@ def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> tuple[Se
     for org_id, name in names.items():
         labels[org_id] = organization_label(org_id, name)
     rows = sorted_rows(Row.of_line(invitation, labels) for invitation in people)
-    return (Section(table=table_by_place(rows, rows)),) if rows else ()
+    if not rows:
+        return ()
+    return (Section(table=table_by_place(rows, rows)),)
 
 
 def document_of_list(
@@ -391,8 +393,10 @@ def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterato
         terms = escape_unprintable(" ".join(map(repr, result.unknown)))
         yield Attention(f"Nothing found for {terms} in {where}, nor in an earlier run")
     for unreadable in result.unreadable:
-        place = place_name(unreadable, label_of(unreadable.org_id or "", labels), full=True)
-        yield Attention("Could not be read", (escape_unprintable(f"{place}: {unreadable.reason}"),))
+        organization = label_of(unreadable.org_id or "", labels)
+        place = place_name(unreadable, organization, full=True)
+        why = escape_unprintable(f"{place}: {unreadable.reason}")
+        yield Attention("Could not be read", (why,))
 
 
 def _facts_of(explanation: Explanation, *, verbose: bool) -> Iterator[Fact]:

@@ -116,24 +116,30 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
     owners = sum(row.is_owner for row in rows)
     if owners:
         facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
-    facts.append(Fact("", f"Delete {pluralize(len(rows), 'invitation')}?", "strong"))
-    facts.append(Fact("", f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."))
+    question = f"Delete {pluralize(len(rows), 'invitation')}?"
+    remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
+    facts += (Fact("", question, "strong"), Fact("", remark))
     plan = _plan(run, rows, advisor_of(run, advisor), _MAX_ROWS)
     return Document(Fact("In", ", ".join(organizations)), tuple(facts), tuple(plan))
 
 
-def brief_of(run: RunRecord, advisor: Advisor) -> Document:
+def what_needs_attention(run: RunRecord, advisor: Advisor) -> Document:
     """Return what needs attention besides errors, with the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
     """
     story = story_of(run, advisor)
-    if run.exit_code != ExitCode.PARTIAL and all(each.kind == "error" for each in story.attention):
+    has_only_errors = all(attention.kind == "error" for attention in story.attention)
+    if has_only_errors and run.exit_code != ExitCode.PARTIAL:
         return Document()
     reasons = (each for each in story.attention if each.kind == "reason")
-    unread = unread_lines(run, _MAX_NAMED)
-    places = (Attention(f"{place.label} was not read", (place.text,)) for place in unread)
-    return story._replace(attention=(*reasons, *places, *_people_in_doubt(run)))
+    return story._replace(attention=(*reasons, *_unread(run), *_people_in_doubt(run)))
+
+
+def _unread(run: RunRecord) -> Iterator[Attention]:
+    """Yield the first lists that could not be read."""
+    for unread in unread_lines(run, _MAX_NAMED):
+        yield Attention(f"{unread.label} was not read", (unread.text,))
 
 
 def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
@@ -142,7 +148,8 @@ def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
     in_doubt = (row for row in rows_of(run) if row.has_failed)
     for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
         place = place_name(row.event, row.organization, full=True)
-        yield Attention(f"{row.user} in {place} {concern}", (f"{row.outcome}, {row.detail}",))
+        why = f"{row.outcome}, {row.detail}"
+        yield Attention(f"{row.user} in {place} {concern}", (why,))
 
 
 # The parts of a run ------------------------------------------------------------------------------

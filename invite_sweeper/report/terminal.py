@@ -46,6 +46,7 @@ def show_document(console: Console, document: Document) -> None:
     facts = document.facts
     label_width = max(_LABEL_WIDTH, _label_width(facts))
     if headline.label and not _label_width(facts):
+        # Above facts without labels, or none, it is a sentence of its own.
         label = Text(f"{headline.label}{': ' if headline.text else '.'}")
         label.stylize(f"bold {_STYLES[headline.style]}")
         _print_beside(console, label, headline.text)

@@ -110,9 +110,10 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
 def _facts_of(check: Check) -> Iterator[Fact]:
     """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
     hint = check.hint.removesuffix(check.command).rstrip()
-    lines = [f"{check.check}: {check.message}", *filter(None, [hint])]
-    text = "\n".join(escape_unprintable(part) for line in lines for part in line.split("\n"))
-    yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
+    found = f"{check.check}: {check.message}"
+    text = f"{found}\n{hint}" if hint else found
+    lines = map(escape_unprintable, text.split("\n"))
+    yield Fact(check.state.ljust(_WIDTH), "\n".join(lines), _STYLES[check.state])
     if check.command:
         yield Fact(" " * (_WIDTH + 2), escape_unprintable(check.command), is_whole=True)
 

@@ -98,7 +98,7 @@ def text_plan(cli, *options):
 
 
 def typed(cli, command):
-    """Run a printed command: stdin is no terminal, so that a sweep does not ask."""
+    """Run a printed command: stdin is not a terminal, so that a sweep does not ask."""
     return run_line(command, cli.folder, cli.environment)
 
 

@@ -172,8 +172,8 @@ NOT_READ = (
 )
 
 
-def told_of(result):
-    """Yield what is told of a list of projects, as the first and a later page, and of others."""
+def errors_of(result):
+    """Yield the errors of the first page, of a later page, and of each list of a project."""
     yield run_list_error("projects", result, is_first=True)
     yield run_list_error("projects", result, is_first=False)
     for source in Source:
@@ -193,7 +193,7 @@ def test_lists_that_are_not_read_are_told_as_it_was_reviewed():
     """A role is named only where Atlas refused the request, and no address of a redirect."""
     parts = []
     for result in NOT_READ:
-        parts += [f"== {describe(result)}", *dict.fromkeys(map(as_text, told_of(result)))]
+        parts += [f"== {describe(result)}", *dict.fromkeys(map(as_text, errors_of(result)))]
     text = "\n".join(parts) + "\n"
     assert "evil" not in text
     assert_reviewed(text, Path(__file__).with_name("not_read.txt"))

@@ -28,7 +28,7 @@ from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.receivers import is_due, receiver_of
-from invite_sweeper.report.run import brief_of, result_json, result_of
+from invite_sweeper.report.run import result_json, result_of, what_needs_attention
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document
 from invite_sweeper.report.verdicts import document_of_verification
@@ -119,7 +119,7 @@ def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(dire
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
     story = story_of(record, ADVISOR)
-    lines = brief_of(read_back(record), ADVISOR).brief()
+    lines = what_needs_attention(read_back(record), ADVISOR).brief()
     quiet = "\n".join(line.sentence for line in lines)
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
@@ -178,7 +178,9 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     shown = console.file.getvalue()
     assert "person-3@example.com" in shown
     assert "person-1@example.com" not in shown  # it was deleted as planned
-    assert any("person-3@example.com" in line.text for line in brief_of(run, ADVISOR).brief())
+    assert any(
+        "person-3@example.com" in line.text for line in what_needs_attention(run, ADVISOR).brief()
+    )
     assert to_json(result_json(run)) == first
 
 
@@ -201,7 +203,7 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = recorded(SCENES[name], directory)
-    lines = brief_of(read_back(record), ADVISOR).brief()
+    lines = what_needs_attention(read_back(record), ADVISOR).brief()
     for text in (on_terminal(record), "\n".join(line.text for line in lines)):
         assert all(each in text for each in named)
 

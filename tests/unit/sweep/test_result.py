@@ -172,7 +172,7 @@ TODAY = date(2026, 11, 25)
 
 
 def ends():
-    """Yield what is told of a list and of the secrets of the credentials, by what is left of it.
+    """Yield the warnings of a list and of a secret by the days that are left.
 
     Of a list, nothing has to change where the policy reads all lists that replace it.
     """
