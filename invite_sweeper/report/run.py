@@ -12,7 +12,6 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.plans import why_not_made
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
@@ -367,38 +366,11 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-_FIELDS_OF_START: Final = structs.fields(RunStarted)
-RunResult: Final = msgspec.defstruct(
-    "RunResult",
-    [
-        ("run_id", str),
-        *((of_start.name, of_start.type, of_start.default) for of_start in _FIELDS_OF_START),
-        ("organizations", tuple[OrganizationResult, ...], ()),
-        ("audit_file", str),
-        ("audit_last_hash", str),
-        ("invitations", tuple[PlannedResult, ...], ()),
-        ("truncated", bool, False),
-        ("plan", PlanToApply | None, None),
-    ],
-    bases=(RunFinished,),
-    namespace={
-        "__doc__": """What `--output json` prints: the first and the last line, and the plan.
-
-        Attributes:
-            audit_file: The file of the run.
-            audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
-            invitations: The planned invitations, at most 10,000.
-            truncated: There are more, or the file could not be read; it has all.
-            plan: Of a dry run; None where no sweep can apply it.
-        """
-    },
-    frozen=True,
-    kw_only=True,
-)
-
-
 def result_json(run: RunRecord, plan: PlanToApply | None = None) -> dict[str, Any]:
-    """Return what `--output json` prints of a run that has ended, a `RunResult`.
+    """Return what `--output json` prints of a run that has ended: its first and its last line.
+
+    With them are its file and the hash of the last line, to be kept elsewhere, the first planned
+    invitations, whether there are more or the file could not be read, and the plan.
 
     Args:
         plan: Of a dry run, if a sweep can apply it.
