@@ -73,6 +73,7 @@ class Fold:
                 if is_needed:
                     self._add(run, requests, line, event)
                     yield line, event
+            run.is_whole = True
         finally:
             requests.end(decode)
             if run.left or run.end is None:

@@ -233,7 +233,6 @@ def add_lines(run: RunRecord, chain: FileChain, fold: Fold, *, with_kept: bool =
     for line, event in fold.follow(run, chain, chain.decode):
         if event is not None and (with_kept or not isinstance(event, Kept)):
             run.add(event, line.number, line.header.ts)
-    run.is_whole = True
     run.sha256 = chain.sha256
 
 

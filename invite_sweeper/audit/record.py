@@ -20,7 +20,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.file_chain import RunFile
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import Status, WarningCode
+from invite_sweeper.endings import Status, WarningCode, status_of
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable
 
 
@@ -122,7 +122,7 @@ class RunRecord(msgspec.Struct, eq=False):
             a DELETE whose answer was lost the outcome.
         recovered_requests: Such requests of which later runs recorded the outcome.
         lines: Those that a reader added, by what they are about, in the order of the file.
-        is_whole: Whether its file was read to its end for these lines.
+        is_whole: Whether its file was read to its end.
         is_last: Whether it is the newest run that was read.
         sha256: Of its file before it was compressed, 64 hex digits; "" where it was not asked for.
         last_hash: Of the last line, of a run that has just ended; "" otherwise.
@@ -200,8 +200,10 @@ class RunRecord(msgspec.Struct, eq=False):
         return sum(isinstance(request, Intent) for request in self.left.values())
 
     @property
-    def ended_as(self) -> Status:
-        """How it ended if it has no last line, and is not unfinished."""
+    def status(self) -> Status:
+        """How it ended; of a killed run, what is left of it."""
+        if self.recovered is None:
+            return status_of(self.exit_code)
         has_left = bool(self.left or self.recovered_requests)
         return Status.RECOVERED if has_left else Status.CUT_OFF
 

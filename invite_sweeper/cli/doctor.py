@@ -32,7 +32,7 @@ from invite_sweeper.report.nights import (
     DEFAULT_NIGHTS,
     NIGHT,
     describe_endings,
-    night_of_record,
+    night_run,
     nights_since_newest,
     recent_nights,
     were_all_done,
@@ -296,8 +296,7 @@ class _Doctor(Checks):
         """Check that each night was done, and that a nightly job has run up to now."""
         settings = self._settings
         begun = settings.directory.begun_without_file()
-        night_runs = [night_of_record(run) for run in runs]
-        nights = recent_nights(night_runs, settings.now, begun)
+        nights = recent_nights([night_run(run) for run in runs], settings.now, begun)
         if len(nights) > 1:
             is_well = were_all_done(nights)
             hint = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"

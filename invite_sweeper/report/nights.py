@@ -17,9 +17,9 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.events import Announced, RunStarted
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons, status_of
+from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
 from invite_sweeper.text import shorten_list
@@ -113,13 +113,10 @@ def began_at(start: RunStarted) -> datetime | None:
     return began if began is not None and EARLIEST <= began < LATEST else None
 
 
-def night_run(record: RunRecord, status: Status, announced: int = 0) -> NightRun:
-    """Return what is kept of a run, with what later runs recorded of its requests.
-
-    Args:
-        announced: What it announced, and no run before it.
-    """
+def night_run(record: RunRecord) -> NightRun:
+    """Return what is kept of a run, with what later runs recorded of its requests."""
     end = record.end
+    status = record.status if record.is_whole else Status.DAMAGED
     ending = str(status)
     cause = CUT_OFF_CAUSE if status is Status.CUT_OFF else ""
     if end is not None:
@@ -128,6 +125,7 @@ def night_run(record: RunRecord, status: Status, announced: int = 0) -> NightRun
         cause = "".join(labels or first)  # of a later version, its name
         ending = _ENDINGS.get(end.exit_code, cause or ending)
         cause = cause or ending
+    announced = sum(isinstance(line.event, Announced) for line in record.lines.values())
     return NightRun(
         number=record.file.number,
         mode=record.mode,
@@ -152,14 +150,6 @@ def _pending_after(end: RunFinished) -> int | None:
         return None
     gone = end.deleted + end.already_gone + end.accepted_before
     return end.invitations_seen - gone
-
-
-def night_of_record(record: RunRecord) -> NightRun:
-    """Return what is kept of a run whose file is whole, and which later runs have recovered."""
-    status = status_of(record.exit_code)
-    if record.recovered is not None:
-        status = record.ended_as
-    return night_run(record, status)
 
 
 class Night(NamedTuple):

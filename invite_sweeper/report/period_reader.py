@@ -18,12 +18,11 @@ from difflib import unified_diff
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted, announcement_key
+from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.totals import RunFinished
-from invite_sweeper.endings import Status, status_of
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome
@@ -212,15 +211,14 @@ class NewestRows:
         self._failed: dict[int, Row] = {}
         self._others: dict[int, Row] = {}
 
-    def add(self, row: Row, *same: object) -> bool:
-        """Add a row of the newest run so far, and return whether no earlier one is the same.
+    def add(self, row: Row, *same: object) -> None:
+        """Add a row of the newest run so far.
 
         Args:
             same: By what rows are the same; nothing where each comes once.
         """
         key = hash(same or self.total)
-        is_new = key not in self._hashes
-        self.total += is_new
+        self.total += key not in self._hashes
         if same:
             self._hashes.add(key)
         newest = self._failed if row.has_failed else self._others
@@ -229,7 +227,6 @@ class NewestRows:
         if len(newest) > MAX_TABLE_ROWS:
             oldest = next(iter(newest))
             del newest[oldest]
-        return is_new
 
     def rows(self) -> list[Row]:
         """Return the rows: what failed, then the newest run first."""
@@ -361,7 +358,7 @@ class PeriodReader:
             if began is not None and began < self._period.since:
                 continue
             if began is not None and began >= self._period.until:
-                if self._open:  # this run may have recovered a request of the period
+                if self._left:  # this run may have recovered one of the period
                     self._read_later(file)
             else:
                 self._read_run(file)
@@ -382,18 +379,13 @@ class PeriodReader:
         if self.organization not in {None, *whole.start.organizations}:
             return
         run = self._asked_for(whole)
-        status = self._status(run) if run.is_whole else Status.DAMAGED
-        night = night_run(run, status)
+        night = night_run(run)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
+            for row in _of_night(announced_rows(run), night):
+                self.announced.add(row)
             for row in _of_night(_kept_by_entry(run, self.organization), night):
                 self.kept.add(row, row.event.key, row.detail)
-            # An earlier run of the night may have announced it, as one whose file is lost.
-            announced = sum(
-                self.announced.add(row, night.night, announcement_key(row.event))
-                for row in _of_night(announced_rows(run), night)
-            )
-            night = night_run(run, status, announced)
         elif run.mode == "restore":  # a dry run did nothing to a person
             self._add_requests(run, night, self.restored)
         self._add_run(run, night)
@@ -401,16 +393,6 @@ class PeriodReader:
     def _asked_for(self, run: RunRecord) -> RunRecord:
         """Return a run, or what it did in the organization that is asked for."""
         return run if self.organization is None else run.of_organization(self.organization)
-
-    def _status(self, record: RunRecord) -> Status:
-        """Return how a run ended whose file is whole."""
-        status = status_of(record.exit_code)
-        # Of a damaged log it is not known what later runs recorded.
-        is_known = self._verification.damage is None
-        is_open = any(run.file == record.file.name for run in self._verification.unfinished)
-        if status is Status.UNFINISHED and is_known and not is_open:
-            return record.ended_as
-        return status
 
     def _add_run(self, run: RunRecord, night: NightRun) -> None:
         if run.end is None or run.left:
@@ -437,12 +419,11 @@ class PeriodReader:
                 self._open[run.run_id, row.event.key] = row
 
     def _recover(self) -> None:
-        """Set the outcomes that later runs recorded, once all files were read."""
+        """Set what later runs recorded, once all were read; of a damaged log that is not known."""
+        if self._verification.damage is not None:
+            return
         for index, run_id in self._left.items():
-            run = self._asked_for(self._fold.runs[run_id])
-            night = self.runs[index]
-            announced = night.counts["announced"]
-            self.runs[index] = night_run(run, night.status, announced)
+            self.runs[index] = night_run(self._asked_for(self._fold.runs[run_id]))
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))

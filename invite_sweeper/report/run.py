@@ -26,9 +26,8 @@ from invite_sweeper.report.document import (
     display_text,
 )
 from invite_sweeper.report.nights import (
-    NightRun,
     describe_endings,
-    night_of_record,
+    night_run,
     recent_nights,
     were_all_done,
 )
@@ -314,20 +313,9 @@ def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | 
     Args:
         begun: As in `nights_of`.
     """
-    # Which killed run was recovered is known once all files are read: its row is made anew then.
-    # Of a year of nights, memory holds the rows, and the records of the killed runs alone.
-    rows: list[Fact] = []
-    runs: list[NightRun] = []
-    killed: dict[int, RunRecord] = {}
-    for record in records:
-        if record.end is None:
-            killed[len(rows)] = record
-        rows.append(_row_of_run(record))
-        runs.append(night_of_record(record))
-    for index, record in killed.items():
-        rows[index] = _row_of_run(record)
-        runs[index] = night_of_record(record)
-    nights = recent_nights(runs, now, begun)
+    runs = tuple(records)  # which killed run was recovered is known once all files are read
+    rows = [_row_of_run(run) for run in runs]
+    nights = recent_nights([night_run(run) for run in runs], now, begun)
     if len(nights) > 1:
         style: Style = "good" if were_all_done(nights) else "warning"
         rows.append(Fact("Nights", describe_endings(nights), style))

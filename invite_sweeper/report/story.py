@@ -25,7 +25,6 @@ from invite_sweeper.endings import (
     WarningCode,
     WarningLevel,
     known_reasons,
-    status_of,
 )
 from invite_sweeper.errors import ErrorParts, hint_of, with_organizations
 from invite_sweeper.models import Source
@@ -97,7 +96,7 @@ def _story_of_killed(run: RunRecord) -> Document:
         messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}, {sent}.")
     done = ", ".join(parts) or "it has no last line"
     return Document(
-        headline=_headline(run, Status.UNFINISHED, done),
+        headline=_headline(run, done),
         facts=tuple(which_run(run)),
         attention=(Attention("The run has no end", tuple(messages), Hint(advice)),),
     )
@@ -109,14 +108,13 @@ def _story_of_recovered(run: RunRecord, recovered: Recovered, parts: Sequence[st
     Args:
         parts: What became of its requests.
     """
-    status = run.ended_as
     not_sent = run.planned - run.outcomes.total()
     ended = describe_recovery(recovered)
     if run.mode == "sweep" and not_sent > 0:
         ended += f"; {not_sent:,} of {run.planned:,} planned were not sent"
     elif not parts:
         ended += "; nothing was sent"
-    return Document(_headline(run, status, ", ".join((*parts, ended))), (run_line(run),))
+    return Document(_headline(run, ", ".join((*parts, ended))), (run_line(run),))
 
 
 def describe_recovery(run: Recovered) -> str:
@@ -129,7 +127,7 @@ def describe_recovery(run: Recovered) -> str:
 
 def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
     """Return how a run ended, what it did, and in which organization or how many."""
-    status = status_of(end.exit_code)
+    status = run.status
     organizations = end.organizations
     label = status.label
     if Reason.CIRCUIT_BREAKER in end.reasons:  # after this stop, the rest is not done
@@ -144,15 +142,11 @@ def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
     labels = [organization.label for organization in organizations]
-    return _headline(run, status, done, label, labels)
+    return _headline(run, done, label, labels)
 
 
 def _headline(
-    run: RunRecord,
-    status: Status,
-    done: str,
-    label: str = "",
-    organizations: Sequence[str] = (),
+    run: RunRecord, done: str, label: str = "", organizations: Sequence[str] = ()
 ) -> Fact:
     """Return a headline; the mode is in its label where it is not a sweep.
 
@@ -160,6 +154,7 @@ def _headline(
         label: If it is not that of the status.
         organizations: Their labels; else their ids are shown.
     """
+    status = run.status
     label = label or status.label
     organizations = organizations or run.start.organizations
     if run.mode == "dry-run":
