@@ -6,13 +6,11 @@ never markup, and documents hold escaped text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table as Grid
+from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.endings import Style
@@ -70,8 +68,7 @@ def _show_section(console: Console, section: Section) -> None:
     """Print a table, or facts and sentences below a heading, and how to list the others."""
     table = section.table
     if table is not None:
-        for part in _table_parts(table, console.width):
-            _print_trimmed(console, part)
+        _show_table(console, table)
         _print_rest(console, table.total - len(table.rows), table.command)
     facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
     if section.heading:
@@ -157,52 +154,53 @@ def _print_beside(
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _print_trimmed(console: Console, part: RenderableType) -> None:
-    """Print a renderable without trailing blanks."""
-    for segments in console.render_lines(part, pad=False):
-        text = Text()
-        for segment in segments:
-            text.append(segment.text, segment.style)
-        text.rstrip()
-        console.print(text, soft_wrap=True)
+def _show_table(console: Console, table: Table) -> None:
+    """Print a table: its columns side by side where each line fits, else a block each row.
+
+    Args:
+        table: With a row, at least.
+    """
+    indent = _INDENT if table.caption or table.grouped_by is not None else 0
+    numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
+    columns = [table.columns[number] for number in numbers]
+    widths = _column_widths(columns, numbers, table.rows, console.width - indent)
+    if widths:
+        headings = [[Text(column.heading.upper(), style="dim")] for column in columns]
+        _print_row(console, headings, widths, indent)
+    for title, rows in _groups(table):
+        cells = [[_cell_lines(row[number]) for number in numbers] for row in rows]
+        if indent:
+            console.print(title)
+        if widths:
+            for row in cells:
+                _print_row(console, row, widths, indent)
+        else:
+            _show_blocks(console, columns, cells, indent)
+        if indent:
+            console.print()
+
+
+def _print_row(
+    console: Console, cells: Iterable[Sequence[Text]], widths: Sequence[int], indent: int
+) -> None:
+    """Print a row, its first column, the age or the day, to the right."""
+    for parts in zip_longest(*cells, fillvalue=Text()):
+        line = Text()
+        start = indent + widths[0] - parts[0].cell_len
+        end = indent
+        for part, width in zip(parts, widths, strict=True):
+            line.pad_right(start - line.cell_len)
+            line.append_text(part)
+            end += width + _GAP
+            start = end
+        line.rstrip()
+        console.print(line, soft_wrap=True)
 
 
 def _with_count(title: Text, shown: int, total: int) -> Text:
     """Return a heading with how many rows follow, and of how many."""
     count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
     return Text.assemble(title, (f"  {count}", "dim"))
-
-
-def _indented(part: RenderableType, indent: int) -> Padding:
-    """Return a part as it stands below a heading."""
-    return Padding(part, (0, 0, 0, indent))
-
-
-def _table_parts(table: Table, width: int) -> Iterator[RenderableType]:
-    """Yield a table: with its columns side by side where each line fits, else a block each row.
-
-    Args:
-        table: With a row, at least.
-        width: Of the terminal, in cells.
-    """
-    indent = _INDENT if table.caption or table.grouped_by is not None else 0
-    numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
-    columns = [table.columns[number] for number in numbers]
-    widths = _column_widths(columns, numbers, table.rows, width - indent)
-    if widths:
-        headings = [Text(column.heading.upper(), style="dim") for column in columns]
-        yield _indented(_grid(widths, [headings]), indent)
-    for title, rows in _groups(table):
-        cells = [[row[number] for number in numbers] for row in rows]
-        if indent:
-            yield title
-        if widths:
-            yield _indented(_grid(widths, [map(_cell_text, row) for row in cells]), indent)
-        else:
-            blocks = _blocks(columns, cells, width - indent, stands_alone=indent > 0)
-            yield _indented(blocks, indent)
-        if indent:
-            yield Text("")
 
 
 def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
@@ -218,42 +216,36 @@ def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
         yield _with_count(Text(name, "bold"), len(rows), table.group_totals[name]), rows
 
 
-def _blocks(
-    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int, *, stands_alone: bool
-) -> Grid:
-    """Return rows with the person first and then the other values, of which each is whole.
-
-    Args:
-        stands_alone: The person has a line of its own.
-    """
-    blocks: list[tuple[Text, Text]] = []
-    for first, *cells in rows:
-        label = _cell_text(first)
+def _show_blocks(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Sequence[Text]]],
+    indent: int,
+) -> None:
+    """Print rows with the person first and then the other values, of which each is whole."""
+    label_width = max(line.cell_len for first, *_ in rows for line in first or [Text()])
+    width = max(1, console.width - indent - label_width - _GAP)
+    for label, *cells in rows:
         lines: list[Text] = []
         values: list[Text] = []
         for column, cell in zip(columns[1:], cells, strict=True):
-            if column.kind == "person" and stands_alone:
-                lines.append(_cell_text(cell))
+            if column.kind == "person" and indent:  # it has a line of its own
+                lines += cell
             elif column.kind == "state":
                 values = [*_values(column, cell), *values]
             else:
                 values += _values(column, cell)
-        lines += _joined(values, width - label.cell_len - _GAP)
-        blocks.append((label, Text("\n").join(lines)))
-    grid = Grid.grid(padding=(0, _GAP, 0, 0))
-    grid.add_column(no_wrap=True, justify="right")
-    grid.add_column(overflow="fold")
-    for block in blocks:
-        grid.add_row(*block)
-    return grid
+        lines += _joined(values, width)
+        folded = [part for line in lines for part in line.wrap(console, width, overflow="fold")]
+        _print_row(console, (label, folded), (label_width, width), indent)
 
 
-def _values(column: Column, cell: Cell) -> list[Text]:
+def _values(column: Column, cell: Sequence[Text]) -> Sequence[Text]:
     """Return the lines of a cell as they read without a heading, which the first one needs."""
-    values = [_cell_text((line,)) for line in cell]
-    if values and column.prefix:
-        values[0] = Text.assemble(f"{column.prefix} ", values[0])
-    return values
+    if not cell or not column.prefix:
+        return cell
+    first, *others = cell
+    return [Text.assemble(f"{column.prefix} ", first), *others]
 
 
 def _joined(values: Iterable[Text], width: int) -> list[Text]:
@@ -290,16 +282,5 @@ def _column_widths(
     return tuple(widths) if sum(widths) + gaps <= width else ()
 
 
-def _grid(widths: Sequence[int], rows: Iterable[Iterable[Text]]) -> Grid:
-    grid = Grid.grid(padding=(0, _GAP, 0, 0))
-    for number, width in enumerate(widths):
-        is_first = number == 0  # the age or the day
-        grid.add_column(width=width, justify="right" if is_first else "left")
-    for row in rows:
-        grid.add_row(*row)
-    return grid
-
-
-def _cell_text(cell: Cell) -> Text:
-    lines = [Text(line.text, style=_STYLES[line.style]) for line in cell]
-    return Text("\n").join(lines)
+def _cell_lines(cell: Cell) -> Sequence[Text]:
+    return [Text(line.text, style=_STYLES[line.style]) for line in cell]
