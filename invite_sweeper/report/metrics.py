@@ -66,6 +66,32 @@ _ORGANIZATION_COUNTS: Final = {
     "skipped": "Deletions in the organization that the last run did not send.",
 }
 """Fields of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
+_HELP: Final = {
+    **_COUNTS,
+    "outcomes": "Planned deletions of the last run, by outcome.",
+    "kept": "Invitations that the last run kept, by reason.",
+    "keep_ends": "Keep entries that end within 7 days, or ended in the last 14.",
+    "run_info": "Always 1; the last run, and the version of its program.",
+    "run_number": "Number of the last run in its audit directory; it only grows.",
+    "last_run_timestamp_seconds": "When the last run ended.",
+    "last_run_exit_code": "Exit code of the last run.",
+    "run_duration_seconds": "Time the last run took.",
+    "last_success_timestamp_seconds": "When the last successful run ended.",
+    "oldest_pending_age_seconds": "Age of the oldest pending invitation in scope.",
+    "api_sunset_timestamp_seconds": "When Atlas stops serving the API version in use.",
+    **{f"organization_{name}": text for name, text in _ORGANIZATION_COUNTS.items()},
+    "organization_info": (
+        "Always 1; the name of the organization, empty if Atlas did not return it."
+    ),
+    "credentials_expire_timestamp_seconds": (
+        "When the first secret of the organization's service account ends."
+    ),
+    "refused": "1 for each reason for which a guard refused the last run, otherwise 0.",
+    "receiver_failed": (
+        "1 for a receiver that was not notified of the last run when it was due, otherwise 0."
+    ),
+}
+"""Each metric with its HELP line; the name adds the prefix `invite_sweeper_`."""
 
 
 def labels_of(policy: Path, shard: object, environment: Mapping[str, str]) -> dict[str, str]:
@@ -111,47 +137,30 @@ def check_gateway_url(url: str) -> None:
 
 
 class _Sample(NamedTuple):
-    """A value of a metric; the labels distinguish it from the others of that metric."""
-
-    value: float
-    labels: Mapping[str, str] = {}
-
-
-class _Metric(NamedTuple):
-    """A metric.
+    """A value of a metric.
 
     Attributes:
-        name: Without the prefix `invite_sweeper_`.
-        text: What it means, for the HELP line.
-        samples: Empty where no value is known.
+        name: Of the metric, as in `_HELP`.
+        value: None where it is not known: there is no sample.
+        labels: What distinguishes it from the other samples of the metric.
     """
 
     name: str
-    text: str
-    samples: Sequence[_Sample]
+    value: float | None
+    labels: Mapping[str, str] = {}
 
 
-def _single(name: str, text: str, value: float | None) -> _Metric:
-    """Return a metric with one value, or none where it is not known."""
-    return _Metric(name, text, [] if value is None else [_Sample(value)])
-
-
-def _of_run(record: RunRecord, end: RunFinished) -> Iterator[_Metric]:
+def _of_run(record: RunRecord, end: RunFinished) -> Iterator[_Sample]:
     """Yield what a run counted, and which it was."""
     fields = structs.asdict(end)
-    for name, text in _COUNTS.items():
-        yield _single(name, text, fields[name])
-    outcomes = [
-        _Sample(fields[outcome], {"outcome": outcome.value}) for outcome in OUTCOMES_OF_DELETIONS
-    ]
-    yield _Metric("outcomes", "Planned deletions of the last run, by outcome.", outcomes)
-    kept = [_Sample(count, {"reason": reason}) for reason, count in end.kept_by_reason.items()]
-    yield _Metric("kept", "Invitations that the last run kept, by reason.", kept)
-    yield _single(
-        "keep_ends",
-        "Keep entries that end within 7 days, or ended in the last 14.",
-        sum(warning.code == WarningCode.KEEP_ENDS for warning in end.warnings),
-    )
+    for name in _COUNTS:
+        yield _Sample(name, fields[name])
+    for outcome in OUTCOMES_OF_DELETIONS:
+        yield _Sample("outcomes", fields[outcome], {"outcome": outcome.value})
+    for reason, count in end.kept_by_reason.items():
+        yield _Sample("kept", count, {"reason": reason})
+    keep_ends = sum(warning.code == WarningCode.KEEP_ENDS for warning in end.warnings)
+    yield _Sample("keep_ends", keep_ends)
     number = record.file.number or None  # 0: the command began no run
     info = {
         "version": record.start.tool_version or __version__,
@@ -159,87 +168,32 @@ def _of_run(record: RunRecord, end: RunFinished) -> Iterator[_Metric]:
         "run_id": record.run_id if number else "",
         "last_hash": record.last_hash,
     }
-    yield _Metric(
-        "run_info", "Always 1; the last run, and the version of its program.", [_Sample(1, info)]
-    )
-    yield _single(
-        "run_number", "Number of the last run in its audit directory; it only grows.", number
-    )
-
-
-def _of_time(
-    end: RunFinished, finished_at: datetime, succeeded_at: datetime | None
-) -> Iterator[_Metric]:
-    """Yield when the last run ended and how, what it took, and dates that it knows."""
-    yield _single("last_run_timestamp_seconds", "When the last run ended.", finished_at.timestamp())
-    yield _single("last_run_exit_code", "Exit code of the last run.", end.exit_code)
-    yield _single("run_duration_seconds", "Time the last run took.", end.duration_s)
-    yield _single(
-        "last_success_timestamp_seconds",
-        "When the last successful run ended.",
-        succeeded_at.timestamp() if succeeded_at is not None else None,
-    )
+    yield _Sample("run_info", 1, info)
+    yield _Sample("run_number", number)
+    yield _Sample("last_run_exit_code", end.exit_code)
+    yield _Sample("run_duration_seconds", end.duration_s)
     oldest_days = end.oldest_pending_days
-    yield _single(
-        "oldest_pending_age_seconds",
-        "Age of the oldest pending invitation in scope.",
-        oldest_days * _DAY_S if oldest_days is not None else None,
-    )
-    yield _single(
-        "api_sunset_timestamp_seconds",
-        "When Atlas stops serving the API version in use.",
-        datetime.fromisoformat(f"{end.sunset}T00Z").timestamp() if end.sunset else None,
-    )
+    oldest_s = None if oldest_days is None else oldest_days * _DAY_S
+    yield _Sample("oldest_pending_age_seconds", oldest_s)
+    sunset = datetime.fromisoformat(f"{end.sunset}T00Z") if end.sunset else None
+    yield _Sample("api_sunset_timestamp_seconds", _seconds(sunset))
 
 
-def _of_organizations(organizations: Sequence[OrganizationResult]) -> Iterator[_Metric]:
-    """Yield the metrics with samples of each organization."""
-    for name, text in _ORGANIZATION_COUNTS.items():
-        counts = [
-            _Sample(structs.asdict(organization)[name], {"organization": organization.id})
-            for organization in organizations
-        ]
-        yield _Metric(f"organization_{name}", text, counts)
-    names = [
-        _Sample(1, {"organization": organization.id, "name": organization.name or ""})
-        for organization in organizations
-    ]
-    yield _Metric(
-        "organization_info",
-        "Always 1; the name of the organization, empty if Atlas did not return it.",
-        names,
-    )
-    secrets_end = [
-        _Sample(ends_at.timestamp(), {"organization": organization.id})
-        for organization in organizations
-        if (ends_at := parse_timestamp(organization.credentials_expire)) is not None
-    ]
-    yield _Metric(
-        "credentials_expire_timestamp_seconds",
-        "When the first secret of the organization's service account ends.",
-        secrets_end,
-    )
-    refusals = [  # also those that do not apply: alerts need the change to 1
-        _Sample(reason in organization.reasons, {"organization": organization.id, "reason": reason})
-        for organization in organizations
-        for reason in REFUSAL_REASONS
-    ]
-    yield _Metric(
-        "refused",
-        "1 for each reason for which a guard refused the last run, otherwise 0.",
-        refusals,
-    )
+def _seconds(instant: datetime | None) -> float | None:
+    return None if instant is None else instant.timestamp()
 
 
-def _of_receivers(receivers: Sequence[Notified]) -> _Metric:
-    """Return whether each receiver of the policy failed."""
-    samples = []
-    for notified in receivers:
-        settings = notified.settings
-        labels = {"receiver": settings.url_env, "kind": settings.kind}
-        samples.append(_Sample(notified.has_failed, labels))
-    text = "1 for a receiver that was not notified of the last run when it was due, otherwise 0."
-    return _Metric("receiver_failed", text, samples)
+def _of_organization(organization: OrganizationResult) -> Iterator[_Sample]:
+    """Yield what a run counted in an organization, its name, its secret and its refusals."""
+    labels = {"organization": organization.id}
+    fields = structs.asdict(organization)
+    for name in _ORGANIZATION_COUNTS:
+        yield _Sample(f"organization_{name}", fields[name], labels)
+    yield _Sample("organization_info", 1, {**labels, "name": organization.name or ""})
+    secret_ends = _seconds(parse_timestamp(organization.credentials_expire))
+    yield _Sample("credentials_expire_timestamp_seconds", secret_ends, labels)
+    for reason in REFUSAL_REASONS:  # also those that do not apply: alerts need the change to 1
+        yield _Sample("refused", reason in organization.reasons, {**labels, "reason": reason})
 
 
 class Metrics(NamedTuple):
@@ -316,23 +270,30 @@ class Metrics(NamedTuple):
 
         Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
         """
+        samples: dict[str, list[str]] = {name: [] for name in _HELP}
+        for name, value, labels in self._samples():
+            if value is not None:
+                written = _written({**self.labels, **labels})
+                samples[name].append(f"{_JOB}_{name}{{{written}}} {float(value)!r}")
         lines: list[str] = []
-        for metric in self._metrics():
-            name = f"{_JOB}_{metric.name}"
-            lines.append(f"# HELP {name} {metric.text}")
-            lines.append(f"# TYPE {name} gauge")
-            for sample in metric.samples:
-                labels = _written({**self.labels, **sample.labels})
-                lines.append(f"{name}{{{labels}}} {float(sample.value)!r}")
+        for name, text in _HELP.items():
+            lines.append(f"# HELP {_JOB}_{name} {text}")
+            lines.append(f"# TYPE {_JOB}_{name} gauge")
+            lines += samples[name]
         return ("\n".join(lines) + "\n").encode()
 
-    def _metrics(self) -> Iterator[_Metric]:
-        """Yield the metrics; of a run without an end those of a defect."""
+    def _samples(self) -> Iterator[_Sample]:
+        """Yield the samples; of a run without an end those of a defect."""
         end = self.record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
         yield from _of_run(self.record, end)
-        yield from _of_time(end, self.finished_at, self._last_success)
-        yield from _of_organizations(end.organizations)
-        yield _of_receivers(self.receivers)
+        yield _Sample("last_run_timestamp_seconds", self.finished_at.timestamp())
+        yield _Sample("last_success_timestamp_seconds", _seconds(self._last_success))
+        for organization in end.organizations:
+            yield from _of_organization(organization)
+        for notified in self.receivers:
+            settings = notified.settings
+            labels = {"receiver": settings.url_env, "kind": settings.kind}
+            yield _Sample("receiver_failed", notified.has_failed, labels)
 
 
 def _read_success(target: Path) -> datetime | None:
