@@ -120,9 +120,10 @@ def read_period(
         UsageError: The period ends before it begins, or no run began in it.
     """
     folder = files[0].path.parent
-    period = find_period(files, since, until)
+    instants = tuple(map(first_instant, files))
+    period = find_period(instants, since, until)
     reader = PeriodReader(period, verification, organization)
-    reader.read(files)
+    reader.read(files, instants)
     newest = reader.newest
     if newest is None:
         about = f" that is about organization {organization}" if organization is not None else ""
@@ -137,7 +138,6 @@ def read_period(
     nights: tuple[Night, ...] = ()
     if len(reader.runs) > 1:  # a single run is shown as it is
         first = None  # that of the first run, unless there are earlier runs
-        instants = map(first_instant, files)
         if organization is None and any(began and began < period.since for began in instants):
             first = period.first
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))

@@ -73,13 +73,16 @@ class Period(NamedTuple):
         return (self.until - _INSTANT).date()
 
 
-def find_period(files: Sequence[RunFile], since: datetime | None, until: datetime | None) -> Period:
+def find_period(
+    instants: Sequence[datetime | None], since: datetime | None, until: datetime | None
+) -> Period:
     """Return the period of a report: by default the 30 nights up to the newest run.
 
     Args:
-        files: Oldest first; at least one.
+        instants: Of the runs, oldest first; None where one is not known.
         since: The first instant; None for the default.
-        until: The instant after the last one; None for the end of the night of the newest run.
+        until: The instant after the last one; None for the end of the night of the newest run, and
+            of that of `since` if no run is later.
 
     Raises:
         UsageError: It ends before it begins.
@@ -90,21 +93,13 @@ def find_period(files: Sequence[RunFile], since: datetime | None, until: datetim
             hint="Name the earlier time with --since, and the later one with --until.",
         )
     if until is None:
-        until = _end_of_newest_night(files, since)
+        newest = next(filter(None, reversed(instants)), EARLIEST)
+        last = max(newest, since or EARLIEST)
+        until = _midnight(min(last, LATEST).date()) + NIGHT
     period = Period(since or EARLIEST, max(until, EARLIEST))
     if since is None:
         since = _midnight(period.last) - (DEFAULT_NIGHTS - 1) * NIGHT
     return period._replace(since=max(since, EARLIEST))
-
-
-def _end_of_newest_night(files: Sequence[RunFile], since: datetime | None) -> datetime:
-    """Return the end of the night of the newest run whose instant is known.
-
-    Where that is before `since`, or no instant is known, the period is the night of `since`.
-    """
-    known = filter(None, map(first_instant, reversed(files)))
-    newest = max(next(known, EARLIEST), since or EARLIEST)
-    return _midnight(min(newest, LATEST).date()) + NIGHT
 
 
 def _midnight(night: date) -> datetime:
@@ -351,10 +346,9 @@ class PeriodReader:
         self._left: dict[int, str] = {}  # ids of runs that left a request, or a last line
         self._open: dict[tuple[str, InvitationKey], Row] = {}
 
-    def read(self, files: Iterable[RunFile]) -> None:
+    def read(self, files: Iterable[RunFile], instants: Iterable[datetime | None]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
-        for file in files:
-            began = first_instant(file)
+        for file, began in zip(files, instants, strict=True):
             if began is not None and began < self._period.since:
                 continue
             if began is not None and began >= self._period.until:
