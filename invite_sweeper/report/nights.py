@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Announced, RunStarted
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.models import parse_timestamp
@@ -113,8 +113,12 @@ def began_at(start: RunStarted) -> datetime | None:
     return began if began is not None and EARLIEST <= began < LATEST else None
 
 
-def night_run(record: RunRecord) -> NightRun:
-    """Return what is kept of a run, with what later runs recorded of its requests."""
+def night_run(record: RunRecord, announced: int = 0) -> NightRun:
+    """Return what is kept of a run, with what later runs recorded of its requests.
+
+    Args:
+        announced: What it announced, and no run before it.
+    """
     end = record.end
     status = record.status if record.is_whole else Status.DAMAGED
     ending = str(status)
@@ -125,7 +129,6 @@ def night_run(record: RunRecord) -> NightRun:
         cause = "".join(labels or first)  # of a later version, its name
         ending = _ENDINGS.get(end.exit_code, cause or ending)
         cause = cause or ending
-    announced = sum(isinstance(line.event, Announced) for line in record.lines.values())
     return NightRun(
         number=record.file.number,
         mode=record.mode,

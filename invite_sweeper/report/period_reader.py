@@ -18,7 +18,7 @@ from difflib import unified_diff
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted
+from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import add_lines
@@ -160,7 +160,7 @@ def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> I
 
     Args:
         organization: The id of the one that is asked for; None for all.
-        begin: How the reason begins; others are not decoded.
+        begin: How the reason begins; others are not decoded: there may be far more of them.
     """
     labels = organization_labels_of(run)
     part = f'"reason":"{begin}'.encode()
@@ -174,20 +174,6 @@ def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> I
                 continue
             if organization in {None, kept.org_id}:
                 yield Row.of_line(kept, labels)
-
-
-def _kept_by_entry(run: RunRecord, organization: str | None) -> Iterator[Row]:
-    """Yield the invitations that a keep entry kept, of a run that recorded them."""
-    # Of a year of nights most kept lines are of other reasons.
-    return kept_in_file(run, organization, _KEEP_ENTRY)
-
-
-def _of_night(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
-    """Yield the rows of a run with its number and its night."""
-    for row in rows:
-        row.run = run.number
-        row.night = run.night
-        yield row
 
 
 class NewestRows:
@@ -206,14 +192,17 @@ class NewestRows:
         self._failed: dict[int, Row] = {}
         self._others: dict[int, Row] = {}
 
-    def add(self, row: Row, *same: object) -> None:
-        """Add a row of the newest run so far.
+    def add(self, row: Row, run: NightRun, *same: object) -> bool:
+        """Add a row of the newest run so far, and return whether no earlier one is the same.
 
         Args:
             same: By what rows are the same; nothing where each comes once.
         """
+        row.run = run.number
+        row.night = run.night
         key = hash(same or self.total)
-        self.total += key not in self._hashes
+        is_new = key not in self._hashes
+        self.total += is_new
         if same:
             self._hashes.add(key)
         newest = self._failed if row.has_failed else self._others
@@ -222,6 +211,7 @@ class NewestRows:
         if len(newest) > MAX_TABLE_ROWS:
             oldest = next(iter(newest))
             del newest[oldest]
+        return is_new
 
     def rows(self) -> list[Row]:
         """Return the rows: what failed, then the newest run first."""
@@ -376,10 +366,14 @@ class PeriodReader:
         night = night_run(run)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
-            for row in _of_night(announced_rows(run), night):
-                self.announced.add(row)
-            for row in _of_night(_kept_by_entry(run, self.organization), night):
-                self.kept.add(row, row.event.key, row.detail)
+            for row in kept_in_file(run, self.organization, _KEEP_ENTRY):
+                self.kept.add(row, night, row.event.key, row.detail)
+            # An earlier run of the night may have announced it, as one whose file is lost.
+            announced = sum(
+                self.announced.add(row, night, night.night, announcement_key(row.event))
+                for row in announced_rows(run)
+            )
+            night = night_run(run, announced)
         elif run.mode == "restore":  # a dry run did nothing to a person
             self._add_requests(run, night, self.restored)
         self._add_run(run, night)
@@ -406,9 +400,9 @@ class PeriodReader:
 
     def _add_requests(self, run: RunRecord, night: NightRun, newest: NewestRows) -> None:
         """Add what became of each request; what is planned, and was not sent, has no outcome."""
-        for row in _of_night(rows_of(run), night):
+        for row in rows_of(run):
             if row.outcome:
-                newest.add(row)
+                newest.add(row, night)
             if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
                 self._open[run.run_id, row.event.key] = row
 
@@ -417,7 +411,8 @@ class PeriodReader:
         if self._verification.damage is not None:
             return
         for index, run_id in self._left.items():
-            self.runs[index] = night_run(self._asked_for(self._fold.runs[run_id]))
+            announced = self.runs[index].counts["announced"]
+            self.runs[index] = night_run(self._asked_for(self._fold.runs[run_id]), announced)
         for run_id, record in self._fold.runs.items():
             for request in record.recovered_requests.values():
                 row = self._open.get((run_id, request.line.key))

@@ -231,6 +231,17 @@ def test_what_was_announced_in_a_dry_run_or_planned_in_a_refused_sweep_is_not_co
     assert table(page, "deletions") == []
 
 
+def test_what_a_repeated_run_announces_again_counts_once(directory):
+    """The run before was not known to it, as after a lost file."""
+    due = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
+    first, second = (planned(number).as_event(Announced, **due) for number in (1, 2))
+    write(run(first, announced=1), directory, days_ago=0.01)
+    write(run(first, second, announced=2), directory)
+    page = page_of(directory)
+    assert nights(page, "Announced") == [("2",)]
+    assert len(table(page, "announced")) == 2
+
+
 def test_who_was_kept_before_a_restore_is_shown_as_of_the_sweep_and_the_oldest_first(directory):
     kept = [
         Kept.of(planned(number, created_at=created(number * DAY)), reason="too_young")
