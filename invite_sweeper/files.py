@@ -73,14 +73,6 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
-def names_open_file(path: Path, descriptor: int) -> bool:
-    """Return whether a path, whose last part is not followed, still names an open file."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 

@@ -23,7 +23,7 @@ from typing import Final
 
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.errors import AuditLogError, LockHeld
-from invite_sweeper.files import fsync_directory, names_open_file, read_small_file
+from invite_sweeper.files import fsync_directory, read_small_file
 from invite_sweeper.redaction import SECRETS
 
 _REPLACE_HINT: Final = "Replace it by the file itself."
@@ -51,6 +51,14 @@ def open_file(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise _not_regular(path)
     return descriptor
+
+
+def names_open_file(path: Path, descriptor: int) -> bool:
+    """Return whether a path, whose last part is not followed, still names an open file."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def check_file_access(path: Path, directory: Path) -> None:

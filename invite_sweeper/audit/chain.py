@@ -107,34 +107,31 @@ class HashChain:
 
 
 def to_loggable_json(event: Event) -> bytes:
-    """Return the JSON of an event's fields without secrets, and with long values cut visibly."""
+    """Return the JSON of an event's fields without secrets, and with long values cut visibly.
+
+    `is_recordable` has checked an invitation and its rule before it was planned. What follows up to
+    the outcome has nothing more from outside than the answer of Atlas. A policy is recorded byte
+    for byte: one with a secret is refused before its run begins.
+    """
     data = to_json(event)
+    unchecked = data
+    if isinstance(event, Planned | Intent | PolicyText):
+        return data
+    if isinstance(event, OutcomeLine):
+        answer = (event.error_code, event.seen_before, event.reason)
+        if not any(answer):
+            return data
+        unchecked = to_json(answer)
     # The last line has the totals of each project, and is as long as they are.
     is_last = isinstance(event, RunFinished)
-    unchecked = _unchecked(event, data)
     is_short = is_last or len(unchecked) <= MAX_LINE_BYTES
-    if is_short and (not unchecked or _is_loggable(unchecked)):
+    if is_short and _is_loggable(unchecked):
         return data
     fields = _loggable(parse_json(data), None)
     cut = to_json(fields)
     if is_last or len(cut) <= MAX_LINE_BYTES:
         return cut
     return to_json(_loggable(fields, _MAX_ITEMS))
-
-
-def _unchecked(event: Event, data: bytes) -> bytes:
-    """Return the JSON of the fields of an event that may be long or contain a secret.
-
-    `is_recordable` has checked an invitation and its rule before it was planned. What follows up to
-    the outcome has nothing more from outside than the answer of Atlas. A policy is recorded byte
-    for byte: one with a secret is refused before its run begins.
-    """
-    if isinstance(event, Planned | Intent | PolicyText):
-        return b""
-    if isinstance(event, OutcomeLine):
-        answer = (event.error_code, event.seen_before, event.reason)
-        return to_json(answer) if any(answer) else b""
-    return data
 
 
 def is_recordable(invitation: Invitation, rule: str | None) -> bool:

@@ -6,7 +6,7 @@ a line in its file, and the `seal` after those of the last one, whose struct is 
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
@@ -18,7 +18,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     SourceRetired,
     always_written,
-    rfc3339,
 )
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.text import plural_form, shorten_list
@@ -244,7 +243,8 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         sent = sending or Sending()
         if recovers is not None:
             reason = _WHY_RECOVERED.get(outcome)
-        reason = reason or _why(outcome, sent)
+        if reason is None and outcome not in _AS_WANTED:
+            reason = _why(outcome, sent)
         if reason is not None:
             reason = reason.removesuffix(".")  # a phrase that others go on after
         return planned.as_event(
@@ -261,6 +261,7 @@ class OutcomeLine(Invitation, frozen=True, kw_only=True):
         )
 
 
+_AS_WANTED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 _WHY: Final[Mapping[str, str]] = {
     Outcome.ALREADY_GONE: "not there any more: accepted, revoked or expired since",
     Outcome.SKIPPED: "the run stopped before it was sent",
@@ -276,10 +277,8 @@ _WHY_RECOVERED: Final[Mapping[str, str]] = {
 }
 
 
-def _why(outcome: str, sent: Sending) -> str | None:
-    """Return why an invitation is not deleted, or not restored; None where it is."""
-    if outcome in {Outcome.DELETED, Outcome.RESTORED}:
-        return None
+def _why(outcome: str, sent: Sending) -> str:
+    """Return why an invitation is not deleted, or not restored."""
     # The most exact reason first: what the deleter found out, what the outcome means, the answer.
     if sent.reason:
         return sent.reason
@@ -326,8 +325,7 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
 
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    text = rfc3339(moment)
-    return text if moment.microsecond else f"{text[:-1]}.000000Z"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)

@@ -7,13 +7,13 @@ failure nothing more is written, and every call raises the error.
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from typing import Final
 
+from invite_sweeper.audit.access import names_open_file
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.events import Event, Intent, Planned
@@ -21,7 +21,6 @@ from invite_sweeper.audit.file_chain import CHECK_LOG, FileChain, verifying_comm
 from invite_sweeper.audit.reader import Head
 from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
-from invite_sweeper.files import names_open_file
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -84,7 +83,8 @@ class AuditLog:
 
     def write(self, event: Event) -> None:
         """Append one line. It is on disk after the next `sync`, and raises as it does."""
-        self._check_not_failed()
+        if self._failure is not None:
+            raise self._failure
         line = self._chain.add(event) + b"\n"
         if isinstance(event, Intent):
             self._consequence = _NOTHING_MORE
@@ -92,7 +92,6 @@ class AuditLog:
         self._size += len(line)
         if self._size - self._written >= _FLUSH_BYTES:
             self._flush()
-            self._check_not_failed()
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Those who wait share one fsync.
@@ -102,14 +101,13 @@ class AuditLog:
         """
         wanted = self._size
         async with self._lock:  # after the wait, another caller's fsync may have written the lines
-            self._check_not_failed()
-            if self._synced >= wanted:
+            if self._failure is None and self._synced >= wanted:
                 return
             self._flush()
             written = self._written  # others may write more while the thread syncs
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
-            self._fail_on_error(self._check_own)
-            self._check_not_failed()
+            with self._failing_on_error():
+                self._check_own()
             self._synced = written
 
     async def finish(self, event: RunFinished) -> None:
@@ -154,37 +152,30 @@ class AuditLog:
         head = Head(self.file.number, self.file.name, self._written_hash, ended=True)
         self._directory.write_head(head)
 
-    def _check_not_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
     def _flush(self) -> None:
-        lines = self._pending
-        self._pending = []
-        if lines and self._failure is None:
-            self._fail_on_error(partial(self._append, b"".join(lines)))
-
-    def _append(self, data: bytes) -> None:
-        """Write whole lines. They are not on disk before `_fsync`.
+        """Write the pending lines to the file. They are not on disk before `_fsync`.
 
         After a partial write, the incomplete line is removed. Whole lines stay: an outcome among
         them is recorded nowhere else.
         """
-        self._check_own()
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, memoryview(data)[written:])
-        except OSError:
-            with suppress(OSError):
-                whole_lines = data.rfind(b"\n", 0, written) + 1
-                os.ftruncate(self._fd, self._written + whole_lines)
-                os.fsync(self._fd)
-            raise
-        self._written += written
-        self._written_hash = self.last_hash  # a flush writes all lines
-        if self._copy is not None:
-            self._uncopied.append(data)
+        with self._failing_on_error():
+            self._check_own()
+            data = b"".join(self._pending)
+            self._pending.clear()
+            written = 0
+            try:
+                while written < len(data):
+                    written += os.write(self._fd, memoryview(data)[written:])
+            except OSError:
+                with suppress(OSError):
+                    whole_lines = data.rfind(b"\n", 0, written) + 1
+                    os.ftruncate(self._fd, self._written + whole_lines)
+                    os.fsync(self._fd)
+                raise
+            self._written += written
+            self._written_hash = self._chain.last_hash  # a flush writes all lines
+            if self._copy is not None:
+                self._uncopied.append(data)
 
     def _check_own(self) -> None:
         """Check that nothing else changed the file of this run, or took its lock.
@@ -199,33 +190,31 @@ class AuditLog:
                 lost.
         """
         self._directory.lock.check_held()
-        change = self._change_by_others()
-        if change is not None:
-            with suppress(OSError):
-                self._record_end()
-            raise change
-
-    def _change_by_others(self) -> AuditLogError | None:
-        """Return what another program did to the file of this run; None if it did nothing."""
-        path = self.file.path
-        if not names_open_file(path, self._fd):
-            return AuditLogError(
-                f"The audit log {path} was moved or deleted while it was being written.",
-                consequence=self._consequence.replace("the log", "the original file"),
-                hint="Restore the original file, then run the same command again.",
-            )
+        is_there = names_open_file(self.file.path, self._fd)
         size = os.fstat(self._fd).st_size
-        if size == self._written:
-            return None
+        if is_there and size == self._written:
+            return
+        with suppress(OSError):
+            self._record_end()
+        raise self._changed_by_others(size) if is_there else self._moved_by_others()
+
+    def _moved_by_others(self) -> AuditLogError:
+        return AuditLogError(
+            f"The audit log {self.file.path} was moved or deleted while it was being written.",
+            consequence=self._consequence.replace("the log", "the original file"),
+            hint="Restore the original file, then run the same command again.",
+        )
+
+    def _changed_by_others(self, size: int) -> AuditLogError:
         done = "shortened" if size < self._written else "lengthened"
         return AuditLogError(
-            f"The audit log {path} was {done} by another program while it was being written: "
-            f"it has {size:,} bytes, the run wrote {self._written:,}.",
+            f"The audit log {self.file.path} was {done} by another program while it was being "
+            f"written: it has {size:,} bytes, the run wrote {self._written:,}.",
             consequence="No further deletion is sent. The file does not have every line of "
             "this run; its totals are in this result.",
             hint="Exclude the audit directory from the program that changed it, such as "
             f"logrotate. {CHECK_LOG}",
-            command=verifying_command(path),
+            command=verifying_command(self.file.path),
         )
 
     def _fsync(self) -> None:
@@ -235,7 +224,8 @@ class AuditLog:
         `fsync`, not `fdatasync`: the file grows, so both write its size and cost the same.
         """
         self._write_copy()  # here, because the copy may be a pipe with a slow reader
-        self._fail_on_error(partial(os.fsync, self._fd))
+        with self._failing_on_error():
+            os.fsync(self._fd)
 
     def _write_copy(self) -> None:
         """Copy the lines that were written; after its first error, no more."""
@@ -247,18 +237,23 @@ class AuditLog:
                 self._copy = None
                 self._uncopied.clear()
 
-    def _fail_on_error(self, action: Callable[[], None]) -> None:
-        """Run an action. After any exception, the log counts as failed, even if no caller waits.
+    @contextmanager
+    def _failing_on_error(self) -> Iterator[None]:
+        """Count the log as failed after any exception of the block, even if no caller waits.
 
-        Nothing is run after the first failure: a full disk leaves a file of another length than
+        No block is run after the first failure: a full disk leaves a file of another length than
         was written, which is not what another program did.
+
+        Raises:
+            AuditLogError: The log has failed, in this block or before.
         """
         if self._failure is not None:
-            return
+            raise self._failure
         try:
-            action()
+            yield
         except AuditLogError as failure:
             self._failure = failure
+            raise
         except BaseException as error:
             reason = error.strerror if isinstance(error, OSError) else None
             self._failure = AuditLogError(
@@ -267,9 +262,9 @@ class AuditLog:
                 hint="Free disk space or repair the disk, then run the same command again: it "
                 "processes the rest.",
             )
-            self._failure.__cause__ = error
             if not isinstance(error, Exception):
                 raise
+            raise self._failure from error
 
 
 async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -63,15 +63,15 @@ async def delete(result: Result, log: AuditLog, stop: StopRequest) -> None:
         except AuditLogError as raised:
             log_failure = raised
         except RunError as raised:  # of this organization: the others go on
-            error = result.error_in(organization, executor.error_so_far(raised))
+            consequence = _deleted_by_then(executor.swept())
+            error = result.error_in(organization, raised.having(consequence=consequence))
         result.add_swept(organization, executor.swept(error))
 
     if breaker.reason is not None:
         result.stopped_by.append(Reason.CIRCUIT_BREAKER)
         result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
     if log_failure is not None:
-        count = sum(swept.outcomes[Outcome.DELETED] for swept in result.swept.values())
-        raise log_failure.having(consequence=_deleted_by_then(count))
+        raise log_failure.having(consequence=_deleted_by_then(*result.swept.values()))
 
     # A stop after which nothing was left to do does not make the end an error.
     is_unfinished = any(_is_unfinished(swept) for swept in result.swept.values())
@@ -85,7 +85,8 @@ def _is_unfinished(swept: Swept) -> bool:
     return any(swept.outcomes[outcome] for outcome in unfinished)
 
 
-def _deleted_by_then(count: int) -> str:
+def _deleted_by_then(*parts: Swept) -> str:
+    count = sum(swept.outcomes[Outcome.DELETED] for swept in parts)
     return f"{pluralize(count, 'invitation')} had been deleted by then."
 
 
@@ -292,7 +293,6 @@ class Executor:
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
-        self._leaves_invited = policy.leaves_invited
         self._deleter = plan.organization.client.deleter(policy.sources, plan.reading.people.absent)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
@@ -301,20 +301,17 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[Sending] = set()
         self._outcomes: Counter[str] = Counter()
-        self._counts = Counts()
-        self._still_invited: set[PersonKey] = set()
+        self._missing_role = 0
+        self._left_projects: set[PersonKey] = set()  # people deleted from projects
         self.retired: set[Source] = set()
         self.error: Exception | None = None
 
     def swept(self, error: RunError | None = None) -> Swept:
         """Return what became of the plan so far; the error is that of the organization."""
-        counts = self._counts.plus(still_invited=len(self._still_invited))
+        is_left = self._result.command.policy.leaves_invited
+        still_invited = len(self._left_projects) if is_left else 0
+        counts = Counts(missing_role=self._missing_role, still_invited=still_invited)
         return Swept(self._outcomes, counts, error)
-
-    def error_so_far(self, error: RunError) -> RunError:
-        """Return an error that ended the plan, with what had been deleted of it."""
-        count = self._outcomes[Outcome.DELETED]
-        return error.having(consequence=_deleted_by_then(count))
 
     async def run(self) -> None:
         """Execute the plan; every deletion gets exactly one outcome.
@@ -347,8 +344,11 @@ class Executor:
         """Wait until no task is at work; outcomes reach the disk also without new intents."""
         while self._tasks:
             _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
-            if at_work:
-                await self._sync()
+            try:
+                if at_work:
+                    await self._log.sync()
+            except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
+                self._abort(error)
 
     @property
     def _is_stopping(self) -> bool:
@@ -378,29 +378,25 @@ class Executor:
                     await self._wake.wait()
                     continue
                 wait_s = queues.take(group, min(may_wait, count))
-                if group:
-                    count -= len(group)
-                    await self._start_group(group)
-                    group.clear()
-                elif wait_s is None:  # no deletion is left
-                    return
-                else:
+                if not group:
+                    if wait_s is None:  # no deletion is left
+                        return
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), wait_s)
+                    continue
+                for planned in group:
+                    self._log.write(planned.as_event(Intent, rule=planned.rule))
+                await self._log.sync()
+                self._ready.extend(group)
+                for _ in group:
+                    self._start(self._send())
+                count -= len(group)
+                group.clear()
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self._abort(error)
         finally:
             for planned in group:
                 self._record(planned, Sending(Outcome.SKIPPED))
-
-    async def _start_group(self, group: Sequence[Planned]) -> None:
-        """Write the intents of deletions to disk, then start a task for each."""
-        for planned in group:
-            self._log.write(planned.as_event(Intent, rule=planned.rule))
-        await self._log.sync()
-        self._ready.extend(group)
-        for _ in group:
-            self._start(self._send())
 
     async def _send(self) -> None:
         """Send the next deletion whose intent is on disk, once there is a slot for it."""
@@ -442,7 +438,10 @@ class Executor:
         else:
             if error is not None:
                 self._abort(error)
-            if not self._was_cancelled(outcome) and self._breaker.opens_at(outcome):
+            # What the end of the sweep cancelled, or left without an answer, Atlas did not fail.
+            is_unanswered = outcome is Outcome.UNKNOWN and self._is_stopping
+            is_cancelled = outcome is Outcome.SKIPPED or is_unanswered
+            if not is_cancelled and self._breaker.opens_at(outcome):
                 self._cancel_unsent()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
@@ -453,20 +452,10 @@ class Executor:
             self._result.view.done(outcome)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
             self._abort(defect)
-        self._count(planned, outcome, sent)
-
-    def _was_cancelled(self, outcome: Outcome) -> bool:
-        """Return whether the sweep ended before a deletion or its answer: Atlas did not fail it."""
-        return outcome is Outcome.SKIPPED or (outcome is Outcome.UNKNOWN and self._is_stopping)
-
-    def _count(self, planned: Planned, outcome: Outcome, sent: Sending) -> None:
-        """Count what an outcome means beside itself."""
-        if outcome is Outcome.FAILED:
-            is_refused = is_permission_error(sent.http_status, sent.error_code)
-            self._counts = self._counts.plus(missing_role=int(is_refused))
-        is_from_project = outcome is Outcome.DELETED and planned.source is Source.USERS
-        if is_from_project and self._leaves_invited:
-            self._still_invited.add(planned.person)
+        if outcome is Outcome.FAILED and is_permission_error(sent.http_status, sent.error_code):
+            self._missing_role += 1
+        if outcome is Outcome.DELETED and planned.source is Source.USERS:
+            self._left_projects.add(planned.person)
 
     def _retire(self, source: Source, error: ApiVersionRetired) -> None:
         """Report once that Atlas retired a list during the sweep."""
@@ -507,10 +496,3 @@ class Executor:
         await self._stop.wait_for_grace(self._execution.grace)
         for task in self._tasks:
             task.cancel()
-
-    async def _sync(self) -> None:
-        """Sync the log; its error ends the sweep."""
-        try:
-            await self._log.sync()
-        except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
-            self._abort(error)
