@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunStarted
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.models import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
@@ -124,11 +123,10 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
     ending = str(status)
     cause = CUT_OFF_CAUSE if status is Status.CUT_OFF else ""
     if end is not None:
+        ending = _ENDINGS.get(end.exit_code, ending)
         first = end.reasons[:1]
         labels = [reason.label or reason.exit_code.label for reason in known_reasons(first)]
-        cause = "".join(labels or first)  # of a later version, its name
-        ending = _ENDINGS.get(end.exit_code, cause or ending)
-        cause = cause or ending
+        cause = "".join(labels or first) or ending  # of a later version, its name
     return NightRun(
         number=record.file.number,
         mode=record.mode,
@@ -138,18 +136,19 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
         ending=ending,
         cause=cause,
         counts={**record.outcomes, "announced": announced},
-        pending=None if end is None or record.mode == "restore" else _pending_after(end),
+        pending=pending_after(record),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
     )
 
 
-def _pending_after(end: RunFinished) -> int | None:
+def pending_after(record: RunRecord) -> int | None:
     """Return how many a sweep or a dry run left pending of those that it saw.
 
-    None where it made no plan.
+    None where it made no plan, and of a restore.
     """
-    if not end.plan_made:
+    end = record.end
+    if end is None or not end.plan_made or record.mode == "restore":
         return None
     gone = end.deleted + end.already_gone + end.accepted_before
     return end.invitations_seen - gone

@@ -57,6 +57,7 @@ from invite_sweeper.report.rows import (
     sorted_rows,
     table_by_place,
     text_cell,
+    why_kept,
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
@@ -112,8 +113,8 @@ def _what_happened(line: HistoryLine) -> str:
             text = f"would be announced, and may be deleted from {_day(due)}"
         case AnnouncementEnded(reason=reason):
             text = f"announcement ended: {describe_keep_reason(reason)}"
-        case Kept(reason=reason, unread=unread, outside=outside):
-            text = f"kept: {describe_keep_reason(reason, unread or outside)}"
+        case Kept() as kept:
+            text = f"kept: {why_kept(kept)}"
         case ListUnreadable(reason=reason):
             text = f"{text}: {reason}"
         case _:

@@ -39,6 +39,7 @@ from invite_sweeper.report.nights import (
     last_night_over,
     nights_of,
     nights_since_newest,
+    pending_after,
     picture_of,
     were_all_done,
 )
@@ -255,7 +256,7 @@ def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Ite
     if reader.scan is not None:
         scan = reader.scan
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
-        yield Fact("Pending", f"{reader.scan_pending:,} after {run}")
+        yield Fact("Pending", f"{pending_after(scan):,} after {run}")
     if log is not None:
         label, text, style, *_ = log.headline
         yield Fact("Audit log", f"{label.lower()}: {text}", style)

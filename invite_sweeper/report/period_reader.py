@@ -299,7 +299,6 @@ class PeriodReader:
         newest: The newest of them; None before one was read.
         last_sweep: The newest sweep.
         scan: The newest sweep or dry run whose lists were read: what is pending is from it.
-        scan_pending: What it left pending.
         organization: As below.
         organizations: The ids of those that the runs were about.
         deletions: What became of each deletion that was due to be sent.
@@ -321,7 +320,6 @@ class PeriodReader:
         self.newest: RunRecord | None = None
         self.last_sweep: RunRecord | None = None
         self.scan: RunRecord | None = None
-        self.scan_pending = 0
         self.organizations: set[str] = set()
         self.deletions = NewestRows()
         self.announced = NewestRows()
@@ -392,7 +390,6 @@ class PeriodReader:
             self.last_sweep = run
         if night.pending is not None:
             self.scan = run
-            self.scan_pending = night.pending
         if night.night is not None:
             add_policy(self.policies, run, night.night)
             if run.end is not None:

@@ -69,21 +69,17 @@ class Row:
     def of_line(cls, event: Invitation, labels: Mapping[str, str]) -> Self:
         """Return the row of a line."""
         match event:
-            case Planned(rule=rule) | Intent(rule=rule) | OutcomeLine(rule=rule):
-                return cls(event, labels, rule=rule)
-            case Announced(rule=rule, deletable_from=due):
-                return cls(event, labels, rule=rule, due=due)
-            case WouldBeAnnounced(rule=rule, deletable_from=due):
-                return cls(event, labels, rule=rule, due=due)
-            case Kept(reason=reason, unread=unread, outside=outside):
-                detail = describe_keep_reason(reason, unread or outside)
-                return cls(event, labels, detail=detail)
+            case Planned() | Intent() | OutcomeLine():
+                return cls(event, labels, rule=event.rule)
+            case Announced() | WouldBeAnnounced():
+                return cls(event, labels, rule=event.rule, due=event.deletable_from)
+            case Kept():
+                return cls(event, labels, detail=why_kept(event))
             case PendingInvitation():
-                detail = f"stale: {event.rule}"
-                if event.rule is None:
-                    named = event.unread or event.outside
-                    detail = f"kept: {describe_keep_reason(event.reason or '', named)}"
-                return cls(event, labels, detail=detail, due=event.goes_at or "")
+                decision = f"kept: {why_kept(event)}"
+                if event.rule is not None:
+                    decision = f"stale: {event.rule}"
+                return cls(event, labels, detail=decision, due=event.goes_at or "")
             case _:
                 return cls(event, labels)
 
@@ -116,6 +112,11 @@ class Row:
         """Set the outcome, with its detail where it needs attention."""
         self.outcome = line.outcome
         self.detail = _detail(line) if self.has_failed else ""
+
+
+def why_kept(event: Kept | PendingInvitation) -> str:
+    """Return why an invitation is kept."""
+    return describe_keep_reason(event.reason or "", event.unread or event.outside)
 
 
 def label_of(org_id: str, labels: Mapping[str, str]) -> str:

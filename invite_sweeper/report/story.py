@@ -114,7 +114,7 @@ def _story_of_recovered(run: RunRecord, recovered: Recovered, parts: Sequence[st
         ended += f"; {not_sent:,} of {run.planned:,} planned were not sent"
     elif not parts:
         ended += "; nothing was sent"
-    return Document(_headline(run, ", ".join((*parts, ended))), (run_line(run),))
+    return Document(_headline(run, ", ".join((*parts, ended))), tuple(which_run(run)))
 
 
 def describe_recovery(run: Recovered) -> str:
@@ -345,17 +345,7 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[Fact]:
 
 
 def which_run(run: RunRecord) -> Iterator[Fact]:
-    """Yield which run it was, and why or for whom the operator started it."""
-    yield run_line(run)
-    if run.start.projects:
-        only = ", ".join(map(escape_unprintable, run.start.projects))
-        yield Fact("Projects", f"only {only}")
-    if run.start.reason is not None:
-        yield Fact("Reason", escape_unprintable(run.start.reason))
-
-
-def run_line(run: RunRecord) -> Fact:
-    """Return the number and the instant of a run, and the plan or the runs that it is based on."""
+    """Yield which run it was, what it is based on, and why or for whom the operator started it."""
     start = run.start
     parts = [str(run.file.number or run.run_id), describe_instant(start.now)]
     if start.plan_sha256 is not None:
@@ -363,7 +353,12 @@ def run_line(run: RunRecord) -> Fact:
     if start.restored_runs:
         noun = plural_form(len(start.restored_runs), "run", "runs")
         parts.append(f"undoes {noun} {shorten_list(start.restored_runs, _MAX_RUNS)}")
-    return Fact("Run", ", ".join(parts))
+    yield Fact("Run", ", ".join(parts))
+    if start.projects:
+        only = ", ".join(map(escape_unprintable, start.projects))
+        yield Fact("Projects", f"only {only}")
+    if start.reason is not None:
+        yield Fact("Reason", escape_unprintable(start.reason))
 
 
 def last_hash_of(run: RunRecord) -> Iterator[Fact]:

@@ -170,7 +170,9 @@ def _show_table(console: Console, table: Table) -> None:
     for title, rows in _groups(table):
         cells = [[_cell_lines(row[number]) for number in numbers] for row in rows]
         if indent:
-            console.print(title)
+            for line in title.wrap(console, console.width):
+                line.rstrip()
+                console.print(line, soft_wrap=True)
         if widths:
             for row in cells:
                 _print_row(console, row, widths, indent)
