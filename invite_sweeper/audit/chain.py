@@ -16,9 +16,9 @@ from invite_sweeper.audit.events import (
     OutcomeLine,
     Planned,
     PolicyText,
+    RunFinished,
     format_timestamp,
 )
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation
 from invite_sweeper.redaction import SECRETS

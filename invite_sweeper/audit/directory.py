@@ -23,9 +23,9 @@ from invite_sweeper.audit.access import (
     open_file,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.file_chain import DamagedFile, RunFile
 from invite_sweeper.audit.reader import Head, LogReader
-from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, UsageError
 from invite_sweeper.files import fsync_directory, is_file, read_small_file, replace_file

@@ -25,9 +25,9 @@ from invite_sweeper.audit.events import (
     LineHeader,
     MissingAccepted,
     PolicyText,
+    RunFinished,
     RunStarted,
 )
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json

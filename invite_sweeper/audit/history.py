@@ -19,14 +19,13 @@ from invite_sweeper.audit.events import (
     AnnouncementKey,
     Intent,
     OutcomeLine,
+    RunFinished,
     RunStarted,
     announcement_key,
 )
 from invite_sweeper.audit.file_chain import FileChain, RunFile
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import LogReader
-from invite_sweeper.audit.record import RunRecord
-from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.endings import ExitCode, Status, status_of
 from invite_sweeper.models import Source, parse_timestamp
 from invite_sweeper.outcomes import Outcome

@@ -16,10 +16,9 @@ from typing import Final
 from invite_sweeper.audit.access import names_open_file
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory
-from invite_sweeper.audit.events import Event, Intent, Planned
+from invite_sweeper.audit.events import Event, Intent, Planned, RunFinished
 from invite_sweeper.audit.file_chain import CHECK_LOG, FileChain, verifying_command
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.errors import NOTHING_DELETED, AuditLogError, DamagedLog
 
 _NOTHING_MORE: Final = (

@@ -11,12 +11,10 @@ from typing import Final, NamedTuple
 from msgspec import structs
 
 from invite_sweeper.audit.chain import ChainLine
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunFinished, RunStarted
 from invite_sweeper.audit.file_chain import FileChain, RunFile
-from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.record import RequestLine, RunLine, RunRecord
+from invite_sweeper.audit.record import Fold, RequestLine, RunLine, RunRecord
 from invite_sweeper.audit.search import LineFilter
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome
 

@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit.events import Planned, RunStarted
 from invite_sweeper.audit.file_chain import DamagedFile, FileChain, RunFile
-from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import GuardRefused
 

@@ -14,8 +14,7 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import Kept
 from invite_sweeper.audit.file_chain import Continued, DamagedFile, FileChain, MissingFile, RunFile
-from invite_sweeper.audit.fold import Fold
-from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.errors import RunError
 
 

@@ -9,9 +9,8 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.file_chain import DamagedFile, RunFile
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import Head, LogReader
-from invite_sweeper.audit.record import Recovered, RunRecord, Unfinished
+from invite_sweeper.audit.record import Fold, Recovered, RunRecord, Unfinished
 from invite_sweeper.endings import ExitCode
 
 

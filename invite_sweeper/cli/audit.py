@@ -23,9 +23,9 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.file_chain import FileChain, Record
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.person import HistoryReader
 from invite_sweeper.audit.reader import read_run, read_whole_run
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.inputs import PATHS, find_directory, verify_runs

@@ -13,9 +13,9 @@ from typing_extensions import override
 from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import History, RunRecord
-from invite_sweeper.audit.fold import Fold
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_run
-from invite_sweeper.audit.totals import RunWarning
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.progress import Progress

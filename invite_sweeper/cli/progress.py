@@ -21,8 +21,8 @@ from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.audit.totals import RunWarning
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import OUTPUTS

@@ -21,12 +21,11 @@ from invite_sweeper.audit import (
     SavedPlan,
     read_plan,
 )
-from invite_sweeper.audit.events import AnnouncementKey
+from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.reader import read_back, read_run
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.inputs import check_outside
 from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options

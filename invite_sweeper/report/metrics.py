@@ -21,7 +21,7 @@ from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
+from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, WarningCode, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file

@@ -18,11 +18,10 @@ from difflib import unified_diff
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Kept, OutcomeLine, RunStarted, announcement_key
+from invite_sweeper.audit.events import Kept, OutcomeLine, RunFinished, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import add_lines
-from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.outcomes import Outcome

@@ -11,8 +11,8 @@ from typing import Final
 from msgspec import structs
 
 from invite_sweeper.advice import Advisor
+from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.record import Recovered, RunRecord
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
     CUT_OFF_CAUSE,

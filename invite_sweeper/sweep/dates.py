@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
 
-from invite_sweeper.audit.totals import RunWarning
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy

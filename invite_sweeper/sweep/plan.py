@@ -16,8 +16,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from invite_sweeper.audit.events import Planned
-from invite_sweeper.audit.totals import ListResult
+from invite_sweeper.audit.events import ListResult, Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (

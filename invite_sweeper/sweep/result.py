@@ -12,12 +12,14 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from invite_sweeper.audit import AuditLog, RunRecord
-from invite_sweeper.audit.events import MissingAccepted, PolicyText, RunStarted
-from invite_sweeper.audit.totals import (
+from invite_sweeper.audit.events import (
     Forecast,
     ListResult,
+    MissingAccepted,
     OrganizationResult,
+    PolicyText,
     RunFinished,
+    RunStarted,
     RunWarning,
 )
 from invite_sweeper.counts import Counts, total

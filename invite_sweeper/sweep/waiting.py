@@ -14,10 +14,10 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementKey,
     OutcomeLine,
+    RunFinished,
     WouldBeAnnounced,
     announcement_key,
 )
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.models import Invitation, InvitationKey, rfc3339
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome

@@ -8,9 +8,16 @@ from builders import event_of, invitation
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    OrganizationResult,
+    OutcomeLine,
+    Planned,
+    RunFinished,
+    RunStarted,
+)
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator.seed import ORG_ID

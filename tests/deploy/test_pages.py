@@ -14,7 +14,7 @@ from receiving import Receiver, receiving
 
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import check_policy
 from invite_sweeper.report.metrics import Metrics

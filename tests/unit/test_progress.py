@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from structlog.testing import CapturingLogger
 
-from invite_sweeper.audit.totals import RunWarning
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.cli.progress import Progress
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.outcomes import Outcome

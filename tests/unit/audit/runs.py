@@ -17,12 +17,12 @@ from invite_sweeper.audit.events import (
     Kept,
     OutcomeLine,
     Planned,
+    RunFinished,
     RunStarted,
 )
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
-from invite_sweeper.audit.totals import RunFinished
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.models import Entry, Invitation, Source
 
 HOST = "https://cloud.mongodb.com"

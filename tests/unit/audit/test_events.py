@@ -16,15 +16,17 @@ from invite_sweeper.audit.events import (
     Event,
     Intent,
     Kept,
+    ListResult,
     MissingAccepted,
+    OrganizationResult,
     OutcomeLine,
     Planned,
     PolicyText,
+    RunWarning,
     WouldBeAnnounced,
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.audit.totals import ListResult, OrganizationResult, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired

@@ -22,8 +22,7 @@ from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.directory import MIN_RUNS
-from invite_sweeper.audit.events import AnnouncementEnded, announcement_key
-from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.audit.events import AnnouncementEnded, OrganizationResult, announcement_key
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import Entry, Source

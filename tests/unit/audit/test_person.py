@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import AuditDirectory, LineFilter
+from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import HistoryReader, last_deletions, runs_of
-from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.names import Globs
 

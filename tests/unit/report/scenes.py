@@ -23,9 +23,17 @@ from report.hostile import HOSTILE
 
 from invite_sweeper.audit import AuditDirectory, RunRecord
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
-from invite_sweeper.audit.events import Announced, Event, Planned, RunStarted, WouldBeAnnounced
+from invite_sweeper.audit.events import (
+    Announced,
+    Event,
+    OrganizationResult,
+    Planned,
+    RunFinished,
+    RunStarted,
+    RunWarning,
+    WouldBeAnnounced,
+)
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.audit.totals import OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source

@@ -10,8 +10,8 @@ from builders import NOW
 from invite_sweeper.audit import History, RunFile
 from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.fold import Fold
 from invite_sweeper.audit.reader import read_run
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import DamagedLog, GuardRefused
 from invite_sweeper.report.run import plan_to_apply
 

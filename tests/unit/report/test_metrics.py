@@ -20,7 +20,7 @@ from reviewed import assert_reviewed
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.totals import OrganizationResult, RunWarning
+from invite_sweeper.audit.events import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import Notification

@@ -18,7 +18,7 @@ from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
 from reviewed import assert_reviewed
 
-from invite_sweeper.audit.totals import OrganizationResult, RunWarning
+from invite_sweeper.audit.events import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind

@@ -21,8 +21,7 @@ from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import Announced, Kept
-from invite_sweeper.audit.totals import OrganizationResult, RunWarning
+from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import UsageError

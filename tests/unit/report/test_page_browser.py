@@ -16,8 +16,7 @@ from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, run, write
 from report.test_page import REFUSED_SWEEP, TEXTS, clean, page_of
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import Announced, Kept
-from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.audit.events import Announced, Kept, OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
 from invite_sweeper.report.document import display_text

@@ -21,10 +21,9 @@ from rich.console import Console
 
 from invite_sweeper import __version__
 from invite_sweeper.advice import Advisor
-from invite_sweeper.audit.events import Announced, Kept, PolicyText
+from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, PolicyText
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_whole_run
-from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.cli.audit import audit
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import Reason

@@ -17,10 +17,9 @@ from report.reading import on_terminal, question_about
 from report.scenes import recorded, run
 
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.events import OrganizationResult, Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_back, read_whole_run
-from invite_sweeper.audit.totals import OrganizationResult
 from invite_sweeper.models import Source
 from invite_sweeper.report.period_reader import kept_in_file
 from invite_sweeper.report.rows import (

@@ -17,9 +17,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
-from invite_sweeper.audit.events import WouldBeAnnounced
+from invite_sweeper.audit.events import RunFinished, WouldBeAnnounced
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.audit.totals import RunFinished
 from invite_sweeper.json_text import to_json
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.policy import Notification

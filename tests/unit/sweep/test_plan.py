@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
-from invite_sweeper.audit.events import Announced, Kept, WouldBeAnnounced
-from invite_sweeper.audit.totals import OrganizationResult
+from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, WouldBeAnnounced
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (

@@ -11,7 +11,7 @@ from needs import DOCUMENT
 from reviewed import assert_reviewed
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
-from invite_sweeper.audit.totals import ListResult, RunWarning
+from invite_sweeper.audit.events import ListResult, RunWarning
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (

@@ -18,11 +18,11 @@ from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import (
     AnnouncementEnded,
+    ListResult,
     WouldBeAnnounced,
     announcement_key,
 )
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.audit.totals import ListResult
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.waiting import find_waiting
 
