@@ -54,15 +54,18 @@ class Verification(msgspec.Struct, kw_only=True):
     exit_code: int = 0
 
 
-def verify_directory(directory: AuditDirectory, expect_head: str | None = None) -> Verification:
+def verify_directory(
+    directory: AuditDirectory, expect_head: str | None = None, fold: Fold | None = None
+) -> Verification:
     """Verify all files of a directory, and `HEAD`; see `verify`."""
-    return verify(directory.files(), directory, expect_head)
+    return verify(directory.files(), directory, expect_head, fold)
 
 
 def verify(
     files: Sequence[RunFile],
     directory: AuditDirectory | None = None,
     expect_head: str | None = None,
+    fold: Fold | None = None,
 ) -> Verification:
     """Verify files up to their end, or to the first line that does not follow.
 
@@ -70,13 +73,14 @@ def verify(
         files: The files in the order of their names, compressed with gzip or not.
         directory: Its `HEAD` is verified; None for single files.
         expect_head: A hash that the log had as its last one, 64 hex digits.
+        fold: Adds up the runs, for a caller that asks what became of their requests.
 
     Raises:
         DamagedLog: A file cannot be opened.
     """
     result = Verification(first_run=files[0].number if files else None)
     try:
-        _verify(result, files, directory, expect_head)
+        _verify(result, files, directory, expect_head, fold or Fold())
     except DamagedFile as error:
         result.damage = error.message
     if result.damage is not None:
@@ -93,6 +97,7 @@ def _verify(
     files: Sequence[RunFile],
     directory: AuditDirectory | None,
     expect_head: str | None,
+    fold: Fold,
 ) -> None:
     """Decode and count all lines, and find the expected hash; `result` has what was found so far.
 
@@ -105,7 +110,6 @@ def _verify(
         folder = directory.path
         head = directory.read_head()
         result.head_missing = head is None and bool(files)
-    fold = Fold()
     for chain in LogReader(files, head, folder=folder):
         result.files += 1
         for line, _ in fold.follow(RunRecord(chain.file), chain, chain.decode):

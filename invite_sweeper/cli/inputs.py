@@ -17,6 +17,7 @@ from invite_sweeper.audit import (
     verify,
     verify_directory,
 )
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.options import PRESENT
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
@@ -128,9 +129,16 @@ def check_outside(option: str, path: Path, directory: Path | None) -> None:
 
 
 def verify_runs(
-    paths: Sequence[Path], policy: Path, audit_dir: Path | None, expect_head: str | None = None
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    expect_head: str | None = None,
+    fold: Fold | None = None,
 ) -> tuple[Sequence[RunFile], Verification]:
     """Verify the files that a command reads: all of a directory, or those that are named.
+
+    Args:
+        fold: As in `verify`.
 
     Raises:
         UsageError: There are none; the policy that names the directory cannot be read.
@@ -138,7 +146,7 @@ def verify_runs(
     is_directory = len(paths) == 1 and paths[0].is_dir()
     if paths and not is_directory:
         files = sorted(RunFile.of(path.absolute()) for path in paths)
-        return tuple(files), verify(files, expect_head=expect_head)
+        return tuple(files), verify(files, None, expect_head, fold)
     directory = AuditDirectory(paths[0]) if paths else find_directory(policy, audit_dir)
     directory.check_not_empty()
-    return directory.files(), verify_directory(directory, expect_head)
+    return directory.files(), verify_directory(directory, expect_head, fold)

@@ -9,6 +9,7 @@ import click
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.inputs import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import (
     FILE,
@@ -59,7 +60,8 @@ def report(
 
     Example: invite-sweeper report --since 2026-11-01 --out november.html
     """
-    files, verification = verify_runs(paths, policy, audit_dir)
+    fold = Fold()
+    files, verification = verify_runs(paths, policy, audit_dir, fold=fold)
     if not files:
         raise DamagedLog(verification.damage or "", hint=DAMAGED_ADVICE)
     if verification.damage is not None:
@@ -79,7 +81,15 @@ def report(
         now = datetime.now(UTC)
         begun = AuditDirectory(folder).begun_without_file()
     document = read_period(
-        files, verification, advisor, since, until, now=now, begun=begun, organization=organization
+        files,
+        verification,
+        fold,
+        advisor,
+        since,
+        until,
+        now=now,
+        begun=begun,
+        organization=organization,
     )
     if form is None and out is not None:
         form = out.suffix.lower().removeprefix(".")

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.endings import Status, Style, status_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.document import (
@@ -95,6 +96,7 @@ def is_report(start: bytes) -> bool:
 def read_period(
     files: Sequence[RunFile],
     verification: Verification,
+    fold: Fold,
     advisor: Advisor,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -110,6 +112,7 @@ def read_period(
     Args:
         files: The files of the runs, oldest first; at least one.
         verification: Of the files.
+        fold: Of their runs, by the verification.
         since: The first instant; None for 30 nights.
         until: The instant after the last one; None for the night of the newest run.
         now: The nights without a run count up to it, or to `until`; None for the newest run alone,
@@ -123,7 +126,7 @@ def read_period(
     folder = files[0].path.parent
     instants = tuple(map(first_instant, files))
     period = find_period(instants, since, until)
-    reader = PeriodReader(period, verification, organization)
+    reader = PeriodReader(period, verification, fold, organization)
     reader.read(files, instants)
     newest = reader.newest
     if newest is None:

@@ -18,13 +18,11 @@ from difflib import unified_diff
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Kept, OutcomeLine, RunFinished, RunStarted, announcement_key
+from invite_sweeper.audit.events import Kept, RunFinished, RunStarted, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import InvitationKey
-from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.nights import (
@@ -38,7 +36,6 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.rows import (
     MAX_TABLE_ROWS,
-    NO_OUTCOME,
     Row,
     announced_rows,
     organization_labels_of,
@@ -309,11 +306,16 @@ class PeriodReader:
 
     Args:
         verification: Of the files.
+        fold: Of their runs, by the verification.
         organization: The id of the one that is asked for; None for all.
     """
 
     def __init__(
-        self, period: Period, verification: Verification, organization: str | None = None
+        self,
+        period: Period,
+        verification: Verification,
+        fold: Fold,
+        organization: str | None = None,
     ) -> None:
         self.runs: list[NightRun] = []
         self.newest: RunRecord | None = None
@@ -328,38 +330,26 @@ class PeriodReader:
         self.policies: list[PolicyInForce] = []
         self._period = period
         self.organization = organization
-        self._verification = verification
-        self._fold = Fold()
-        self._left: dict[int, str] = {}  # ids of runs that left a request, or a last line
-        self._open: dict[tuple[str, InvitationKey], Row] = {}
+        # Of a damaged log it is not known what later runs recorded.
+        self._recovered = fold.runs if verification.damage is None else {}
 
     def read(self, files: Iterable[RunFile], instants: Iterable[datetime | None]) -> None:
         """Read the files; of a damaged one, which the verification names, what comes before."""
         for file, began in zip(files, instants, strict=True):
-            if began is not None and began < self._period.since:
-                continue
-            if began is not None and began >= self._period.until:
-                if self._left:  # this run may have recovered one of the period
-                    self._read_later(file)
-            else:
+            if began is None or self._period.since <= began < self._period.until:
                 self._read_run(file)
-        self._recover()
-
-    def _read_later(self, file: RunFile) -> None:
-        """Read what a run after the period recovered."""
-        chain = FileChain(file)
-        outcomes = self._fold.follow(RunRecord(file), chain, chain.decode, {OutcomeLine.event})
-        with suppress(RunError):  # the verification names the file
-            for _ in outcomes:
-                pass
 
     def _read_run(self, file: RunFile) -> None:
-        whole = RunRecord(file)
-        with suppress(RunError):  # as above
-            add_lines(whole, FileChain(file), self._fold)
-        if self.organization not in {None, *whole.start.organizations}:
-            return
-        run = self._asked_for(whole)
+        run = RunRecord(file)
+        with suppress(RunError):  # the verification names the file
+            add_lines(run, FileChain(file), Fold())
+        known = self._recovered.get(run.run_id)
+        if known is not None:
+            run.recover_as(known)
+        if self.organization is not None:
+            if self.organization not in run.start.organizations:
+                return
+            run = run.of_organization(self.organization)
         night = night_run(run)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
@@ -375,13 +365,7 @@ class PeriodReader:
             self._add_requests(run, night, self.restored)
         self._add_run(run, night)
 
-    def _asked_for(self, run: RunRecord) -> RunRecord:
-        """Return a run, or what it did in the organization that is asked for."""
-        return run if self.organization is None else run.of_organization(self.organization)
-
     def _add_run(self, run: RunRecord, night: NightRun) -> None:
-        if run.end is None or run.left:
-            self._left[len(self.runs)] = run.run_id
         self.runs.append(night)
         self.newest = run
         self.organizations.update(run.start.organizations)
@@ -399,21 +383,3 @@ class PeriodReader:
         for row in rows_of(run):
             if row.outcome:
                 newest.add(row, night)
-            if row.outcome in {NO_OUTCOME, Outcome.UNKNOWN}:
-                self._open[run.run_id, row.event.key] = row
-
-    def _recover(self) -> None:
-        """Set what later runs recorded, once all were read; of a damaged log that is not known."""
-        if self._verification.damage is not None:
-            return
-        for index, run_id in self._left.items():
-            announced = self.runs[index].counts["announced"]
-            self.runs[index] = night_run(self._asked_for(self._fold.runs[run_id]), announced)
-        for run_id, record in self._fold.runs.items():
-            for request in record.recovered_requests.values():
-                row = self._open.get((run_id, request.line.key))
-                if row is None:
-                    continue
-                row.set_outcome(request.line)
-                recovered = f"recovered by run {request.by}"
-                row.detail = f"{row.detail}; {recovered}" if row.detail else recovered

@@ -16,7 +16,7 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     describe_answer,
 )
-from invite_sweeper.audit.record import RunRecord
+from invite_sweeper.audit.record import RecoveredRequest, RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
@@ -108,10 +108,13 @@ class Row:
         """Whether its outcome needs the operator's attention."""
         return self.outcome in FAILED_OUTCOMES
 
-    def set_outcome(self, line: OutcomeLine) -> None:
-        """Set the outcome, with its detail where it needs attention."""
+    def set_outcome(self, line: OutcomeLine, recovered: RecoveredRequest | None) -> None:
+        """Set the outcome, with its detail where it needs attention, and the run that found it."""
         self.outcome = line.outcome
-        self.detail = _detail(line) if self.has_failed else ""
+        details = [_detail(line)] if self.has_failed else []
+        if recovered is not None:
+            details.append(f"recovered by run {recovered.by}")
+        self.detail = "; ".join(details)
 
 
 def why_kept(event: Kept | PendingInvitation) -> str:
@@ -181,7 +184,7 @@ def rows_of(run: RunRecord) -> list[Row]:
             continue
         row = Row.of_line(line.planned or request, labels)
         if isinstance(request, OutcomeLine):
-            row.set_outcome(request)
+            row.set_outcome(request, run.recovered_requests.get(request.key))
         elif isinstance(request, Intent):
             row.outcome = NO_OUTCOME
         rows.append(row)

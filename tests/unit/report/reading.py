@@ -11,6 +11,7 @@ from rich.console import Console
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.report.document import Document
 from invite_sweeper.report.period import read_period
 from invite_sweeper.report.receivers import RunMessage
@@ -52,7 +53,9 @@ def words(text: str) -> str:
 
 
 def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> Document:
-    return read_period(directory.files(), verify_directory(directory), advisor, **period)
+    fold = Fold()
+    verification = verify_directory(directory, fold=fold)
+    return read_period(directory.files(), verification, fold, advisor, **period)
 
 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:

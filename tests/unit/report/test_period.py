@@ -337,6 +337,12 @@ def test_what_a_later_run_recorded_of_a_request_counts_in_its_night_and_names_th
     assert len(table(page, "deletions")) == 2  # shown once, in the night of its request
 
 
+def test_a_killed_run_is_no_longer_unfinished_where_a_run_after_the_period_followed_it(directory):
+    write(run(planned(1))._replace(end=None), directory, days_ago=2)
+    write(run(), directory)
+    assert page_of(directory, until=NOW - DAY).headline.label == "Cut off"
+
+
 def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory):
     path = write(deleted(7), directory, days_ago=2)
     write(killed(1), directory, days_ago=1)
