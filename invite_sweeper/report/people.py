@@ -52,7 +52,7 @@ from invite_sweeper.report.rows import (
     detail_cell,
     invited_cell,
     label_of,
-    place_cell_of,
+    place_cell,
     place_name,
     sorted_rows,
     table_by_place,
@@ -147,10 +147,10 @@ def document_of_lines(
 
 def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> tuple[Section, ...]:
     """Return the table of people below their projects; `names` are those of organizations by id."""
-    labels: dict[str, str] = {}
-    for org_id, name in names.items():
-        labels[org_id] = organization_label(org_id, name)
-    rows = sorted_rows(Row.of_line(invitation, labels) for invitation in people)
+    people = tuple(people)
+    ids = {person.org_id for person in people}
+    labels = {org_id: organization_label(org_id, names.get(org_id)) for org_id in ids}
+    rows = sorted_rows(Row.of_line(person, labels) for person in people)
     if not rows:
         return ()
     return (Section(table=table_by_place(rows, rows)),)
@@ -175,7 +175,7 @@ def document_of_list(
         Column("Goes", "date"): lambda row: text_cell(row.due or "-"),
         INVITED: invited_cell,
         Column("Decision"): detail_cell,
-        PLACE: place_cell_of(rows),
+        PLACE: place_cell,
         AGE: age_cell,
         **ROLES_AND_INVITER,
     }

@@ -72,6 +72,7 @@ from invite_sweeper.report.rows import (
     line_cell,
     list_cell,
     organization_labels_of,
+    place_cell,
     row_order,
     rows_of,
     text_cell,
@@ -374,7 +375,7 @@ def _people(
     Args:
         before: Columns before those of invitations.
     """
-    place = full_place_cell if len(reader.organizations) > 1 else None
+    place = full_place_cell if len(reader.organizations) > 1 else place_cell
     cells = {**(before or {}), **invitation_columns(rows, place), LIST_AND_ID: list_cell}
     yield from _table(key, caption, cells, rows, command, total=total)
 

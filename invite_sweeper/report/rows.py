@@ -48,7 +48,7 @@ class Row:
 
     Attributes:
         event: The line that describes it.
-        labels: The names of organizations with their ids, by id.
+        labels: The names of the organizations of its run with their ids, by id.
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
         detail: Of an outcome that needs attention; why an invitation is kept; of a pending one,
             the decision about it.
@@ -97,6 +97,16 @@ class Row:
     def place(self) -> str:
         """The project's name, or the organization's with its id."""
         return place_name(self.event, self.organization)
+
+    @property
+    def place_in_text(self) -> str:
+        """The place, with its organization where the run was about several."""
+        return place_name(self.event, self.organization, full=self.is_of_several)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether its run was about several organizations, which each place then names."""
+        return len(self.labels) > 1
 
     @property
     def is_owner(self) -> bool:
@@ -169,9 +179,10 @@ def sorted_rows(rows: Iterable[Row]) -> list[Row]:
 
 def organization_labels_of(run: RunRecord) -> dict[str, str]:
     """Return the organizations' names with their ids, by id; the last line of a file has them."""
-    # Before the question, the file has no last line.
-    organizations = run.end.organizations if run.end is not None else ()
-    return {organization.id: organization.label for organization in organizations}
+    labels = {org_id: org_id for org_id in run.start.organizations}
+    if run.end is not None:  # before the question, the file has no last line
+        labels |= {organization.id: organization.label for organization in run.end.organizations}
+    return labels
 
 
 def rows_of(run: RunRecord) -> list[Row]:
@@ -230,11 +241,6 @@ def unread_lines(run: RunRecord, max_lines: int) -> list[Fact]:
         reason = escape_unprintable(truncate(unreadable.reason))
         lines.append(Fact(place, reason))
     return lines
-
-
-def is_of_several(run: RunRecord) -> bool:
-    """Return whether a run was about several organizations, which each place then names."""
-    return len(organization_labels_of(run)) > 1
 
 
 def first_rows(rows: Iterable[Row], max_rows: int) -> list[Row]:
@@ -414,8 +420,8 @@ def list_cell(row: Row) -> Cell:
 
 
 def place_cell(row: Row) -> Cell:
-    """Return the place alone."""
-    return line_cell(row.place)
+    """Return the place, with its organization where the run was about several."""
+    return full_place_cell(row) if row.is_of_several else line_cell(row.place)
 
 
 def detail_cell(row: Row) -> Cell:
@@ -444,19 +450,18 @@ ROLES_AND_INVITER: Final[CellsOf[Row]] = {
 
 
 def invitation_columns(
-    rows: Iterable[Row], place: Callable[[Row], Cell] | None = None
+    rows: Iterable[Row], place: Callable[[Row], Cell] = place_cell
 ) -> CellsOf[Row]:
     """Return the columns of a table of invitations.
 
     Args:
-        place: Returns the cell of the place; None: with the organization where the rows are of
-            several.
+        place: Returns the cell of the place.
     """
     rows = tuple(rows)
     columns: dict[Column, Callable[[Row], Cell]] = {
         AGE: age_cell,
         INVITED: invited_cell,
-        PLACE: place or place_cell_of(rows),
+        PLACE: place,
     }
     if any(row.due for row in rows):
         columns[_FROM] = _due_cell
@@ -471,32 +476,18 @@ def invitation_columns(
     return columns
 
 
-def place_cell_of(rows: Iterable[Row]) -> Callable[[Row], Cell]:
-    """Return what shows a place, with the organization where the rows are of several."""
-    organizations = {row.event.org_id for row in rows}
-    return full_place_cell if len(organizations) > 1 else place_cell
-
-
-def table_by_place(
-    rows: Sequence[Row], all_rows: Iterable[Row], *, with_organization: bool = False
-) -> Table:
+def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
     """Return the table of invitations below their places, by organization.
 
     Args:
         rows: Those that are shown.
         all_rows: The headings count them.
-        with_organization: Headings name the organization even if all rows are of one.
     """
-    all_rows = tuple(all_rows)
-    is_full = with_organization or len({row.organization for row in all_rows}) > 1
-
-    def name_of(row: Row) -> str:
-        return place_name(row.event, row.organization, full=is_full)
-
-    totals = Counter(map(name_of, all_rows))
-    first_rows = {name: number for number, name in enumerate(dict.fromkeys(map(name_of, rows)))}
+    totals = Counter(row.place_in_text for row in all_rows)
+    places = dict.fromkeys(row.place_in_text for row in rows)
+    rank = {place: number for number, place in enumerate(places)}
     # The places of one organization are in the order of their first rows.
-    ordered = sorted(rows, key=lambda row: (row.organization, first_rows[name_of(row)]))
-    columns = invitation_columns(ordered, lambda row: line_cell(name_of(row)))
+    ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
+    columns = invitation_columns(ordered, lambda row: line_cell(row.place_in_text))
     table = Table.of("plan", "", columns, ordered, total=totals.total())
     return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

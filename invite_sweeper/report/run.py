@@ -39,9 +39,7 @@ from invite_sweeper.report.rows import (
     announced_as,
     announced_rows,
     first_rows,
-    full_place_cell,
     invitation_columns,
-    is_of_several,
     kept_rows,
     place_name,
     rows_of,
@@ -96,7 +94,7 @@ def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Docu
     sections = document.sections
     kept = kept_rows(run)
     if kept:
-        table = _table(KEPT_CAPTION, run, kept, len(kept))
+        table = _table(KEPT_CAPTION, kept, len(kept))
         sections = (Section(table=table), *sections)
     return document._replace(sections=sections, closing=tuple(closing))
 
@@ -117,7 +115,7 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
     question = f"Delete {pluralize(len(rows), 'invitation')}?"
     remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
     facts += (Fact("", question, "strong"), Fact("", remark))
-    plan = _plan(run, rows, advisor_of(run, advisor), _MAX_ROWS)
+    plan = _plan(rows, advisor_of(run, advisor), _MAX_ROWS)
     return Document(Fact("In", ", ".join(organizations)), tuple(facts), tuple(plan))
 
 
@@ -164,7 +162,7 @@ def _document_of(
     about = advisor_of(run, advisor)
     story = story_of(run, advisor)
     sections = (
-        *_plan(run, rows, about, max_rows),
+        *_plan(rows, about, max_rows),
         *_announced(run, about, max_rows),
         *unread_section(run, about.list_run, max_rows),
         *story.sections,
@@ -173,11 +171,11 @@ def _document_of(
     return story._replace(facts=(*story.facts, file, *last_hash_of(run)), sections=sections)
 
 
-def _plan(run: RunRecord, rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
+def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first rows of the plan below their projects."""
     first = first_rows(rows, max_rows)
     if first:
-        table = table_by_place(first, rows, with_organization=is_of_several(run))
+        table = table_by_place(first, rows)
         yield Section(table=table._replace(command=about.list_run()))
 
 
@@ -187,7 +185,7 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Sectio
     announced = announced_rows(run)
     if announced:
         command = about.list_run("--event", kind.event)
-        table = _table(kind.caption, run, announced[:max_rows], len(announced), command)
+        table = _table(kind.caption, announced[:max_rows], len(announced), command)
         yield Section(table=table)
 
 
@@ -210,11 +208,9 @@ def unread_section(
         )
 
 
-def _table(
-    caption: str, run: RunRecord, rows: Sequence[Row], total: int, command: str = ""
-) -> Table:
+def _table(caption: str, rows: Sequence[Row], total: int, command: str = "") -> Table:
     """Return invitations of which each names its place."""
-    columns = invitation_columns(rows, full_place_cell if is_of_several(run) else None)
+    columns = invitation_columns(rows)
     return Table.of("invitations", caption, columns, rows, total=total, command=command)
 
 

@@ -11,9 +11,7 @@ from invite_sweeper.report.document import Document, Section, describe_instant, 
 from invite_sweeper.report.rows import (
     Row,
     first_rows,
-    is_of_several,
     organization_labels_of,
-    place_name,
     rows_of,
 )
 from invite_sweeper.report.story import last_hash_of, story_of
@@ -66,7 +64,7 @@ class RunMessage(NamedTuple):
         sentences = []
         for row in first_rows(rows, MAX_USERS):
             outcome = display_text(row.outcome or "planned").replace("_", " ")
-            sentences.append(f"{self._person(row)}: {outcome}")
+            sentences.append(f"{_person(row)}: {outcome}")
         command = self.advisor.list_run()
         return Section(sentences=tuple(sentences), total=len(rows), command=command)
 
@@ -91,12 +89,12 @@ class RunMessage(NamedTuple):
             parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
-        return f"{self._person(row)}: {', '.join(parts)}"
+        return f"{_person(row)}: {', '.join(parts)}"
 
-    def _person(self, row: Row) -> str:
-        """Return who is invited where, with the organization if the run is about several."""
-        place = place_name(row.event, row.organization, full=is_of_several(self.run))
-        return f"{row.user} in {place}"
+
+def _person(row: Row) -> str:
+    """Return who is invited where."""
+    return f"{row.user} in {row.place_in_text}"
 
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:
