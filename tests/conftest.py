@@ -84,6 +84,26 @@ def pytest_runtestloop():
     gc.enable()
 
 
+class Rotated(pytest.Dir):
+    """A directory that each worker reads from another entry on.
+
+    So each rewrites the assertions of other files first, and finds the rest in `__pycache__`.
+    """
+
+    def collect(self):
+        """Yield what the directory holds, first what this worker begins with."""
+        found = list(super().collect())
+        start = self.config.workerinput["workerid"].removeprefix("gw")
+        first = int(start) * len(found) // self.config.workerinput["workercount"]
+        return found[first:] + found[:first]
+
+
+def pytest_collect_directory(path, parent):
+    """Return the collector of a directory for a worker."""
+    is_worker = hasattr(parent.config, "workerinput")
+    return Rotated.from_parent(parent, path=path) if is_worker else None
+
+
 def pytest_collection_modifyitems(config, items):
     """Deselect the tests of a week, and begin with what takes long."""
     if os.environ.get("INVITE_SWEEPER_WEEKLY") != "1":
@@ -93,7 +113,11 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):  # what takes long begins first, so that all end together
         slow = {_unit(each.nodeid) for each in items if each.get_closest_marker("slow")}
         items.sort(
-            key=lambda item: (_unit(item.nodeid) != "containers", _unit(item.nodeid) not in slow)
+            key=lambda item: (
+                _unit(item.nodeid) != "containers",
+                _unit(item.nodeid) not in slow,
+                item.path,
+            )
         )
 
 
