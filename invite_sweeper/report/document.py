@@ -64,20 +64,14 @@ class Table(NamedTuple):
 
     Attributes:
         key: Unique in a document; lower-case letters and hyphens.
-        caption: Empty for a table that is all of a document.
         rows: The cells of each row, in the order of the columns.
-        total: Number of rows, shown or not.
-        command: Lists all rows.
         grouped_by: The number of the column that a terminal shows as a heading above its rows.
         group_totals: How many rows each text of that column has, shown or not.
     """
 
     key: str
-    caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    total: int
-    command: str = ""
     grouped_by: int | None = None
     group_totals: Mapping[str, int] = {}
 
@@ -85,16 +79,12 @@ class Table(NamedTuple):
     def of(
         cls,
         key: str,
-        caption: str,
         cells: CellsOf[_T],
         records: Iterable[_T],
-        *,
-        total: int,
-        command: str = "",
     ) -> Self:
         """Return the table of some records."""
         rows = tuple(tuple(cell(record) for cell in cells.values()) for record in records)
-        return cls(key, caption, tuple(cells), rows, total, command)
+        return cls(key, tuple(cells), rows)
 
     @property
     def is_of_people(self) -> bool:
@@ -166,10 +156,10 @@ class Section(NamedTuple):
     """A part of a document.
 
     Attributes:
-        heading: Empty for a table, which has its caption.
+        heading: Empty for what is all of a document.
         sentences: A line each.
         style: Of the heading.
-        total: Number of facts or sentences, shown or not, as the heading has it; 0 without.
+        total: Number of rows, facts or sentences, shown or not, as the heading has it; 0 without.
         command: Lists all of them.
         picture: Of the table.
         texts: Long ones, of several lines, which a page shows on request.
@@ -184,6 +174,13 @@ class Section(NamedTuple):
     command: str = ""
     picture: Picture | None = None
     texts: tuple[Fact, ...] = ()
+
+    @property
+    def shown(self) -> int:
+        """How many of `total` it has."""
+        if self.table is not None:
+            return len(self.table.rows)
+        return len(self.facts) + len(self.sentences)
 
 
 class Document(NamedTuple):

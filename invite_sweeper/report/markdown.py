@@ -43,9 +43,9 @@ def _parts(document: Document, max_rows: int) -> Iterator[str]:
             yield f"## {section.heading}\n"
             yield _fenced(Document(sections=(section._replace(heading=""),)))
             continue
-        first = table._replace(caption="", rows=table.rows[:max_rows])
-        yield f"<details>\n<summary>{escape(table.caption)} ({table.total:,})</summary>\n"
-        yield _fenced(Document(sections=(section._replace(table=first),)))
+        first = table._replace(rows=table.rows[:max_rows])
+        yield f"<details>\n<summary>{escape(section.heading)} ({section.total:,})</summary>\n"
+        yield _fenced(Document(sections=(section._replace(heading="", table=first),)))
         yield "</details>\n"
 
 

@@ -179,9 +179,8 @@ def document_of_list(
         AGE: age_cell,
         **ROLES_AND_INVITER,
     }
-    table = Table.of("listed", "", columns, rows, total=len(rows))
     headline = Fact(pluralize(len(rows), "invitation"), counts)
-    return Document(headline, sections=(Section(table=table),))
+    return Document(headline, sections=(Section(table=Table.of("listed", columns, rows)),))
 
 
 # What `explain` shows ----------------------------------------------------------------------------

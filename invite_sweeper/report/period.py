@@ -397,7 +397,7 @@ def _table(
     if records:
         first = records[:MAX_TABLE_ROWS]
         total = total or len(records)
-        yield Section(table=Table.of(key, caption, cells, first, total=total, command=command))
+        yield Section(caption, table=Table.of(key, cells, first), total=total, command=command)
 
 
 def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:

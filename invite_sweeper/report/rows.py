@@ -489,5 +489,5 @@ def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
     # The places of one organization are in the order of their first rows.
     ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
     columns = invitation_columns(ordered, lambda row: line_cell(row.place_in_text))
-    table = Table.of("plan", "", columns, ordered, total=totals.total())
+    table = Table.of("plan", columns, ordered)
     return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

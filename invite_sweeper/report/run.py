@@ -94,8 +94,7 @@ def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Docu
     sections = document.sections
     kept = kept_rows(run)
     if kept:
-        table = _table(KEPT_CAPTION, kept, len(kept))
-        sections = (Section(table=table), *sections)
+        sections = (_section(KEPT_CAPTION, kept, len(kept)), *sections)
     return document._replace(sections=sections, closing=tuple(closing))
 
 
@@ -176,7 +175,7 @@ def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Sectio
     first = first_rows(rows, max_rows)
     if first:
         table = table_by_place(first, rows)
-        yield Section(table=table._replace(command=about.list_run()))
+        yield Section(table=table, total=len(rows), command=about.list_run())
 
 
 def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
@@ -185,8 +184,7 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Sectio
     announced = announced_rows(run)
     if announced:
         command = about.list_run("--event", kind.event)
-        table = _table(kind.caption, announced[:max_rows], len(announced), command)
-        yield Section(table=table)
+        yield _section(kind.caption, announced[:max_rows], len(announced), command)
 
 
 def unread_section(
@@ -208,10 +206,10 @@ def unread_section(
         )
 
 
-def _table(caption: str, rows: Sequence[Row], total: int, command: str = "") -> Table:
+def _section(caption: str, rows: Sequence[Row], total: int, command: str = "") -> Section:
     """Return invitations of which each names its place."""
-    columns = invitation_columns(rows)
-    return Table.of("invitations", caption, columns, rows, total=total, command=command)
+    table = Table.of("invitations", invitation_columns(rows), rows)
+    return Section(caption, table=table, total=total, command=command)
 
 
 class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,22 +65,20 @@ def show_document(console: Console, document: Document) -> None:
 
 
 def _show_section(console: Console, section: Section) -> None:
-    """Print a table, or facts and sentences below a heading, and how to list the others."""
-    table = section.table
-    if table is not None:
-        _show_table(console, table)
-        _print_rest(console, table.total - len(table.rows), table.command)
-    facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
-    if section.heading:
-        title = Text(section.heading, f"bold {_STYLES[section.style]}")
-        if section.total:
-            title = _with_count(title, len(facts), section.total)
-        console.print(title, soft_wrap=True)
-    indent = _INDENT if section.heading else 0
-    _show_facts(console, facts, _label_width(facts), indent=indent)
-    if section.heading:
-        console.print()
-    _print_rest(console, section.total - len(facts), section.command)
+    """Print a table, or facts and sentences, below a heading, and how to list the others."""
+    heading = Text(section.heading, f"bold {_STYLES[section.style]}")
+    if heading and section.total:
+        heading = _with_count(heading, section.shown, section.total)
+    if section.table is not None:
+        _show_table(console, section.table, heading)
+    else:
+        facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
+        if heading:
+            console.print(heading, soft_wrap=True)
+        _show_facts(console, facts, _label_width(facts), indent=_INDENT if heading else 0)
+        if heading:
+            console.print()
+    _print_rest(console, section.total - section.shown, section.command)
 
 
 def _print_rest(console: Console, count: int, command: str) -> None:
@@ -154,20 +152,20 @@ def _print_beside(
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _show_table(console: Console, table: Table) -> None:
+def _show_table(console: Console, table: Table, heading: Text) -> None:
     """Print a table: its columns side by side where each line fits, else a block each row.
 
     Args:
         table: With a row, at least.
     """
-    indent = _INDENT if table.caption or table.grouped_by is not None else 0
+    indent = _INDENT if heading or table.grouped_by is not None else 0
     numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
     columns = [table.columns[number] for number in numbers]
     widths = _column_widths(columns, numbers, table.rows, console.width - indent)
     if widths:
         headings = [[Text(column.heading.upper(), style="dim")] for column in columns]
         _print_row(console, headings, widths, indent)
-    for title, rows in _groups(table):
+    for title, rows in _groups(table, heading):
         cells = [[_cell_lines(row[number]) for number in numbers] for row in rows]
         if indent:
             for line in title.wrap(console, console.width):
@@ -205,12 +203,11 @@ def _with_count(title: Text, shown: int, total: int) -> Text:
     return Text.assemble(title, (f"  {count}", "dim"))
 
 
-def _groups(table: Table) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
-    """Yield the rows below a heading each: the caption, or the column that groups them."""
+def _groups(table: Table, heading: Text) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
+    """Yield the rows below a heading each: that of all, or the text of the column that groups."""
     number = table.grouped_by
     if number is None:
-        title = Text(table.caption, "bold")
-        yield _with_count(title, len(table.rows), table.total), table.rows
+        yield heading, table.rows
         return
     for cell, group in groupby(table.rows, key=lambda row: row[number]):
         rows = tuple(group)

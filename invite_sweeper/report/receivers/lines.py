@@ -26,10 +26,9 @@ def _section(section: Section) -> Iterator[Hint]:
         yield Hint(f"• {fact.label}: {fact.text}")
     for sentence in section.sentences:
         yield Hint(f"- {sentence}")
-    shown = len(section.facts) + len(section.sentences)
-    left = section.total - shown
+    left = section.total - section.shown
     if left > 0:
-        yield Hint(f"And {left:,} more:" if shown else "To list them:", section.command)
+        yield Hint(f"And {left:,} more:" if section.shown else "To list them:", section.command)
 
 
 def first_lines(

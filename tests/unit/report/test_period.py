@@ -249,7 +249,9 @@ def test_who_was_kept_before_a_restore_is_shown_as_of_the_sweep_and_the_oldest_f
     write(run(*kept, kept=3), directory, days_ago=1)
     write(restored(1), directory)
     page = page_of(directory)
-    (caption,) = (one.caption for one in tables(page) if one.key == "kept")
+    (caption,) = (
+        one.heading for one in page.sections if one.table is not None and one.table.key == "kept"
+    )
     assert caption == "Kept invitations, as of sweep 1"
     ages = [row["Age"] for row in table(page, "kept")]
     assert ages == sorted(ages, reverse=True)
@@ -396,7 +398,9 @@ def test_the_report_of_one_organization_has_its_counts_people_and_ends_alone(dir
     other = page_of(directory, organization=OTHER_ORG)
     assert other.title == "Invitation sweep, 2026-11-24"
     assert figure(other, "Organization") == f"Beta ({OTHER_ORG})"
-    assert {f"--organization {OTHER_ORG}" in one.command for one in tables(other)} == {True}
+    assert {
+        f"--organization {OTHER_ORG}" in one.command for one in other.sections if one.table
+    } == {True}
     assert other.headline.label == "Partly done"
     assert [row["Outcome"][:6] for row in table(other, "deletions")] == ["failed"]
     with pytest.raises(UsageError, match="that is about organization 0000"):
