@@ -79,9 +79,17 @@ def pytest_collection():
 
 
 def pytest_runtestloop():
-    """Look for garbage among what the tests make."""
+    """Look for garbage among what the tests make, and hide what the caller's shell has set."""
     gc.freeze()
     gc.enable()
+    os.umask(environment.UMASK)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # as under nohup
+            # pytest goes on, and its children begin with the default, unlike with SIG_IGN.
+            signal.signal(number, lambda _number, _frame: None)
+    for name in os.environ.keys() - environment.clean(os.environ).keys():
+        del os.environ[name]
+    time.tzset()
 
 
 class Rotated(pytest.Dir):
@@ -125,23 +133,6 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_setup(item):
     """Skip a test that lacks what it needs, before its fixtures are made."""
     needs.check(item)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item, nextitem):
-    """Hide from a test, and from each of its fixtures, what the caller's shell has set."""
-    umask = os.umask(environment.UMASK)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:  # as under nohup
-            # pytest goes on, and its children begin with the default, unlike with SIG_IGN.
-            signal.signal(number, lambda _number, _frame: None)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ.keys() - environment.clean(os.environ).keys():
-            patch.delenv(name)
-        time.tzset()
-        result = yield
-    os.umask(umask)
-    return result
 
 
 @pytest.fixture(autouse=True)
