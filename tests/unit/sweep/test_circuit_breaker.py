@@ -85,12 +85,3 @@ def test_breaker_keeps_the_first_reason_and_stays_open():
     assert not breaker.opens_at(Outcome.FAILED)
     assert breaker.reason == "1 of the first 1 deletions (the canary) failed."
     assert breaker.canary_left == 0
-
-
-def test_no_deletion_is_left_of_a_canary_that_is_over():
-    breaker = CircuitBreaker(policy(limits={"canary": 2}).limits)
-    left = [breaker.canary_left]
-    for _ in range(3):
-        breaker.opens_at(Outcome.DELETED)
-        left.append(breaker.canary_left)
-    assert left == [2, 1, 0, 0]

@@ -32,16 +32,6 @@ def stale_from(entry, **keys):
     return None if found is None else ((found.instant - NOW) / DAY, found.rule)
 
 
-@pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize(
-    ("age", "days"), [(14, 0), (15, -1), (30, -16), (13, 1), (0, 14)], ids="{} days".format
-)
-def test_invitation_is_stale_from_the_instant_at_which_it_is_older_than_14_days(source, age, days):
-    """Also where no key of the policy changes its answer at a later instant."""
-    entry = entry_of(source, age=age * DAY, **ENDLESS)
-    assert stale_from(entry) == (days, "forgotten")
-
-
 def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_time():
     """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
     entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)

@@ -12,7 +12,7 @@ from sweep.night import Night, later
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.models import ListUnreadable, ProjectGone, Source
+from invite_sweeper.models import ListUnreadable, Source
 
 SANDBOX = object_id(1)
 PAYMENTS = PROJECT
@@ -103,21 +103,6 @@ async def test_excluded_project_whose_users_cannot_be_read_keeps_like_any_other(
     assert (night.deleted, result.kept_by_reason) == ([0], {"list_unread": 1})
     assert night.events(ListUnreadable) == [unread]
     assert (result.projects_unreadable, result.exit_code) == (1, 4)
-
-
-async def test_excluded_project_that_is_gone_keeps_nothing_and_is_not_a_project_of_the_run(
-    directory,
-):
-    night = night_of(directory, *person(Source.ORG_USERS), users=ProjectGone(PAYMENTS))
-    (atlas,) = night.atlases
-    shown = [tuple(atlas.listed), tuple(atlas.listed[:1])]  # the second time it is gone
-
-    async def projects():
-        return shown.pop(0)
-
-    atlas.projects = projects
-    result = await night.run()
-    assert (night.deleted, result.projects_gone) == ([1], 0)
 
 
 @pytest.mark.parametrize(

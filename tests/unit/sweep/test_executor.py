@@ -275,18 +275,6 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
 # Errors ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails_at", range(1, 8))
-async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
-    atlas = FakeAtlas()
-    log = FakeDeletionLog(fails_at=fails_at)
-    run = Run(atlas, log, workers=1)
-    with pytest.raises(AuditLogError):
-        await run.run(plan(8))
-    assert len(atlas.deleted) == fails_at - 1
-    assert run.outcomes.total() == 8
-    assert run.outcomes[Outcome.DELETED] == len(atlas.deleted)
-
-
 class WaitsForCancel(FakeAtlas):
     """Sends nothing, and returns once the deletion is cancelled."""
 

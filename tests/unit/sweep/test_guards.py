@@ -22,7 +22,7 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.guards import check_clock, check_limits
-from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE, Limit, RunLimits
+from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE, RunLimits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     OrganizationPlan,
@@ -224,14 +224,6 @@ def test_few_stale_invitations_are_exempt_from_the_share(shard, exempt):
         assert bool(found) is (size > exempt)
 
 
-@pytest.mark.parametrize(("size", "is_over"), [(6, False), (7, True)])
-def test_what_earlier_runs_deleted_counts_among_the_few_that_are_exempt_from_the_share(
-    size, is_over
-):
-    found = violations(plan(size, seen=96), limits(max_share=0), RECENT)
-    assert bool(found) is is_over
-
-
 sizes = st.dictionaries(st.integers(1, 6), st.integers(1, 30), max_size=6)
 some_limits = st.builds(
     limits,
@@ -274,13 +266,6 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
 PLACES = st.integers(1, 3)
 COUNTS = st.integers(0, 15)
 SENT = st.dictionaries(PLACES.map(object_id), COUNTS).map(Counter)
-
-
-@given(COUNTS, COUNTS)
-def test_what_is_left_and_used_is_the_limit_and_an_exceeded_one_leaves_nothing(most, used):
-    left = Limit(Reason.MAX_DELETIONS, most, used).left
-    assert left >= 0
-    assert left + used == max(most, used)
 
 
 @given(

@@ -16,10 +16,8 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
-    AuditLogError,
     CredentialsRefused,
     GuardRefused,
-    Interrupted,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
@@ -112,14 +110,6 @@ def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_
     there = " there" if several else ""
     assert error.consequence == f"Nothing was deleted{there}."
     assert error.organization == (f"Acme ({ORG})" if several else "")
-
-
-@pytest.mark.parametrize("error", [Interrupted("Stopped."), AuditLogError("Full.")])
-def test_error_of_the_run_is_that_of_each_organization(error):
-    finished = ended(organization(), organization(OTHER_ORG), error=error)
-    assert finished.exit_code == error.exit_code
-    assert {each.exit_code for each in finished.organizations} == {int(error.exit_code)}
-    assert finished.error["message"] == error.message
 
 
 @pytest.mark.parametrize(

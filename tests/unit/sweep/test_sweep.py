@@ -77,18 +77,13 @@ async def test_max_deletions_counts_over_all_organizations(directory, limit, del
         assert night.events(Intent) == []
 
 
-def see_no_project(night):
-    night.clients[0] = night.clients[1]  # one set of credentials for both
-
-
 @pytest.mark.parametrize(
     ("fails", "code", "words"),
     [
         (lambda night: fail(night, 0), 6, f"Organization Alpha ({ORG}): No connection."),
-        (see_no_project, REFUSED, f"No project of the organization {ORG} is visible"),
         (lambda night: setattr(night.clients[0], "clock_skew_s", None), REFUSED, "not be checked"),
     ],
-    ids=["no connection", "no project", "no clock"],
+    ids=["no connection", "no clock"],
 )
 async def test_organization_that_failed_loses_nothing_and_does_not_count_towards_the_limits(
     directory, fails, code, words
@@ -434,14 +429,6 @@ async def test_breaker_skips_what_all_organizations_have_left_and_is_a_reason_th
         )
     assert result.exit_code == 4
     assert night.view.codes().count(WarningCode.CIRCUIT_BREAKER) == 1
-
-
-async def test_canary_is_that_of_the_whole_command(directory):
-    """After one deletion in the first organization, one more is its second and last."""
-    night = Night(directory, 1, 5, limits={"canary": 2})
-    found = night.atlases[1].lists[Source.INVITES, object_id(2)]
-    night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
-    assert (await night.run()).deleted == 5
 
 
 async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
