@@ -82,6 +82,11 @@ class RunFile(NamedTuple):
         return begun is not None and begun[0] < stamp
 
     @property
+    def label(self) -> str:
+        """The number of the run, or its id where it has none."""
+        return str(self.number or self.run_id)
+
+    @property
     def name(self) -> str:
         """Its name before it was compressed."""
         return self.path.name.partition(".jsonl")[0] + ".jsonl"

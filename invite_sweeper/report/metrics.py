@@ -22,7 +22,7 @@ from msgspec import structs
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
-from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, WarningCode, status_of
+from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, WarningCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import parse_timestamp
@@ -262,7 +262,7 @@ class Metrics(NamedTuple):
 
     @property
     def _last_success(self) -> datetime | None:
-        is_done = status_of(self.record.exit_code) is Status.DONE
+        is_done = self.record.status is Status.DONE
         return self.finished_at if is_done else self.succeeded_at
 
     def exposition(self) -> bytes:

@@ -127,7 +127,7 @@ def _outcome(event: OutcomeLine, sent_by: RunFile | None) -> str:
     if event.outcome == Outcome.DELETED:
         words = f"{words} by rule {event.rule}"
     if event.recovers is not None:
-        sender = event.recovers if sent_by is None else sent_by.number or sent_by.run_id
+        sender = event.recovers if sent_by is None else sent_by.label
         words = f"{words} (sent by run {sender})"
     return f"{words}: {event.reason}" if event.reason else words
 

@@ -15,7 +15,7 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.endings import Status, Style, status_of
+from invite_sweeper.endings import Status, Style
 from invite_sweeper.errors import UsageError
 from invite_sweeper.report.document import (
     Attention,
@@ -195,7 +195,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     last = reader.last_sweep
     if last is None or last is reader.newest or last.end is None:
         return
-    if status_of(last.exit_code) is Status.DONE:
+    if last.status is Status.DONE:
         return
     story = story_of(last, advisor)
     messages = [f"{story.headline.label}: {story.headline.text}"]
@@ -203,7 +203,7 @@ def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
     for attention in story.attention:
         messages += attention.messages
         hint = hint if hint.text else attention.hint
-    yield Attention(f"The last sweep, run {last.file.number or last.run_id}", tuple(messages), hint)
+    yield Attention(f"The last sweep, run {last.file.label}", tuple(messages), hint)
 
 
 def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
@@ -269,7 +269,7 @@ def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Ite
 
 def _run_name(run: RunRecord) -> str:
     mode = "dry run" if run.mode == "dry-run" else run.mode
-    return f"{mode} {run.file.number or run.run_id}"
+    return f"{mode} {run.file.label}"
 
 
 # Sections ----------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def _remarks(end: RunFinished) -> Iterator[str]:
 def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
     """Return what makes exact commands about a run, from that of the session."""
     return advisor._replace(
-        run=str(run.file.number or run.run_id),
+        run=run.file.label,
         policy=advisor.policy or run.start.policy_path or "",  # the session's, else the run's
     )
 
@@ -347,7 +347,7 @@ def run_lines(run: RunRecord, end: RunFinished) -> Iterator[Fact]:
 def which_run(run: RunRecord) -> Iterator[Fact]:
     """Yield which run it was, what it is based on, and why or for whom the operator started it."""
     start = run.start
-    parts = [str(run.file.number or run.run_id), describe_instant(start.now)]
+    parts = [run.file.label, describe_instant(start.now)]
     if start.plan_sha256 is not None:
         parts.append(f"applies the plan with the SHA-256 {start.plan_sha256}")
     if start.restored_runs:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import Status, status_of
+from invite_sweeper.endings import Status
 from invite_sweeper.report.document import Document, Section, describe_instant, display_text
 from invite_sweeper.report.rows import (
     Row,
@@ -45,7 +45,7 @@ class RunMessage(NamedTuple):
     @property
     def has_succeeded(self) -> bool:
         """Whether the run did everything."""
-        return status_of(self.run.exit_code) is Status.DONE
+        return self.run.status is Status.DONE
 
     @property
     def document(self) -> Document:

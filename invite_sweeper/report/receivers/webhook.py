@@ -14,7 +14,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import may_repeat, status_of
+from invite_sweeper.endings import may_repeat
 from invite_sweeper.redaction import SIGNING_KEY_PREFIX
 from invite_sweeper.report.document import Attention
 from invite_sweeper.report.receivers.base import Receiver
@@ -61,7 +61,7 @@ class Webhook(Receiver):
             "headline": next(document.brief()).text,
             "attention": [_attention(attention) for attention in document.attention],
             "succeeded": message.has_succeeded,
-            "verdict": status_of(message.run.exit_code),
+            "verdict": message.run.status,
             "retryable": may_repeat(fields["reasons"]),
             "finished_at": message.finished_at,
             "announcements": None,
