@@ -78,6 +78,7 @@ def pytest_collection():
     gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)  # that of a worker of xdist ends the hook
 def pytest_runtestloop():
     """Look for garbage among what the tests make, and hide what the caller's shell has set."""
     gc.freeze()
