@@ -240,9 +240,9 @@ def last_night_over(now: datetime) -> date:
 def nights_of(
     runs: Iterable[NightRun],
     *,
-    first: date | None = None,
-    last: date | None = None,
-    begun: datetime | None = None,
+    first: date | None,
+    last: date | None,
+    begun: datetime | None,
 ) -> Iterator[Night]:
     """Yield the nights of some runs, those without a run between them and after them, too.
 

@@ -80,7 +80,7 @@ from invite_sweeper.report.rows import (
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verdicts import document_of_verification
-from invite_sweeper.text import Hint, pluralize, upper_first
+from invite_sweeper.text import Hint, escape_unprintable, pluralize, upper_first
 
 _T = TypeVar("_T")
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -485,7 +485,7 @@ _NIGHTS: Final[CellsOf[Night]] = {
 _REASONS: Final[CellsOf[NightRun]] = {
     Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
     Column("Run"): lambda run: text_cell(run.label),
-    Column("Reason"): lambda run: line_cell(run.reason or ""),
+    Column("Reason"): lambda run: line_cell(escape_unprintable(run.reason or "")),
 }
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): _in_force,

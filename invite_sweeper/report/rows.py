@@ -294,9 +294,9 @@ def text_cell(text: str | None) -> Cell:
     return line_cell(display_text(text)) if text else ()
 
 
-def line_cell(text: str, style: Style = "plain") -> Cell:
+def line_cell(text: str) -> Cell:
     """Return the cell of one line that is safe to show."""
-    return (Line(text, style),)
+    return (Line(text),)
 
 
 _ORDINARY_ROLES: Final = {

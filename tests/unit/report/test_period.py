@@ -505,6 +505,12 @@ def test_policies_of_an_earlier_version_have_a_hash_and_no_text(directory):
     assert "its text" not in Reader(render_html(page)).text
 
 
+def test_reason_in_a_forged_file_cannot_move_the_cursor_or_begin_a_line(directory):
+    write(run(start={"reason": "OPS-1\x1b[2J\n# Sound"}), directory)
+    page = page_of(directory)
+    assert [row["Reason"] for row in table(page, "reasons")] == ["OPS-1[U+001B][2J[U+000A]# Sound"]
+
+
 def test_text_of_a_policy_cannot_become_markup_or_hide_a_line(directory):
     write(under("# <script>alert(1)</script>\u202e\nversion: 1\n"), directory)
     html = render_html(page_of(directory))
