@@ -82,6 +82,7 @@ def pytest_collection():
 def pytest_runtestloop():
     """Look for garbage among what the tests make, and hide what the caller's shell has set."""
     gc.freeze()
+    gc.set_threshold(20_000)  # what a test makes is small: less often
     gc.enable()
     os.umask(environment.UMASK)
     for number in (signal.SIGINT, signal.SIGHUP):
