@@ -25,7 +25,7 @@ from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import describe_excluded, document_of_list
-from invite_sweeper.report.rows import label_of, place_name
+from invite_sweeper.report.rows import place_of_list
 from invite_sweeper.text import escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10
@@ -95,7 +95,7 @@ def list(  # noqa: A001 - a command has the name of its function
     if username and excluded:  # the person that is asked for may be there
         session.log.info(describe_excluded(excluded))
     for unread in pending.unread():
-        place = place_name(unread, label_of(unread.org_id or "", labels), full=True)
+        place = place_of_list(unread, labels)
         session.log.warning("not read", list=place, reason=unread.reason)
     raise SystemExit(pending.result.finished().exit_code)
 

@@ -54,6 +54,7 @@ from invite_sweeper.report.rows import (
     label_of,
     place_cell,
     place_name,
+    place_of_list,
     sorted_rows,
     table_by_place,
     text_cell,
@@ -393,9 +394,7 @@ def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterato
         terms = escape_unprintable(" ".join(map(repr, result.unknown)))
         yield Attention(f"Nothing found for {terms} in {where}, nor in an earlier run")
     for unreadable in result.unreadable:
-        organization = label_of(unreadable.org_id or "", labels)
-        place = place_name(unreadable, organization, full=True)
-        why = escape_unprintable(f"{place}: {unreadable.reason}")
+        why = escape_unprintable(f"{place_of_list(unreadable, labels)}: {unreadable.reason}")
         yield Attention("Could not be read", (why,))
 
 

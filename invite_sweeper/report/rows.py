@@ -152,6 +152,12 @@ def place_name(event: Invitation | ListUnreadable, organization: str, *, full: b
     return f"{project} of {organization_name}" if full and organization else project
 
 
+def place_of_list(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
+    """Return the place of a list that could not be read, with its organization."""
+    organization = label_of(unreadable.org_id or "", labels)
+    return place_name(unreadable, organization, full=True)
+
+
 def row_order(row: Row) -> tuple[object, ...]:
     """Return what rows are sorted by: failures, owners, the oldest, then by project and user."""
     event = row.event
@@ -221,25 +227,16 @@ def _rows_of_events(run: RunRecord, kinds: tuple[type[Invitation], ...]) -> Iter
             yield Row.of_line(line.event, labels)
 
 
-def unread_lists(run: RunRecord) -> list[ListUnreadable]:
-    """Return the lists that could not be read."""
-    # One that Atlas no longer serves is a line of the story.
-    return [
-        line.event
-        for line in run.lines.values()
-        if isinstance(line.event, ListUnreadable) and not isinstance(line.event, SourceRetired)
-    ]
-
-
-def unread_lines(run: RunRecord, max_lines: int) -> list[Fact]:
-    """Return the place of each of the first lists that could not be read, and why."""
+def unread_lines(run: RunRecord) -> list[Fact]:
+    """Return the place of each list that could not be read, and why."""
     labels = organization_labels_of(run)
     lines = []
-    for unreadable in unread_lists(run)[:max_lines]:
-        organization = label_of(unreadable.org_id or "", labels)
-        place = place_name(unreadable, organization, full=True)
-        reason = escape_unprintable(truncate(unreadable.reason))
-        lines.append(Fact(place, reason))
+    for line in run.lines.values():
+        unreadable = line.event
+        # One that Atlas no longer serves is a line of the story.
+        if isinstance(unreadable, ListUnreadable) and not isinstance(unreadable, SourceRetired):
+            reason = escape_unprintable(truncate(unreadable.reason))
+            lines.append(Fact(place_of_list(unreadable, labels), reason))
     return lines
 
 

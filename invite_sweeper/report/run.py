@@ -46,7 +46,6 @@ from invite_sweeper.report.rows import (
     sorted_rows,
     table_by_place,
     unread_lines,
-    unread_lists,
 )
 from invite_sweeper.report.story import advisor_of, last_hash_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
@@ -133,7 +132,7 @@ def what_needs_attention(run: RunRecord, advisor: Advisor) -> Document:
 
 def _unread(run: RunRecord) -> Iterator[Attention]:
     """Yield the first lists that could not be read."""
-    for unread in unread_lines(run, _MAX_NAMED):
+    for unread in unread_lines(run)[:_MAX_NAMED]:
         yield Attention(f"{unread.label} was not read", (unread.text,))
 
 
@@ -195,13 +194,13 @@ def unread_section(
     Args:
         list_run: Returns the command that lists lines of the run.
     """
-    lines = [f"{line.label}: {line.text}" for line in unread_lines(run, max_rows)]
+    lines = [f"{line.label}: {line.text}" for line in unread_lines(run)]
     if lines:
         yield Section(
             UNREAD_CAPTION,
-            sentences=tuple(lines),
+            sentences=tuple(lines[:max_rows]),
             style="warning",
-            total=len(unread_lists(run)),
+            total=len(lines),
             command=list_run("--event", ListUnreadable.event),
         )
 
