@@ -271,7 +271,7 @@ class _ShownRuns:
             pass
 
     def all_records(self) -> Iterator[RunRecord]:
-        """Yield the records of all runs, which the fold adds up; memory holds one at a time."""
+        """Yield the records of all runs, without their lines; the fold adds them up."""
         yield from read_all(self._reader, lambda chain: (read_run(chain, self.fold),), self._report)
 
     def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:

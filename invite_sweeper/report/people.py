@@ -201,6 +201,11 @@ class OrganizationName(msgspec.Struct, frozen=True):
     id: str
     name: str | None
 
+    @property
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return organization_label(self.id, self.name)
+
 
 class PersonHistory(NamedTuple):
     """What earlier runs did with a person in an organization.
@@ -347,10 +352,7 @@ _BELOW: Final = "  "
 
 def document_of_search(result: Search, *, verbose: bool = False) -> Document:
     """Return a block for each person: those whom Atlas shows, then those whom only a run knows."""
-    labels = {
-        organization.id: organization_label(organization.id, organization.name)
-        for organization in result.organizations
-    }
+    labels = {organization.id: organization.label for organization in result.organizations}
 
     def block(username: str | None, org_id: str, facts: Iterable[Fact]) -> Section:
         heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"

@@ -24,6 +24,7 @@ from invite_sweeper.endings import (
     Style,
     WarningCode,
     WarningLevel,
+    advised_reasons,
     known_reasons,
 )
 from invite_sweeper.errors import ErrorParts, hint_of, with_organizations
@@ -249,11 +250,10 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     partial_reasons = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
     for error in errors_of(end):
         yield _attention_to_error(error, end, advisor, known)
-    # Advice that another reason of the run makes needless is not in that for all of them.
-    advice_for_all = advisor.advise(known)
+    advised = advised_reasons(known)  # without those that another one makes needless
     for reason in partial_reasons:
-        hints = (hint for hint in advisor.advise([reason]) if hint in advice_for_all)
-        yield _attention_to_reason(reason, end, next(hints, Hint()))
+        (hint,) = advisor.advise([reason]) if reason in advised else (Hint(),)
+        yield _attention_to_reason(reason, end, hint)
     for warning in end.warnings:
         # A warning whose code is that of a reason is shown below the reason.
         if warning.level != WarningLevel.REMARK and warning.code not in partial_reasons:

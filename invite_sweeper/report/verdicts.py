@@ -15,7 +15,7 @@ from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode, 
 from invite_sweeper.report.document import Attention, Document, Fact, Section
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.story import describe_recovery
-from invite_sweeper.text import Hint, escape_unprintable, organization_label, plural_form, pluralize
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
 
@@ -93,10 +93,7 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
     Args:
         with_passed: Not only what is not right.
     """
-    labels = {
-        organization.id: organization_label(organization.id, organization.name)
-        for organization in result.organizations
-    }
+    labels = {organization.id: organization.label for organization in result.organizations}
     shown = [check for check in result.checks if with_passed or check.state != "ok"]
     facts: list[Fact] = []
     for org_id, checks in groupby(shown, key=lambda check: check.organization):
