@@ -162,13 +162,13 @@ async def _sweep(session: Session, history: History) -> _SweptRun:
     settings = session.settings
     options = settings.options
     announced = history.announcements(settings.base_url)
-    seen = SeenAnnouncements(announced.keys())
+    seen = SeenAnnouncements(announced.keys()) if announced else None
     command = settings.command(
         history,
         dry_run=options.dry_run,
         saved=_read_saved_plan(settings),
         detailed_exit_code=options.detailed_exitcode,
-        observe=seen if announced else None,
+        observe=seen,
     )
     check_plan(command, max_age=settings.plan_max_age, sha256=options.plan_sha256)
     async with (
@@ -180,7 +180,7 @@ async def _sweep(session: Session, history: History) -> _SweptRun:
             record = await run_sweep(command, organizations, log, view, session.stop)
         finally:
             view.close()
-    return _SweptRun(read_back(record), seen.keys, view)
+    return _SweptRun(read_back(record), seen.keys if seen is not None else (), view)
 
 
 def _read_saved_plan(settings: Settings) -> SavedPlan | None:

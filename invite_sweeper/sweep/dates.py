@@ -22,7 +22,7 @@ from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.sweep.steps import Notice, keep_unrecordable
+from invite_sweeper.sweep.steps import Notice
 from invite_sweeper.text import pluralize
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -172,7 +172,7 @@ class Dates:
 
     def _decisions_at(self, instant: datetime, entries: Sequence[Invitation]) -> Iterable[Decision]:
         """Return the invitations that the entries of a person are at an instant."""
-        decisions = [keep_unrecordable(self._selector.decide(entry, instant)) for entry in entries]
+        decisions = [self._selector.decide(entry, instant) for entry in entries]
         # Nearly all people have one entry, which is an invitation by itself; one of `invites` is.
         return decisions if len(decisions) == 1 else combine(decisions)
 

@@ -45,7 +45,7 @@ from invite_sweeper.sweep.plan import (
 )
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.sweep.steps import Step, keep_unrecordable
+from invite_sweeper.sweep.steps import Step
 
 ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 
@@ -233,7 +233,7 @@ class ReadingBuilder:
 
     def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        decisions = [keep_unrecordable(self._selector.decide(entry)) for entry in entries]
+        decisions = [self._selector.decide(entry) for entry in entries]
         self._lists.entries[ref] = len(decisions)
         self._find_oldest(entries)
         if ref.source.stands_for_itself:

@@ -7,7 +7,7 @@
 2. A `keep` entry matches: kept, even if a rule matches.
 3. The creation date is missing, unreadable or in the future: kept.
 4. A `keep` entry needs a value that Atlas did not send: kept.
-5. The first rule that matches makes it stale.
+5. The first rule that matches makes it stale; what the audit log cannot record is kept.
 6. A rule needs a value that Atlas did not send, or no rule matches: kept.
 
 `invitations.combine` makes invitations of the entries; `steps` are applied to the result and can
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from invite_sweeper.audit import is_recordable
 from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation
 from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy import Keep, Policy, Rule
@@ -219,6 +220,8 @@ class Selector:
         for rule, conditions, ageless in self._rules:
             result = match_all(conditions, invitation, now)
             if result is True:
+                if not is_recordable(invitation, rule.name):
+                    return Decision(invitation, None, "unrecordable")
                 return Decision(invitation, rule.name, None)
             age = rule.older_than
             if isinstance(result, str):

@@ -1,7 +1,5 @@
 """The steps that follow the policy's decision about an invitation: each can only delete less.
 
-- `keep_unrecordable`: what the audit log cannot record is kept. It follows the decision about each
-  entry, the others that about an invitation.
 - `Notice`: what is stale waits until it was announced for `notice.wait`.
 - `KeepOutsidePlan`: what a saved plan does not list as it is now is kept.
 """
@@ -14,7 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from invite_sweeper.audit import HeldAnnouncement, end_of_wait, is_recordable
+from invite_sweeper.audit import HeldAnnouncement, end_of_wait
 from invite_sweeper.audit.events import Announced, AnnouncementKey, Planned, announcement_key
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
@@ -31,13 +29,6 @@ Step: TypeAlias = Callable[[Decision], Decision]
 """Returns a decision as it is, with a remark, or the decision to keep the invitation."""
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
-
-
-def keep_unrecordable(decision: Decision) -> Decision:
-    """Return the decision, or that to keep an invitation which the audit log cannot record."""
-    if decision.stale and not is_recordable(decision.invitation, decision.rule):
-        return decision.keep("unrecordable")
-    return decision
 
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organization_name"})

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from invite_sweeper.explain import Explainer, describe_decision
 from invite_sweeper.models import INVITED_STATUSES, Source
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.sweep.steps import keep_unrecordable
 
 DAY = timedelta(days=1)
 ENTRIES = [
@@ -37,7 +36,7 @@ POLICY = policy(
 
 
 def decided(one, now=NOW):
-    return keep_unrecordable(Selector(POLICY, now).decide(one))
+    return Selector(POLICY, now).decide(one)
 
 
 def explained(one):

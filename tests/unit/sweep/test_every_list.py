@@ -16,7 +16,7 @@ from invite_sweeper.models import Entry, Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import KeepOutsidePlan, Notice, keep_unrecordable
+from invite_sweeper.sweep.steps import KeepOutsidePlan, Notice
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -45,7 +45,7 @@ def decide_all(*entries, planned=None, announced=None, **keys):
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**keys), NOW)
-    decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
+    decisions = [selector.decide(each) for each in entries]
     if not entries[0].source.stands_for_itself:
         decisions = combine(decisions)
     return [reduce(lambda found, step: step(found), steps, each) for each in decisions]

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.conditions import ATLAS_LAUNCHED_AT, ActiveMembers
 from invite_sweeper.sweep.selection import Selector
 
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 NO_TIME = timedelta()
+SECRET = "s3cret-of-the-job"
 LATE = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 
@@ -421,3 +423,10 @@ def test_one_more_keep_entry_never_deletes_more(one, rules, keep, more):
     before = decide(one, rules=rules, keep=keep)
     after = decide(one, rules=rules, keep=[*keep, {**more, "name": "more"}])
     assert before.stale or not after.stale
+
+
+def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
+    SECRETS.add(SECRET)
+    one = entry_of(Source.INVITES, age=2 * DAY)
+    found = [verdict(one, **rules(**{name: {"older_than": "1d"}})) for name in ("r", SECRET)]
+    assert found == ["r", "unrecordable"]

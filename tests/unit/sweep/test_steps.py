@@ -1,4 +1,4 @@
-"""The steps after the decision: unrecordable invitations, and a saved plan."""
+"""A saved plan: what it lists bounds what is deleted."""
 
 from contextlib import nullcontext
 from datetime import timedelta
@@ -17,10 +17,9 @@ from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
-from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.guards import check_plan, why_possibly_used
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.steps import KeepOutsidePlan, keep_unrecordable
+from invite_sweeper.sweep.steps import KeepOutsidePlan
 
 DAY = timedelta(days=1)
 HOST = "https://cloud.mongodb.com"
@@ -33,15 +32,6 @@ def stale(number=1, rule="r", **changes):
 
 def kept(number=1, reason="too_young"):
     return Decision(invitation(number, source=Source.INVITES), None, reason)
-
-
-def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
-    SECRETS.add("s3cret-of-the-job")
-    found = [keep_unrecordable(stale(rule=rule)).keep_reason for rule in ("r", "s3cret-of-the-job")]
-    assert found == [None, "unrecordable"]
-
-
-# What a saved plan lists -------------------------------------------------------------------------
 
 
 def outside(*decisions):
