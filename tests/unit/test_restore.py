@@ -198,12 +198,6 @@ def test_without_a_run_nothing_is_undone_by_a_log_that_is_damaged_before_the_las
         found_in(directory, Wanted())
 
 
-def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(directory):
-    directory.path.mkdir()
-    (directory.path / "000001-r1.jsonl").touch()
-    assert found_in(directory, Wanted("1")) == ()
-
-
 # Who is missing ----------------------------------------------------------------------------------
 
 OTHER_PROJECT = object_id(50)

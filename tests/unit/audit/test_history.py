@@ -17,12 +17,12 @@ from audit.runs import (
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, event_of, listed_as, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, listed_as, object_id
 from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.directory import MIN_RUNS
-from invite_sweeper.audit.events import AnnouncementEnded, OrganizationResult, announcement_key
+from invite_sweeper.audit.events import OrganizationResult, announcement_key
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import Entry, Source
@@ -165,14 +165,6 @@ class TestAnnouncements:
         unreadable = structs.replace(announced(), deletable_from="soon")
         assert write(unreadable).announcements(HOST) == {}
 
-    def test_it_ends_with_a_line_and_can_begin_anew(self, write):
-        write(announced(1), announced(2))
-        found = write(event_of(AnnouncementEnded, invitation(1), reason="no_rule"))
-        assert list(found.announcements(HOST)) == [announcement_key(invitation(2))]
-        found = write(announced(1), start={"now": "2026-12-01T01:00:00Z"})
-        instant = datetime(2026, 12, 1, 1, tzinfo=UTC)
-        assert found.announcements(HOST)[announcement_key(invitation(1))].announced_at == instant
-
     @pytest.mark.parametrize(("result", "left"), [("deleted", 0), ("failed", 1), ("unknown", 1)])
     def test_it_ends_with_a_deletion(self, write, result, left):
         write(announced())
@@ -247,13 +239,6 @@ def first_read(directory, now: datetime = NOW):
     """Return the number of the first run that one at an instant reads."""
     reader = directory.recent(now - 100 * DAY)
     return reader.files[reader.first].number
-
-
-def test_a_run_reads_the_last_hundred_days_however_many_they_have(directory):
-    for days in range(140, 0, -1):
-        run_at(directory, NOW - days * DAY)
-    assert first_read(directory) == 41
-    assert first_read(directory, NOW + 1000 * DAY) == 140 - MIN_RUNS + 1
 
 
 def test_a_clock_that_was_set_back_for_one_run_hides_none_before_it(directory):

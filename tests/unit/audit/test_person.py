@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from invite_sweeper.audit import AuditDirectory, LineFilter
 from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.person import HistoryReader, last_deletions, runs_of
+from invite_sweeper.audit.person import HistoryReader, last_deletions
 from invite_sweeper.models import Entry, Source
 from invite_sweeper.names import Globs
 
@@ -42,16 +42,6 @@ def test_of_each_invitation_the_last_line_of_a_run_counts(directory):
         (2, "outcome", "failed"),
         (2, "outcome", "deleted"),
     ]
-
-
-def test_last_deletion_of_each_person_in_each_place_counts_in_the_order_of_the_runs(directory):
-    write_run(directory, "r1", *deletion(1), *deletion(2))
-    write_run(directory, "r2", *deletion(3, username="PERSON-1@example.com"))
-    write_run(directory, "r3", *deletion(2, "failed"))
-    lines = history_of(directory)
-    found = [deletion.line for deletion in last_deletions(lines)]
-    assert runs(found) == [(1, "2"), (2, "3")]
-    assert [run.number for run in runs_of(found)] == [1, 2]
 
 
 def test_an_invitation_of_invites_stands_beside_that_of_a_user_of_the_project(directory):

@@ -116,17 +116,3 @@ class TestSavedPlan:
         path = dry_run(directory)
         path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
         check_refused(path, message)
-
-
-async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(directory, monkeypatch):
-    log, written = write_plan(directory, 2)
-    sync = log.sync
-
-    async def busy() -> None:
-        await sync()
-        log.write(planned(9))
-
-    monkeypatch.setattr(log, "sync", busy)
-    await check_written_plan(log, written)
-    monkeypatch.undo()
-    await log.close()

@@ -36,11 +36,6 @@ def events(path, **criteria) -> list[str]:
     return [record["event"] for record, _ in matching(path, **criteria)]
 
 
-def test_without_a_criterion_each_line_is_returned_as_it_is(path):
-    lines = [line for _, line in matching(path)]
-    assert lines == path.read_bytes().splitlines()
-
-
 @pytest.mark.parametrize(
     ("criteria", "found"),
     [

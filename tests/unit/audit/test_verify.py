@@ -29,7 +29,6 @@ from invite_sweeper.audit import (
     verify_directory,
 )
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
-from invite_sweeper.endings import Reason
 from invite_sweeper.errors import DamagedLog
 
 Content = dict[str, bytes]
@@ -143,9 +142,7 @@ DAMAGED: dict[str, Change] = {
         f"{rest.hex()} after a kill": added(KILLED, rest)
         for rest in (b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n")
     },
-}
-
-OF_THE_LAST: dict[str, Change] = {
+    # Of the last file and of those that HEAD does not know.
     **{
         f"{data[:9].hex()} as HEAD": replaced("HEAD", data)
         for data in (b"", b"{}", b"[" * 9_999, b"\xff", b'{"number":1}')
@@ -164,7 +161,6 @@ OF_THE_LAST: dict[str, Change] = {
     "the last empty and compressed": packed(LAST, lambda data: b""),
     "the last is not gzip": packed(LAST, lambda data: data[:40] + b"x" + data[41:]),
 }
-"""What a run finds as well: it reads the last file, and those that HEAD does not know."""
 
 
 @pytest.mark.parametrize(("change", "first"), SOUND.values(), ids=SOUND)
@@ -189,20 +185,10 @@ def test_what_other_programs_may_do_is_not_damage(directory, three_runs, change,
 
 
 def test_damage_is_named_as_it_was_reviewed(directory, three_runs):
-    changes = (DAMAGED | OF_THE_LAST).items()
-    lines = [f"{name}: {damage(directory, change(three_runs))}\n" for name, change in changes]
+    lines = [
+        f"{name}: {damage(directory, change(three_runs))}\n" for name, change in DAMAGED.items()
+    ]
     assert_reviewed("".join(lines), Path(__file__).with_name("damage.txt"))
-
-
-@pytest.mark.parametrize("change", OF_THE_LAST.values(), ids=OF_THE_LAST)
-def test_damage_where_the_next_run_goes_on_refuses_it(directory, three_runs, change):
-    content = change(three_runs)
-    found = damage(directory, content)
-    with pytest.raises(DamagedLog) as caught:
-        write_run(directory, "r4")
-    assert caught.value.message.replace(f"{directory.path}/", "") == found
-    assert caught.value.reasons == (Reason.EARLIER_RUNS,)
-    assert content_of(directory) == content
 
 
 @pytest.mark.parametrize(
