@@ -12,7 +12,7 @@ from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.report.document import Document
+from invite_sweeper.report.document import Document, Table
 from invite_sweeper.report.period import read_period
 from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
@@ -56,6 +56,10 @@ def page_of(directory: AuditDirectory, advisor: Advisor, **period: datetime) -> 
     fold = Fold()
     verification = verify_directory(directory, fold=fold)
     return read_period(directory.files(), verification, fold, advisor, **period)
+
+
+def tables(page: Document) -> list[Table]:
+    return [section.table for section in page.sections if section.table is not None]
 
 
 def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None = ()) -> RunMessage:

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
-from report.reading import Reader, words
+from report.reading import Reader, tables, words
 from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_nights
 
 from invite_sweeper.advice import Advisor
@@ -190,10 +190,6 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
     assert [item.title for item in page.attention] == ["The audit log does not verify"]
     shown = {table.key for table in tables(page)}
     assert "invitations" not in shown  # of a damaged file nothing is shown
-
-
-def tables(page):
-    return [section.table for section in page.sections if section.table is not None]
 
 
 # The tables ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from builders import NOW, ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
 from msgspec import structs
 from report import reading
-from report.reading import Reader
+from report.reading import Reader, tables
 from report.scenes import NOT_SEEN, REFUSED, run, write
 from reviewed import assert_reviewed
 from rich.console import Console
@@ -55,10 +55,6 @@ def table(page, key):
         if one.key == key
         for row in one.rows
     ]
-
-
-def tables(page):
-    return [section.table for section in page.sections if section.table is not None]
 
 
 def nights(page, *headings):
@@ -257,17 +253,6 @@ def test_who_was_kept_before_a_restore_is_shown_as_of_the_sweep_and_the_oldest_f
     assert ages == sorted(ages, reverse=True)
 
 
-@pytest.mark.parametrize("several", [True, False])
-def test_each_place_names_its_organization_where_the_report_is_about_several(directory, several):
-    organizations = (ORG, OTHER_ORG) if several else (ORG,)
-    write(deleted(1, start={"organizations": organizations}), directory, days_ago=1)
-    write(restored(1), directory)
-    page = page_of(directory)
-    for key in ("deletions", "restored"):
-        (row,) = table(page, key)
-        assert row["To"] == ("Sandbox Alpha; Acme (" + ORG + ")" if several else "Sandbox Alpha")
-
-
 @pytest.mark.parametrize(
     ("counts", "pending"),
     [
@@ -462,17 +447,6 @@ def test_reading_a_period_leaves_no_file_open(directory):
         assert len(list(Path("/proc/self/fd").iterdir())) == before
     finally:
         gc.enable()
-
-
-def test_who_was_kept_by_an_entry_is_shown_once_as_of_the_last_night(directory):
-    kept = [Kept.of(planned(number), reason="keep:board") for number in (1, 2)]
-    young = Kept.of(planned(3), reason="too_young")
-    write(run(*kept, young, kept_by_reason={"keep:board": 2}, kept=2), directory, days_ago=2)
-    write(run(kept[0], kept_by_reason={"keep:board": 1}, kept=1), directory, days_ago=1)
-    write(run(), directory)
-    rows = table(page_of(directory), "kept-by")
-    assert [row["Last on"] for row in rows] == ["2026-11-24; run 2", "2026-11-23; run 1"]
-    assert {row["Kept because"] for row in rows} == {"keep entry board"}
 
 
 def test_who_was_kept_by_an_entry_in_a_single_run_is_in_the_table_of_what_it_kept(directory):

@@ -193,20 +193,6 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
         assert cell_len(line) <= width or line.startswith(whole) or " more: " in line or is_one_word
 
 
-@pytest.mark.parametrize(
-    ("name", "named"),
-    [
-        ("failed", ("person-3@example.com", "403")),
-        ("list not read", ("Blue Lagoon", "Atlas answered 500")),
-    ],
-)
-def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
-    record = recorded(SCENES[name], directory)
-    lines = what_needs_attention(read_back(record), ADVISOR).brief()
-    for text in (on_terminal(record), "\n".join(line.text for line in lines)):
-        assert all(each in text for each in named)
-
-
 def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_command(directory):
     day = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
     lines = (planned(number).as_event(WouldBeAnnounced, **day) for number in range(52))
