@@ -49,7 +49,7 @@ class NightRun(NamedTuple):
     """What is kept of a run: how it ended, and its counts.
 
     Attributes:
-        began: Its instant; None if it is not known.
+        night: On which it began, in UTC; None if it is not known.
         status: DAMAGED if its file could not be read to its end. Of a run without a last line
             CUT_OFF if it left no request open, RECOVERED if a later run has recorded each outcome.
         exit_code: None if it has no last line.
@@ -64,7 +64,7 @@ class NightRun(NamedTuple):
 
     number: int
     mode: str
-    began: datetime | None
+    night: date | None
     status: Status
     exit_code: int | None
     ending: str
@@ -73,11 +73,6 @@ class NightRun(NamedTuple):
     pending: int | None = None
     is_whole: bool = True
     reason: str | None = None
-
-    @property
-    def night(self) -> date | None:
-        """The night on which it began, in UTC; None if it is not known."""
-        return self.began.date() if self.began is not None else None
 
     @property
     def label(self) -> str:
@@ -119,6 +114,7 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
         announced: What it announced, and no run before it.
     """
     end = record.end
+    began = began_at(record.start)
     status = record.status if record.is_whole else Status.DAMAGED
     ending = str(status)
     cause = CUT_OFF_CAUSE if status is Status.CUT_OFF else ""
@@ -130,7 +126,7 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
     return NightRun(
         number=record.file.number,
         mode=record.mode,
-        began=began_at(record.start),
+        night=began.date() if began is not None else None,
         status=status,
         exit_code=record.exit_code,
         ending=ending,

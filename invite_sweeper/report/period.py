@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
-from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine
+from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine, WouldBeAnnounced
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.endings import Status, Style
 from invite_sweeper.errors import UsageError
@@ -54,14 +54,15 @@ from invite_sweeper.report.period_reader import (
     kept_in_file,
 )
 from invite_sweeper.report.rows import (
+    ANNOUNCED_CAPTION,
     BECAUSE,
     INVITED,
     KEPT_CAPTION,
     LIST_AND_ID,
     MAX_TABLE_ROWS,
     PLACE,
+    WOULD_BE_ANNOUNCED_CAPTION,
     Row,
-    announced_as,
     announced_rows,
     detail_cell,
     first_rows,
@@ -321,9 +322,9 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
         reader, "invitations", f"{caption}{as_of}", rows, list_run(), total=len(planned)
     )
     if is_dry_run:
-        kind = announced_as(run)
-        command = list_run("--event", kind.event)
-        yield from _people(reader, "due", f"{kind.caption}{as_of}", announced_rows(run), command)
+        caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
+        command = list_run("--event", WouldBeAnnounced.event)
+        yield from _people(reader, "due", caption, announced_rows(run), command)
     rows = nsmallest(MAX_TABLE_ROWS, kept_in_file(run, reader.organization), key=row_order)
     command = list_run("--event", Kept.event)
     total = run.end.kept if run.end is not None else 0
@@ -338,7 +339,7 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
     """
     for key, caption, newest, event in (
         ("deletions", "Planned deletions and what became of them", reader.deletions, OutcomeLine),
-        ("announced", "Announced for a later deletion", reader.announced, Announced),
+        ("announced", ANNOUNCED_CAPTION, reader.announced, Announced),
         ("restored", "Invitations of restores and what became of them", reader.restored, Intent),
     ):
         command = list_runs("--event", event.event)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import (
@@ -253,20 +253,8 @@ def first_rows(rows: Iterable[Row], max_rows: int) -> list[Row]:
     return sorted_rows(ordered[:max_rows])
 
 
-class AnnouncedAs(NamedTuple):
-    """What the announced invitations of a run are, and the event that records them."""
-
-    caption: str
-    event: str
-
-
-def announced_as(run: RunRecord) -> AnnouncedAs:
-    """Return what the announced invitations of a run are."""
-    if run.mode == "dry-run":
-        return AnnouncedAs("Would be announced", WouldBeAnnounced.event)
-    return AnnouncedAs("Announced for a later deletion", Announced.event)
-
-
+ANNOUNCED_CAPTION: Final = "Announced for a later deletion"
+WOULD_BE_ANNOUNCED_CAPTION: Final = "Would be announced"
 KEPT_CAPTION: Final = "Kept invitations"
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
 MAX_TABLE_ROWS: Final = 500

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, RunRecord
-from invite_sweeper.audit.events import Planned, RunStarted
+from invite_sweeper.audit.events import Announced, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.plans import why_not_made
 from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import GuardRefused
@@ -32,11 +32,12 @@ from invite_sweeper.report.nights import (
     were_all_done,
 )
 from invite_sweeper.report.rows import (
+    ANNOUNCED_CAPTION,
     KEPT_CAPTION,
     NO_OUTCOME,
     UNREAD_CAPTION,
+    WOULD_BE_ANNOUNCED_CAPTION,
     Row,
-    announced_as,
     announced_rows,
     first_rows,
     invitation_columns,
@@ -179,11 +180,15 @@ def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Sectio
 
 def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first that are announced."""
-    kind = announced_as(run)
+    caption = ANNOUNCED_CAPTION
+    event = Announced.event
+    if run.mode == "dry-run":
+        caption = WOULD_BE_ANNOUNCED_CAPTION
+        event = WouldBeAnnounced.event
     announced = announced_rows(run)
     if announced:
-        command = about.list_run("--event", kind.event)
-        yield _section(kind.caption, announced[:max_rows], len(announced), command)
+        command = about.list_run("--event", event)
+        yield _section(caption, announced[:max_rows], len(announced), command)
 
 
 def unread_section(

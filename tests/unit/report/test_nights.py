@@ -1,6 +1,6 @@
 """What the nights of a job come to: done, failed, refused, and those without a run."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -26,7 +26,7 @@ def night_run(days_ago, end=DONE):
     return NightRun(
         number=1,
         mode="sweep",
-        began=datetime(2026, 12, 3, 1, tzinfo=UTC) - timedelta(days=days_ago),
+        night=date(2026, 12, 3) - timedelta(days=days_ago),
         status=status,
         exit_code=exit_code,
         ending=cause or str(status),
