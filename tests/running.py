@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -214,6 +215,12 @@ def run_line(line: str, folder: Path, environment: dict[str, str]) -> Done:
     if file:
         (folder / file).write_text(done.out, encoding="utf-8")
     return done
+
+
+def printed(text: str, label: str) -> list[str]:
+    """Return the words of the command that is printed after a label, without the program."""
+    (command,) = re.findall(f'{label}:? +`?invite-sweeper ([^`"\\n]*)', text)
+    return shlex.split(command)
 
 
 def add_account(sim: SimulatedAtlas, kind: str, *org_ids: str) -> Account:

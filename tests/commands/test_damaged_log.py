@@ -1,12 +1,11 @@
 """No command deletes or invites upon a log that `audit verify` calls damaged; each reports it."""
 
 import json
-import re
 import shlex
 import shutil
 
 import pytest
-from running import cli_in
+from running import cli_in, printed
 
 AUDIT = ("--audit-dir", "audit")
 POLICY = ("--policy", "policy.yaml")
@@ -60,8 +59,7 @@ def test_command_that_judges_by_earlier_runs_refuses_damage_and_prints_how_to_ch
     done = nights.run(*words, "-o", "json")
     assert (done.code, nights.deletes(), nights.run_files()) == (3, 6, files)
     assert done.summary["reasons"] == ["earlier_runs"]
-    (command,) = re.findall("Check the audit log with: invite-sweeper (.*)", done.err)
-    verified = nights.run(*shlex.split(command.partition('"')[0]))
+    verified = nights.run(*printed(done.err, "Check the audit log with"))
     assert (verified.code, verified.out.startswith("Damaged")) == (3, True)
 
 
@@ -93,10 +91,8 @@ def test_used_plan_is_refused_where_its_sweep_is_lost_and_a_new_one_deletes(used
     done = used_plan.sweep("--plan", plan, "--accept-missing")
     assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
     assert "The file of a run is lost" in done.summary["error"]["message"]
-    (command,) = re.findall(
-        "create a new plan with: invite-sweeper (.*)", done.summary["error"]["hint"]
-    )
-    assert used_plan.run(*shlex.split(command)).code == 0
+    command = printed(done.summary["error"]["hint"], "create a new plan with")
+    assert used_plan.run(*command).code == 0
     done = used_plan.sweep("--plan", plan)
     assert (done.code, done.summary["reasons"], used_plan.deletes()) == (3, ["plan"], 2)
     shown = used_plan.run("audit", "show", plan, *AUDIT).out

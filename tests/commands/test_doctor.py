@@ -9,7 +9,7 @@ from pathlib import Path
 
 import faults
 import pytest
-from builders import NOW
+from builders import NOW, OTHER_ORG
 from report.scenes import run, write
 from rich.console import Console
 from running import add_account, wait_until
@@ -23,7 +23,6 @@ from invite_sweeper.report.verdicts import document_of_checks
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
-OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -197,7 +196,8 @@ ENDS = {
         5, "credentials", "failed", "",
     ),
     "no visible project": (
-        lambda cli: cli.keys.update(organizations=[OTHER]), 3, "no visible project", "failed", "",
+        lambda cli: cli.keys.update(organizations=[OTHER_ORG]),
+        3, "no visible project", "failed", "",
     ),
     "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "differs from Atlas's by"),
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),

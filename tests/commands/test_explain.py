@@ -2,13 +2,13 @@
 
 import io
 import json
-import re
-import shlex
 from datetime import timedelta
 
 import faults
 import pytest
+from builders import OTHER_ORG
 from rich.console import Console
+from running import printed
 
 from invite_sweeper.cli.explain import search
 from invite_sweeper.cli.options import RunOptions
@@ -18,7 +18,6 @@ from invite_sweeper.report.terminal import show_document
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
-OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -109,12 +108,12 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
 async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.keys["sources"] = ["invites", "users"]
     several.sim.retired.add("users")
-    shut = several.sim.add_project("Vault", OTHER)
+    shut = several.sim.add_project("Vault", OTHER_ORG)
     several.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
     result = await ask(several, "p0*", MONGODB_ATLAS_ACCESS_TOKEN_ALPHA="wrong")
-    assert [each.org_id for each in result.found] == [OTHER]
+    assert [each.org_id for each in result.found] == [OTHER_ORG]
     text = text_of(result)
-    other = f"organization Beta Industries ({OTHER})"
+    other = f"organization Beta Industries ({OTHER_ORG})"
     for name in (
         f"organization {ORG_ID}: ",
         f"Vault of {other}: The list invites: ",
@@ -146,11 +145,6 @@ async def test_error_of_every_organization_is_the_error_of_the_command(several):
 # What earlier runs did ---------------------------------------------------------------------------
 
 
-def command_in(text, label):
-    (line,) = re.findall(f"{label}: +invite-sweeper (.*)", text)
-    return shlex.split(line)
-
-
 async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_back(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "Ada@example.com", age=20 * DAYS)
     cli.keys["notice"] = {"wait": "7d"}
@@ -174,7 +168,7 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     whom = f" · Ada@example.com · Search of organization Example Industries ({ORG_ID})"
     for line in (announced, deleted):  # in the words of `audit show`, which names the person
         assert line.strip().replace(" · Search", whom) in history
-    assert cli.run(*command_in(text, "Invite again")).code == 0
+    assert cli.run(*printed(text, "Invite again")).code == 0
 
     result = await ask(cli, "ada@example.com")
     assert result.found[0].reason == "too_young"
@@ -183,7 +177,7 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     text = text_of(result)
     assert text.splitlines()[1].startswith("  Kept: too young for every rule")
     assert "restore  restored · Search · invites" in text
-    assert "restored · Ada@example.com" in cli.run(*command_in(text, "All lines")).out
+    assert "restored · Ada@example.com" in cli.run(*printed(text, "All lines")).out
 
 
 async def test_command_that_brings_back_shows_a_name_with_its_characters_escaped(cli):

@@ -6,6 +6,7 @@ from itertools import count
 
 import faults
 import pytest
+from builders import OTHER_ORG
 from commands.terminals import terminal_of
 from running import end
 
@@ -13,8 +14,6 @@ from invite_sweeper.cli.init import Choice, render_policy
 from invite_sweeper.models import Source
 from invite_sweeper.policy import check_policy, parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
-
-OTHER = "0123456789abcdef01234567"
 
 
 def test_only_visible_organization_and_all_lists_are_taken_without_a_terminal(cli):
@@ -32,13 +31,13 @@ def test_only_visible_organization_and_all_lists_are_taken_without_a_terminal(cl
 
 
 def test_several_visible_organizations_without_a_terminal_need_an_option(cli):
-    cli.sim.add_organization(OTHER, "Elsewhere")
-    cli.account.org_ids = (ORG_ID, OTHER)
+    cli.sim.add_organization(OTHER_ORG, "Elsewhere")
+    cli.account.org_ids = (ORG_ID, OTHER_ORG)
     done = cli.run("init", "first.yaml")
     assert done.code == 2
-    assert f"Elsewhere ({OTHER})" in done.err
+    assert f"Elsewhere ({OTHER_ORG})" in done.err
     assert not (cli.folder / "first.yaml").exists()
-    assert cli.run("init", "first.yaml", "--organization", OTHER).code == 0
+    assert cli.run("init", "first.yaml", "--organization", OTHER_ORG).code == 0
 
 
 @pytest.fixture
@@ -80,14 +79,14 @@ def test_sets_that_are_refused_or_incomplete_are_named_at_once_and_no_file_is_wr
 
 def test_without_credentials_options_are_enough(cli):
     options = (
-        *("--organization", OTHER, "--older-than", "20d", "--source", "org_invites"),
+        *("--organization", OTHER_ORG, "--older-than", "20d", "--source", "org_invites"),
         *("--notice", "7d"),
     )
     done = cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment()))
     assert done.code == 0
     assert list(cli.sim.requests) == []
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-    assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_INVITES,))
+    assert (policy.organization_ids, policy.sources) == ({OTHER_ORG}, (Source.ORG_INVITES,))
     assert policy.notice.wait.days == 7
     assert policy.rules[0].older_than.days == 20
 
@@ -228,8 +227,8 @@ def test_option_that_makes_no_valid_policy_is_wrong_usage_and_no_command_reads_i
 
 
 def test_terminal_is_asked_until_each_answer_is_valid(cli):
-    cli.sim.add_organization(OTHER, "Elsewhere")
-    cli.account.org_ids = (ORG_ID, OTHER)
+    cli.sim.add_organization(OTHER_ORG, "Elsewhere")
+    cli.account.org_ids = (ORG_ID, OTHER_ORG)
     with terminal_of(cli, "init", "first.yaml") as terminal:
         for question, answer in (
             ("Numbers or ids", "3"),
@@ -246,7 +245,7 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
         code, text = terminal.end()
     assert code == 0, text
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
-    assert policy.organization_ids == {OTHER}
+    assert policy.organization_ids == {OTHER_ORG}
     assert policy.sources == (Source.INVITES, Source.ORG_INVITES)
     assert policy.rules[0].older_than.days == 28
 

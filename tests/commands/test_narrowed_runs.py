@@ -1,14 +1,13 @@
 """`--project` narrows a run to some projects of the policy's scope, and never widens it."""
 
-import re
-import shlex
 from datetime import timedelta
 
 import pytest
+from builders import OTHER_ORG
+from running import printed
 
 from invite_sweeper.simulator.seed import ORG_ID
 
-OTHER_ORGANIZATION = "0123456789abcdef01234567"
 OLD = timedelta(days=20)
 ALL = ["invites", "users", "org_users", "org_invites"]
 
@@ -57,8 +56,8 @@ def test_project_that_the_policy_does_not_have_is_refused_and_nothing_is_deleted
 
 
 def test_with_an_unknown_project_no_organization_says_that_its_lists_were_not_read(cli):
-    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER_ORGANIZATION})
-    cli.sim.add_project("Three", OTHER_ORGANIZATION)
+    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER_ORG})
+    cli.sim.add_project("Three", OTHER_ORG)
     done = cli.run("sweep", "--project", "Nowhere")
     assert (done.code, cli.deletes()) == (3, 0)
     assert done.errors == ["No project in the policy's scope is named 'Nowhere'."]
@@ -80,10 +79,8 @@ def test_hint_of_a_refused_plan_makes_a_new_one_of_the_same_projects(cli):
     cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
     refused = cli.sweep("--plan", "plan.jsonl")
     assert (refused.code, cli.deletes()) == (3, 0)
-    (command,) = re.findall(
-        "Create a new plan with: invite-sweeper (.*)", refused.summary["error"]["hint"]
-    )
-    again = cli.run(*shlex.split(command), "-o", "json")
+    command = printed(refused.summary["error"]["hint"], "Create a new plan with")
+    again = cli.run(*command, "-o", "json")
     assert (again.code, again.summary["projects"]) == (0, ["One"])
 
 

@@ -5,12 +5,10 @@ A message that is lost is made good by that of the next night.
 
 import html
 import json
-import re
-import shlex
 import signal
 
 import pytest
-from running import end, wait_until
+from running import end, printed, wait_until
 
 SLACK = "SLACK_URL"
 HOOK = "HOOK_URL"
@@ -79,8 +77,8 @@ def test_the_command_of_a_message_lists_what_is_pending_and_not_who_was_announce
     for words in (("plan",), ("sweep", "--yes"), ("plan",)):
         cli.run(*words, "--policy", "policy.yaml")
         text = json.loads(receiver.requests.pop()[2])["text"]
-        (command,) = re.findall(r"To list them: `(.+)`", html.unescape(text))
-        shown = cli.run(*shlex.split(command)[1:], "-o", "json").out.splitlines()
+        command = printed(html.unescape(text), "To list them")
+        shown = cli.run(*command, "-o", "json").out.splitlines()
         listed.append([json.loads(line)["username"] for line in shown])
         cli.sim.accept(project, cli.sim.invitations(project)[0])
     assert [len(names) for names in listed] == [5, 4, 3]
