@@ -235,33 +235,38 @@ def run_id_of(directory, number: int):
     return directory.find(str(number)).run_id
 
 
-def first_read(directory, now: datetime = NOW):
-    """Return the number of the first run that one at an instant reads."""
-    reader = directory.recent(now - 100 * DAY)
+def first_read(directory, run_ids):
+    """Return the number of the first of these runs that a run reads: their names decide."""
+    directory.path.mkdir()
+    for number, run_id in enumerate(run_ids, start=1):
+        (directory.path / f"{number:06d}-{run_id}.jsonl").touch()
+    reader = directory.recent(NOW - 100 * DAY)
     return reader.files[reader.first].number
 
 
+def of_night(days_ago):
+    return f"{NOW - days_ago * DAY:%Y%m%dT%H%M%SZ}-00000001"
+
+
 def test_a_clock_that_was_set_back_for_one_run_hides_none_before_it(directory):
-    for days in range(140, 0, -1):
-        run_at(directory, NOW - (9_000 if days == 20 else days) * DAY)
-    assert first_read(directory) == 41
+    nights = (9_000 if days == 20 else days for days in range(140, 0, -1))
+    assert first_read(directory, map(of_night, nights)) == 41
 
 
-def test_fewer_than_thirty_runs_are_all_read_and_so_are_names_without_an_instant(directory):
-    for days in range(MIN_RUNS, 0, -1):
-        run_at(directory, NOW - (days + 500) * DAY)
-    assert first_read(directory) == 1
-    write_run(directory, "other")
-    run_at(directory, NOW - 400 * DAY)
-    assert first_read(directory) == 3
+@pytest.mark.parametrize(("more", "first"), [([], 1), (["other", of_night(400)], 3)])
+def test_fewer_than_thirty_runs_are_all_read_and_so_are_names_without_an_instant(
+    directory, more, first
+):
+    nights = range(500 + MIN_RUNS, 500, -1)
+    assert first_read(directory, [*map(of_night, nights), *more]) == first
 
 
 @pytest.fixture(scope="module")
 def years(tmp_path_factory):
-    """A deletion of person 1 and an open intent of person 2, and a hundred nights later."""
+    """A deletion of person 1 and an open intent of person 2, and the nights 190 days later."""
     directory = AuditDirectory(tmp_path_factory.mktemp("years") / "audit")
     run_at(directory, NOW - 300 * DAY, *deletion(1), intent(planned(2)), killed=True)
-    for days in range(110, 0, -1):
+    for days in (110, 99, *range(50, 0, -1)):
         run_at(directory, NOW - days * DAY, *(deletion(1) if days in (99, 50) else ()))
     return directory
 

@@ -245,18 +245,6 @@ async def test_others_are_sent_while_as_many_as_there_are_slots_back_off(slow, d
     assert run.outcomes == {Outcome.DELETED: 6}
 
 
-async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
-    atlas = BackingOff(2)
-    log = FakeDeletionLog()
-    running = asyncio.ensure_future(Run(atlas, log, workers=2).run(plan(2)))
-    await until(lambda: ("deleted", object_id(1)) in log.lines[: log.on_disk])
-    assert not running.done()
-    atlas.gate.set()
-    await running
-    assert len(log.lines) == 4
-
-
 async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
     atlas = BackingOff(1, 2, 3, 4)

@@ -112,13 +112,6 @@ async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep_of_the_same_inv
     assert [line.outcome for line in lines] == ["unknown", "already_gone"]
 
 
-async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
-    atlas = FakeAtlas()
-    own = opened(Source.INVITES, 1), opened(Source.INVITES, 2), opened(Source.ORG_INVITES, 3)
-    await recover(atlas, *own)
-    assert atlas.requested == [PROJECT, ORG]
-
-
 async def test_list_that_the_run_reads_resolves_its_intents_and_is_not_read_again():
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))

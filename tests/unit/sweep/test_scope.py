@@ -122,11 +122,6 @@ def test_shard_beyond_the_organizations_has_none_however_many_there_are():
     assert dealt(Shard(10**17, 10**17), whole) == []
 
 
-def test_hash_of_the_policy_does_not_depend_on_the_shard():
-    whole = policy_of("", "BETA")
-    assert Shard(1, 2).part_of_policy(whole).sha256 == whole.sha256
-
-
 @given(count=st.integers(1, 12), max_deletions=st.integers(0, 1000), unreadable=st.integers(0, 20))
 def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadable):
     keys = {"max_deletions": max_deletions, "max_unreadable_projects": unreadable}
