@@ -118,12 +118,6 @@ def test_terminal_closed_during_the_question_does_not_confirm(cli):
     assert cli.deletes() == 0
 
 
-def test_no_question_is_asked_with_yes(cli):
-    with terminal_of(cli, *SWEEP, "--yes") as terminal:
-        code, text = terminal.end()
-    assert (code, ASKS in text) == (0, False)
-
-
 def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
     with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
