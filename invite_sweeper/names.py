@@ -15,12 +15,10 @@ ATLAS_ID: Final = "[0-9a-f]{24}"
 
 Source: the ids in all recordings, and the patterns of Atlas's OpenAPI document.
 """
-_ATLAS_ID: Final = re.compile(ATLAS_ID)
 
 
-def is_atlas_id(text: str) -> bool:
-    """Return whether a text is an id of Atlas: 24 lower-case hex digits."""
-    return _ATLAS_ID.fullmatch(text) is not None
+is_atlas_id: Final = re.compile(ATLAS_ID).fullmatch
+"""Matches a text that is an id of Atlas: 24 lower-case hex digits."""
 
 
 def casefold_visible(name: str) -> str:

@@ -83,15 +83,10 @@ class Sending(msgspec.Struct, eq=False):
         """Whether Atlas may have received the request."""
         return self.response_pending or self.http_status is not None
 
-    def end(self, outcome: Outcome | None, fatal_error: RunError | None = None) -> Self:
-        """Set how it ended."""
-        self.outcome = outcome
-        self.fatal_error = fatal_error
-        return self
-
     def interrupt(self) -> Self:
         """End with what is certain now."""
-        return self.end(self.without_answer(if_unsent=Outcome.SKIPPED))
+        self.outcome = self.without_answer(if_unsent=Outcome.SKIPPED)
+        return self
 
     def without_answer(self, *, if_unsent: Outcome) -> Outcome:
         """Return what is certain where the last attempt of a DELETE has no answer.

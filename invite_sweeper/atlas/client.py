@@ -1,9 +1,9 @@
 """One call to Atlas, from the request to its answer.
 
 Each step waits for the next: `_repeat_until_final` takes the rate-limit tokens of each further
-attempt and waits between them, `_attempt` waits for a connection slot and the authorization,
-`_send_at_once` sends the requests of one attempt, and `_send` sends one of them and reads what its
-response proves.
+attempt and waits between them, `_attempt` waits for a connection slot and the authorization, and
+`_send` sends one request and reads what its response proves. Before a removal of a user, `_attempt`
+has `_send_after_looks` send the looks.
 
 Everything that can wait comes before a request is sent. `call` repeats a request that may have been
 processed, which is harmless for reads and for DELETEs of invitations. `call_after` sends a removal
@@ -45,13 +45,13 @@ from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     Decide,
+    RateLimitDetails,
     RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
     ServerInfo,
     classify,
-    is_unauthenticated,
     is_unprocessed,
     parse_body,
     parse_int_header,
@@ -302,13 +302,10 @@ class Client:
     async def _acquire_again(self, request: Request, buckets: Sequence[TokenBucket]) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
         while not request.is_cancelled():
-            now_s = self.limiter.clock()
-            if now_s >= self._give_up_at_s:
+            if self.limiter.clock() >= self._give_up_at_s:
                 return False
-            wait_s = max(bucket.retry_wait_s(now_s, buckets.count(bucket)) for bucket in buckets)
+            wait_s = self.limiter.try_acquire(*buckets, is_retry=True)
             if wait_s == 0.0:
-                for bucket in buckets:
-                    bucket.acquire()
                 return True
             await self._wait(request, wait_s)
         return False
@@ -338,15 +335,19 @@ class Client:
         async with self._slots:
             authorization = await self._signer.authorization()
             try:
-                result = await self._send_at_once(exchange, authorization)
+                if exchange.looks:
+                    result = await self._send_after_looks(exchange, authorization)
+                else:
+                    result = await self._send(exchange.request, authorization)
             finally:
                 self._signer.release(authorization)
-        if is_unauthenticated(result) and not exchange.request.is_cancelled():
+        is_refused = classify(result) is RetryDecision.REAUTHENTICATE
+        if is_refused and not exchange.request.is_cancelled():
             # Also where this request is not sent again: the next ones need it.
             await self._signer.renew(authorization)
         return result
 
-    async def _send_at_once(
+    async def _send_after_looks(
         self, exchange: "Exchange", authorization: Authorization
     ) -> ResponseOrFailure:
         """Send the looks, and the request if none is against it; return the last result.
@@ -385,9 +386,6 @@ class Client:
         where what follows fails. An answer out of a cache is not recorded in `server`, and not
         parsed.
         """
-        if request.is_cancelled():  # the last moment at which it can be
-            request.bucket.release()
-            return CANCELLED
         endpoint = request.endpoint
         sent_s = self.limiter.clock()
         result = await self._http.send(request, authorization, connect_s)
@@ -403,7 +401,19 @@ class Client:
             request.bucket.on_response(received_s)
             return result
         self.server.has_answered = True
-        self._update_bucket(request.bucket, result, received_s)
+        is_busy = result.status in _BACK_OFF_STATUSES
+        backoff = self._requested_backoff(result) if is_busy else None
+        if backoff is None:
+            request.bucket.on_response(
+                received_s,
+                limit=parse_int_header(result.headers, "RateLimit-Limit"),
+                remaining=parse_int_header(result.headers, "RateLimit-Remaining"),
+            )
+        else:
+            # So that two clients do not retry at the same time.
+            jitter = random.random()  # noqa: S311 - not a secret
+            wait_s, limit = backoff
+            request.bucket.on_429(received_s, wait_s, jitter=jitter, limit=limit)
         if endpoint.method == "GET":
             age_s = self.server.age_s(result.headers, received_s - sent_s)
             if age_s > endpoint.max_age_s:
@@ -418,32 +428,19 @@ class Client:
             return result
         return parse_body(result, request.endpoint.media_type, request.parse)
 
-    def _update_bucket(self, bucket: TokenBucket, response: Response, received_s: float) -> None:
-        """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it.
+    def _requested_backoff(self, response: Response) -> RateLimitDetails | None:
+        """Return what a 429, or a 503 with `Retry-After`, requests; None of another 503.
 
         Source: `Retry-After` "might be returned for 429 or 503" (OpenAPI document, read 2026-08).
         """
-        headers = response.headers
-        wait_s: float | None = None
-        limit = None
-        if response.status in _BACK_OFF_STATUSES:
-            wait_s = retry_after_s(headers, self.server.clock)
+        details: RateLimitDetails | None = None
         if response.status == TOO_MANY_REQUESTS:
             self.counters.rate_limited += 1
-            error = parse_rate_limit_error(response)
-            limit = error.limit
-            if wait_s is None:
-                wait_s = error.retry_after_s or 0.0
-        if wait_s is not None:
-            # So that two clients do not retry at the same time.
-            jitter = random.random()  # noqa: S311 - not a secret
-            bucket.on_429(received_s, wait_s, jitter=jitter, limit=limit)
-            return
-        bucket.on_response(
-            received_s,
-            limit=parse_int_header(headers, "RateLimit-Limit"),
-            remaining=parse_int_header(headers, "RateLimit-Remaining"),
-        )
+            details = parse_rate_limit_error(response)
+        wait_s = retry_after_s(response.headers, self.server.clock)
+        if wait_s is None:
+            return details
+        return RateLimitDetails(wait_s, details.limit if details else None)
 
 
 class Look(NamedTuple):

@@ -9,6 +9,7 @@ A user who accepts in the one round trip between the last look and the DELETE is
 
 from collections.abc import Container, Iterable
 from functools import partial
+from typing import Final
 
 from invite_sweeper.atlas.client import Client, Exchange, Look
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
@@ -93,6 +94,10 @@ def why_not_sent(read_result: ResponseOrFailure, listed: Invitation) -> str:
     return "Atlas shows another person under this id; nothing sent"
 
 
+_UNCLEAR: Final = frozenset({Outcome.FAILED, Outcome.UNKNOWN})
+"""The outcomes that need a reason."""
+
+
 def _outcome_of_answer(result: ResponseOrFailure) -> Outcome:
     """Return what the answer to a DELETE proves; UNKNOWN if it may have been processed."""
     if not isinstance(result, Response):
@@ -140,8 +145,8 @@ class AtlasDeleter:
         buckets = [limiter.bucket(api.delete.endpoint_set, invitation.place_id)]
         if api.read_user is not None:
             buckets.append(limiter.bucket(api.read_user.endpoint_set, invitation.place_id))
-        if invitation.key in self._absent:
-            buckets.append(limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id))
+            if invitation.key in self._absent:
+                buckets.append(limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id))
         return limiter.try_acquire(*buckets)
 
     async def delete(self, invitation: Invitation, sending: Sending) -> Sending:
@@ -157,37 +162,42 @@ class AtlasDeleter:
         api = self._apis[invitation.source]
         try:
             if api.read_user is None:
-                return await self._revoke(api, invitation, sending)
-            return await self._remove_user(api, invitation, sending)
+                await self._revoke(api, invitation, sending)
+            else:
+                await self._remove_user(api, invitation, sending)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
+            sending.outcome = Outcome.FAILED
             sending.reason = "the id is not of Atlas's form; nothing sent"
-            return sending.end(Outcome.FAILED)
         except RunError as error:
             if sending.cancelled and isinstance(error, AtlasUnavailable):
                 return sending.interrupt()  # no time left for an access token
+            sending.outcome = Outcome.FAILED
             sending.reason = error.message
-            return sending.end(Outcome.FAILED, error)
+            sending.fatal_error = error
+        return sending
 
-    async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
+    async def _revoke(self, api: SourceApi, listed: Invitation, sending: Sending) -> None:
         """Send a DELETE that cannot affect an accepted invitation."""
         request = self._client.request(
             api.delete, listed.place_id, listed.invitation_id, progress=sending
         )
         result = await self._client.call(request, token_taken=True)
-        if sending.cancelled and not isinstance(result, Response):
-            return sending.interrupt()
         if isinstance(result, Response):
             outcome = _outcome_of_answer(result)
             if outcome is Outcome.UNKNOWN:
                 outcome = Outcome.FAILED  # after all attempts; the invitation may still be there
+        elif sending.cancelled:
+            sending.interrupt()
+            return
         else:
             outcome = sending.without_answer(if_unsent=Outcome.FAILED)
-        if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
+        sending.outcome = outcome
+        if outcome in _UNCLEAR:
             sending.reason = _describe_unclear(result)
-        return sending.end(outcome, fatal_error_for(result, listed.source))
+            sending.fatal_error = fatal_error_for(result, listed.source)
 
-    async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> Sending:
+    async def _remove_user(self, api: SourceApi, listed: Invitation, sending: Sending) -> None:
         """Look, judge, and DELETE once. Nothing was processed where it raises."""
         client = self._client
         user_id = listed.invitation_id
@@ -203,16 +213,17 @@ class AtlasDeleter:
         sending.seen_before = status_in(exchange.seen, listed)
         answer = exchange.answer
         if answer is CANCELLED or (answer is None and sending.cancelled):
-            return sending.interrupt()
-        if answer is None:
-            return _end_refused(listed, exchange, sending)
-        outcome = _outcome_of_answer(answer)
-        if outcome in {Outcome.FAILED, Outcome.UNKNOWN}:
-            sending.reason = _describe_unclear(answer)
-        return sending.end(outcome, fatal_error_for(answer))
+            sending.interrupt()
+        elif answer is None:
+            _end_refused(listed, exchange, sending)
+        else:
+            sending.outcome = _outcome_of_answer(answer)
+            if sending.outcome in _UNCLEAR:
+                sending.reason = _describe_unclear(answer)
+                sending.fatal_error = fatal_error_for(answer)
 
 
-def _end_refused(listed: Invitation, exchange: Exchange, sending: Sending) -> Sending:
+def _end_refused(listed: Invitation, exchange: Exchange, sending: Sending) -> None:
     """End a removal that the last look is against."""
     seen = exchange.seen
     outcome = exchange.refusal or Outcome.FAILED
@@ -220,4 +231,5 @@ def _end_refused(listed: Invitation, exchange: Exchange, sending: Sending) -> Se
         sending.http_status = seen.status
         sending.error_code = seen.code
         sending.reason = why_not_sent(seen, listed)
-    return sending.end(outcome, fatal_error_for(seen))
+    sending.outcome = outcome
+    sending.fatal_error = fatal_error_for(seen)

@@ -185,7 +185,7 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            if progress.cancelled:
+            if progress.cancelled:  # the last moment at which it can be
                 raise AttemptFailed(CANCELLED)
             if sent == 0:
                 progress.attempts += 1

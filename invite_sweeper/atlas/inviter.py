@@ -65,14 +65,17 @@ class AtlasInviter:
             )
             result = await self._client.call(request, decide=_decide_for_post)
         except InvalidRequest:
-            return sending.end(Outcome.FAILED)
+            sending.outcome = Outcome.FAILED
+            return sending
         except RunError as error:
-            return sending.end(Outcome.FAILED, error.having(consequence=_CONSEQUENCE))
+            sending.outcome = Outcome.FAILED
+            sending.fatal_error = error.having(consequence=_CONSEQUENCE)
+            return sending
+        sending.outcome = _outcome(result, sending)
         sending.error_code = result.code
-        fatal_error = fatal_error_for(result)
-        if fatal_error is not None:
-            fatal_error = fatal_error.having(consequence=_CONSEQUENCE)
-        return sending.end(_outcome(result, sending), fatal_error)
+        if fatal_error := fatal_error_for(result):
+            sending.fatal_error = fatal_error.having(consequence=_CONSEQUENCE)
+        return sending
 
 
 def _decide_for_post(result: ResponseOrFailure) -> RetryDecision:

@@ -68,43 +68,31 @@ class TokenBucket:
         self._has_header = False  # a response had a `RateLimit` header
         self._consecutive_429s = 0
 
-    def wait_s(self, now_s: float, count: int = 1) -> float:
-        """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
-        if not self._has_header and self.in_flight + count > MAX_UNCONFIRMED:
-            return _RESPONSE_CHECK_S
-        return self._wait_for(self._needed(count), now_s)
+    def wait_s(self, now_s: float, count: int = 1, *, is_retry: bool = False) -> float:
+        """Return 0.0 if `count` requests may be sent now, else the seconds until the next check.
 
-    def retry_wait_s(self, now_s: float, count: int = 1) -> float:
-        """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.
-
-        A full bucket is not left waiting for responses: the requests that hold its tokens may wait
-        for the slot that the retry holds.
+        A retry of a full bucket does not wait for responses: the requests that hold its tokens may
+        wait for the slot that the retry holds.
         """
-        return self._wait_for(min(self._needed(count), self.limit.capacity), now_s)
-
-    def _needed(self, count: int) -> float:
-        """Return the level at which `count` requests may be sent."""
-        # A bucket that has no room for the reserve beside the requests is used when it is full.
-        tokens = min(self._reserve + count, self.limit.capacity)
-        # The level may or may not count what is in flight, here and in another program.
-        return tokens + _WITH_OTHERS_IN_FLIGHT * self.in_flight
-
-    def _wait_for(self, level: float, now_s: float) -> float:
-        """Return 0.0 if the bucket has this level now, else the seconds until the next check."""
+        if not (is_retry or self._has_header) and self.in_flight + count > MAX_UNCONFIRMED:
+            return _RESPONSE_CHECK_S
         if now_s < self.blocked_until_s:
             return max(self.blocked_until_s - now_s, _MIN_WAIT_S)
         self._gain(now_s)
-        missing = level - self.level
+        capacity = self.limit.capacity
+        # A bucket that has no room for the reserve beside the requests is used when it is full.
+        needed = min(self._reserve_share * capacity + count, capacity)
+        # The level may or may not count what is in flight, here and in another program.
+        needed += _WITH_OTHERS_IN_FLIGHT * self.in_flight
+        if is_retry:
+            needed = min(needed, capacity)
+        missing = needed - self.level
         if missing <= 0.0:
             return 0.0
         wait_s = missing * self.limit.period_s / self.limit.refill
         if self.in_flight:
             wait_s = min(wait_s, _RESPONSE_CHECK_S)
         return max(wait_s, _MIN_WAIT_S)
-
-    def acquire(self) -> None:
-        """Acquire a token."""
-        self.in_flight += 1
 
     def release(self) -> None:
         """Release an acquired token that was not used."""
@@ -158,13 +146,9 @@ class TokenBucket:
             wait_s = BACKOFF_STEPS_S[step - 1] * (1 + _BACKOFF_JITTER * jitter)
         self.blocked_until_s = max(self.blocked_until_s, now_s + wait_s)
         # After the wait there is a token again, or Atlas would have requested a longer one.
-        self.level = min(self._reserve + 1, self.limit.capacity)
+        capacity = self.limit.capacity
+        self.level = min(self._reserve_share * capacity + 1, capacity)
         self._level_at_s = now_s
-
-    @property
-    def _reserve(self) -> float:
-        """The tokens that are left to other programs."""
-        return self._reserve_share * self.limit.capacity
 
     def _gain(self, now_s: float) -> None:
         """Add the tokens of the time since the level was set."""
@@ -213,7 +197,7 @@ class RateLimiter:
             buckets[place_id] = bucket
         return bucket
 
-    def try_acquire(self, *buckets: TokenBucket) -> float:
+    def try_acquire(self, *buckets: TokenBucket, is_retry: bool = False) -> float:
         """Acquire one token of each and return 0.0, or none and return the seconds to wait.
 
         A bucket that occurs twice means two tokens. All or none, because a caller that holds one
@@ -222,10 +206,11 @@ class RateLimiter:
         now_s = self.clock()
         wait_s = 0.0
         for bucket in buckets:
-            wait_s = max(wait_s, bucket.wait_s(now_s, buckets.count(bucket)))
+            count = buckets.count(bucket)
+            wait_s = max(wait_s, bucket.wait_s(now_s, count, is_retry=is_retry))
         if wait_s == 0.0:
             for bucket in buckets:
-                bucket.acquire()
+                bucket.in_flight += 1
         return wait_s
 
     async def acquire(self, bucket: TokenBucket) -> None:

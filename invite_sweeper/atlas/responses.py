@@ -39,6 +39,9 @@ _ERROR_KEYS: Final = frozenset(
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 
+_PAGE_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+"""The types of a page of a proxy. No other type proves that of a response without JSON."""
+
 REDIRECT: Final = 300
 """The lowest HTTP status that is not a success."""
 SERVER_ERROR: Final = 500
@@ -141,11 +144,6 @@ class Response(NamedTuple):
         return not media_type or media_type.endswith(("/json", "+json"))
 
     @property
-    def is_html(self) -> bool:
-        """Whether it is a page of a proxy. No other type proves that of a response without JSON."""
-        return self.media_type in {"text/html", "application/xhtml+xml"}
-
-    @property
     def media_type(self) -> str:
         """Its media type without parameters; "" if missing."""
         return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
@@ -225,13 +223,14 @@ def parse_body(
 
 
 class RateLimitDetails(NamedTuple):
-    """What the body of a 429 names of the bucket; None where it does not.
+    """What a response says of a bucket from which nothing may be sent for some time.
 
     Attributes:
-        retry_after_s: The seconds to wait.
+        retry_after_s: The seconds to wait; 0.0 where it names none.
+        limit: None where it names none.
     """
 
-    retry_after_s: float | None = None
+    retry_after_s: float = 0.0
     limit: BucketLimit | None = None
 
 
@@ -420,7 +419,7 @@ def is_deleted(response: Response) -> bool:
         return 200 or 202 with `{}`.
     """
     if response.status == NO_CONTENT:  # servers send any type with an empty body
-        return not response.is_html
+        return response.media_type not in _PAGE_TYPES
     if response.status not in _DELETED_WITH_BODY or not response.looks_like_atlas:
         return False
     body = response.content
@@ -441,7 +440,7 @@ def is_already_gone(result: ResponseOrFailure | None) -> bool:
         return False
     if result.status == BAD_REQUEST:
         return result.code in _GONE_CODES
-    return result.status == NOT_FOUND and not result.is_html  # a page is from a proxy
+    return result.status == NOT_FOUND and result.media_type not in _PAGE_TYPES
 
 
 def is_project_gone(result: ResponseOrFailure | None) -> bool:

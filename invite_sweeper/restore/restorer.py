@@ -183,7 +183,8 @@ class Restorer:
         try:
             return await self._stop.run_unless_stopped(send, grace=grace)
         except Interrupted:
-            return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
+            sending.outcome = Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED
+            return sending
 
     def _record(self, line: OutcomeLine) -> None:
         """Count, write and report an outcome."""

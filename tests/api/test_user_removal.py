@@ -446,7 +446,7 @@ async def test_all_tokens_of_a_removal_are_acquired_first_or_none_and_unused_one
             return of_project.in_flight, of_org.in_flight
 
         limited = of_org if absent else of_project
-        limited.acquire()
+        limited.in_flight += 1
         limited.on_429(fake_time.now_s, 7.0, jitter=0.5)
         assert (deleter.try_acquire(listed), in_flight()) == (7.0, (0, 0))
         fake_time.now_s += 60.0

@@ -24,7 +24,7 @@ def new_bucket(*, reserve=0.1, limit=LIMIT):
 def try_acquire(bucket, now_s):
     wait_s = bucket.wait_s(now_s)
     if wait_s == 0.0:
-        bucket.acquire()
+        bucket.in_flight += 1
     return wait_s
 
 
@@ -139,7 +139,7 @@ def test_retry_waits_for_tokens_and_for_no_response():
     for _ in range(MAX_UNCONFIRMED):
         send(bucket, 0.0)
     assert bucket.wait_s(0.0) > 0.0
-    assert bucket.retry_wait_s(0.0) == 0.0
+    assert bucket.wait_s(0.0, is_retry=True) == 0.0
 
 
 def test_retry_does_not_wait_for_requests_in_flight_that_a_smaller_bucket_has_no_room_for():
@@ -147,9 +147,9 @@ def test_retry_does_not_wait_for_requests_in_flight_that_a_smaller_bucket_has_no
     for _ in range(MAX_UNCONFIRMED):
         send(bucket, 0.0)
     reject(bucket, 0.0, limit=BucketLimit(5, 5, 1))
-    assert bucket.retry_wait_s(0.0) > 0.0
+    assert bucket.wait_s(0.0, is_retry=True) > 0.0
     assert bucket.in_flight == MAX_UNCONFIRMED - 1  # these may wait for the slot of the retry
-    assert bucket.retry_wait_s(60.0) == 0.0
+    assert bucket.wait_s(60.0, is_retry=True) == 0.0
     assert bucket.wait_s(60.0) > 0.0
 
 
@@ -177,7 +177,7 @@ def test_bucket_that_is_too_small_for_its_reserve_is_used_when_it_is_full():
 def test_requests_before_a_refill_shows_become_fewer_and_use_at_most_half_of_the_reserve(limit):
     bucket = new_bucket(limit=limit)
     level = reserve = int(limit.capacity * 0.1)
-    bucket.acquire()
+    bucket.in_flight += 1
     respond(bucket, 0.0, level, limit=limit.capacity)
     now_s, sent_s = 0.0, [0.0]
     while now_s < limit.period_s:

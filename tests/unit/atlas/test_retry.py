@@ -241,7 +241,7 @@ async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_b
 
     async def send_beside_a_429(*args):
         if not deletion.http.sent:
-            bucket.acquire()
+            bucket.in_flight += 1
             bucket.on_429(deletion.time.now_s, 20.0, jitter=0.0)
         return await send(*args)
 
@@ -276,14 +276,14 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
     [
         (BUCKET, (55.0, BucketLimit(10, 5, 60))),
         (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
-        (BUCKET.replace(b"10", b"0"), (None, None)),
-        (BUCKET.replace(b"60", b"-1"), (None, None)),
-        *((BUCKET.replace(n, n + b"0" * 400), (None, None)) for n in (b"55", b"10", b",5", b"60")),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (None, None)),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
-        (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', (None, None)),
-        (b"", (None, None)),
+        (BUCKET.replace(b"10", b"0"), (0.0, None)),
+        (BUCKET.replace(b"60", b"-1"), (0.0, None)),
+        *((BUCKET.replace(n, n + b"0" * 400), (0.0, None)) for n in (b"55", b"10", b",5", b"60")),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (0.0, None)),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (0.0, None)),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (0.0, None)),
+        (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', (0.0, None)),
+        (b"", (0.0, None)),
     ],
 )
 def test_details_in_the_body_of_a_429_are_parsed_as_far_as_they_are_valid(body, details):

@@ -127,9 +127,9 @@ class Client:
         return False
 
     async def _acquire_again(self):
-        while wait_s := self.bucket.retry_wait_s(self.loop.time()):
+        while wait_s := self.bucket.wait_s(self.loop.time(), is_retry=True):
             await asyncio.sleep(wait_s)
-        self.bucket.acquire()
+        self.bucket.in_flight += 1
 
     async def _acquire(self):
         while wait_s := self.limiter.try_acquire(self.bucket):
