@@ -105,14 +105,16 @@ def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
 
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
-    ("ago", "is_over"), [(WAIT, True), (WAIT - SECOND, False), (-SECOND, False)]
+    ("ago", "is_over"),
+    [(WAIT, True), (WAIT - SECOND, False), (timedelta(), False), (-SECOND, False)],
 )
 def test_notice_is_over_exactly_an_hour_before_the_wait_is_in_each_list(ago, is_over, source):
     one = entry_of(source)
     found = decide(one, announced=announced_once(one, ago))
     assert (found.stale, found.deletable) == (True, is_over)
+    assert found.announcement.announced_at == (NOW - ago if ago >= timedelta() else None)
     if ago < timedelta():  # it counts for nothing: this run announces the invitation
-        assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
+        assert found.announcement.rule == "forgotten"
     again = changed(one, created_at=one.sent_at + SECOND)
     assert decide(again, announced=announced_once(one, ago)).waits
 

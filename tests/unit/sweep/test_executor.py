@@ -90,8 +90,9 @@ class Run:
 
 
 async def until(condition):
-    while not condition():
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 class ChecksIntents(FakeAtlas):

@@ -115,18 +115,6 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
 
 
 @pytest.mark.parametrize(
-    ("since", "is_new"),
-    [(WEEK, False), (timedelta(), False), (-timedelta.resolution, True)],
-    ids=str,
-)
-def test_announcement_counts_from_its_instant_on_and_one_later_than_now_does_not(since, is_new):
-    decision = noticed(announced_once(ONE, since))
-    assert (decision.rule, decision.deletable) == ("forgotten", since == WEEK)
-    found = decision.announcement
-    assert (found.rule is None, found.announced_at) == (not is_new, None if is_new else NOW - since)
-
-
-@pytest.mark.parametrize(
     ("numbers", "dry_run", "text"),
     [
         (
