@@ -61,7 +61,12 @@ def casefold_lookalike(name: str) -> str:
 
 def visible_name(name: str | None) -> str | None:
     """Return a name; None for one of which nothing is visible, which is no name."""
-    return name if name and casefold_lookalike(name) else None
+    if not name:
+        return None
+    # An address as most are: its first character can be seen, and stays in each form.
+    if name.isascii() and name[0].isalnum() and "@" in name:
+        return name
+    return name if casefold_lookalike(name) else None
 
 
 _MAX_LOOKALIKE_LENGTH = 4096

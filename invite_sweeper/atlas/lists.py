@@ -89,8 +89,12 @@ def _normalized_date(value: str | None) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _shared(value: AtlasRow) -> AtlasRow:
-    """Return an equal value: most invitations of a run have the roles and inviters of others."""
+    """Return an equal value: most invitations of a run have the roles of others."""
     return value
+
+
+_visible_inviter: Final = lru_cache(maxsize=1024)(visible_name)
+"""Of few people, who sent most invitations of a run."""
 
 
 def shortened(value: str) -> str:
@@ -189,7 +193,7 @@ class InvitedRow(AtlasObject):
             org_id=place.org_id,
             username=visible_name(self.username),
             roles=_shared(roles or ()),
-            inviter=_shared(visible_name(self.inviter_username)),
+            inviter=_visible_inviter(self.inviter_username),
             created_at=_normalized_date(created_at),
             expires_at=_normalized_date(expires_at),
             age_days=None,
