@@ -156,9 +156,9 @@ def init(
         names = tuple(credentials_variables(os.environ))
         visible = _find_organizations(base_url, names, is_needed=not (organization or asks))
         organizations = _choose_organizations(organization, visible, asks=asks)
-        age = older_than or _choose_age(asks=asks)
-        sources = source or _choose_sources(asks=asks)
-        wait = notice or _choose_notice(asks=asks)
+        age = older_than or (_ask_for_age() if asks else _DEFAULT_AGE)
+        sources = source or (_ask_for_sources() if asks else tuple(Source))
+        wait = notice or (_ask_for_notice() if asks else None)
 
         def render(*, wait: str | None, with_ended: bool) -> tuple[str, Policy]:
             text = render_policy(
@@ -170,7 +170,7 @@ def init(
         if asks and not SOURCES_OF_USERS.isdisjoint(sources):
             _, at_once = render(wait=None, with_ended=True)
             can_read = {each.credentials for each in organizations} <= set(names)
-            if _choose_ended(at_once, path, base_url, can_read=can_read):
+            if _ask_for_ended(at_once, path, base_url, can_read=can_read):
                 text, policy = render(wait=wait, with_ended=True)
         _write_new(path, text)
     except click.Abort:
@@ -326,17 +326,12 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     return tuple(click.prompt(question, "all" if visible else None, value_proc=parse))
 
 
-def _choose_age(*, asks: bool) -> str:
-    if not asks:
-        return _DEFAULT_AGE
+def _ask_for_age() -> str:
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
     return str(click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=_parse_duration))
 
 
-def _choose_sources(*, asks: bool) -> Sequence[Source]:
-    if not asks:
-        return tuple(Source)
-
+def _ask_for_sources() -> Sequence[Source]:
     def parse(answer: str) -> Sequence[Source]:
         names = answer.replace(",", " ").split()
         try:
@@ -351,10 +346,7 @@ def _choose_sources(*, asks: bool) -> Sequence[Source]:
     return tuple(click.prompt("Lists, separated by commas", ", ".join(Source), value_proc=parse))
 
 
-def _choose_notice(*, asks: bool) -> str | None:
-    if not asks:
-        return None
-
+def _ask_for_notice() -> str | None:
     def parse(answer: str) -> str | None:
         return None if answer.strip().lower() == _NO_NOTICE else _parse_duration(answer)
 
@@ -364,7 +356,7 @@ def _choose_notice(*, asks: bool) -> str | None:
     return notice
 
 
-def _choose_ended(policy: Policy, path: Path, base_url: str, *, can_read: bool) -> bool:
+def _ask_for_ended(policy: Policy, path: Path, base_url: str, *, can_read: bool) -> bool:
     """Return whether the policy keeps its rule about people who can no longer accept.
 
     Args:
