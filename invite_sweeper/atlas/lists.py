@@ -45,8 +45,8 @@ from invite_sweeper.redaction import SECRETS
 _MAX_RAW_LENGTH: Final = 200
 AtlasRow = TypeVar("AtlasRow")
 _RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_Id = Annotated[str, msgspec.Meta(pattern=rf"\A{ATLAS_ID}\Z")]
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
+RowId = Annotated[str, msgspec.Meta(pattern=rf"\A{ATLAS_ID}\Z")]
+NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def parse_object(body: bytes, row_type: type[AtlasRow]) -> AtlasRow:
@@ -244,8 +244,8 @@ class _Tag(AtlasObject):
 class ProjectRow(AtlasObject):
     """A result of `GET /groups`: of `Group`, `name` and `orgId` are required, `id` is not."""
 
-    name: _Text
-    org_id: _Text
+    name: NonEmptyText
+    org_id: NonEmptyText
     id: str | None = None
     tags: tuple[_Tag, ...] | None = None
 
@@ -256,19 +256,6 @@ class ProjectRow(AtlasObject):
             return ListUnreadable(shortened(group_id), self.name, "The project id is malformed.")
         tags = tuple((tag.key, tag.value) for tag in self.tags or ())
         return Project(group_id, self.name, _shared(self.org_id), tags)
-
-
-class OrganizationRow(AtlasObject):
-    """A result of `GET /orgs`."""
-
-    id: _Id
-    name: _Text
-
-
-class TeamRow(AtlasObject):
-    """A result of `GET /groups/{groupId}/teams`: a team with access (`TeamRole`, 2023-01-01)."""
-
-    team_id: _Id
 
 
 class MemberRow(AtlasObject):
@@ -290,13 +277,6 @@ class MemberRow(AtlasObject):
     def is_active(self) -> bool:
         """Whether the user is a member, and not only invited."""
         return self.org_membership_status == MembershipStatus.ACTIVE
-
-
-class ApiKeyRow(AtlasObject):
-    """An API key: `ApiKeyUserDetails` of the OpenAPI document; `desc` has up to 250 characters."""
-
-    public_key: _Text
-    desc: str | None = None
 
 
 Item = TypeVar("Item")

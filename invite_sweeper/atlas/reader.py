@@ -17,15 +17,14 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
-    ApiKeyRow,
     AtlasObject,
     AtlasRow,
     InvitedRow,
     Listing,
     MemberRow,
-    OrganizationRow,
+    NonEmptyText,
     ProjectRow,
-    TeamRow,
+    RowId,
     parse_object,
     read_list,
 )
@@ -61,6 +60,27 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.names import casefold_visible, is_atlas_id
 from invite_sweeper.text import upper_first
+
+
+class OrganizationRow(AtlasObject):
+    """A result of `GET /orgs`."""
+
+    id: RowId
+    name: NonEmptyText
+
+
+class TeamRow(AtlasObject):
+    """A result of `GET /groups/{groupId}/teams`: a team with access (`TeamRole`, 2023-01-01)."""
+
+    team_id: RowId
+
+
+class ApiKeyRow(AtlasObject):
+    """An API key: `ApiKeyUserDetails` of the OpenAPI document; `desc` has up to 250 characters."""
+
+    public_key: NonEmptyText
+    desc: str | None = None
+
 
 Named = TypeVar("Named", ProjectRow, OrganizationRow)
 """A row of a list that the credentials alone select; each has an id and a name."""
