@@ -231,8 +231,8 @@ class Notification(StrictModel):
     )
     url_env: types.Variable = key(
         ...,
-        "Name of the environment variable with the URL; one for each receiver, because what it "
-        "was told is remembered by that name.",
+        "Name of the environment variable with the URL; one for each receiver, which metrics know "
+        "by that name.",
         "SLACK_URL",
     )
     secret_env: types.Variable | None = Field(
