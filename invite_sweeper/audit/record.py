@@ -103,14 +103,12 @@ class RunLine(NamedTuple):
     Attributes:
         number: Of the line in its file; 0 of a plan that was not written.
         ts: When it was written.
-        event: The line; of a request the last one that the run has.
-        planned: Of a request, the line that planned it; None of a restore, which plans nothing.
+        event: The line; of a request the last one that the run has, which repeats its plan.
     """
 
     number: int
     ts: str
     event: Event
-    planned: Planned | None = None
 
 
 class RunRecord(msgspec.Struct, eq=False):
@@ -181,11 +179,7 @@ class RunRecord(msgspec.Struct, eq=False):
             return
         recovers = event.recovers if isinstance(event, OutcomeLine) else None
         request = event.key, recovers
-        before = self.lines.get(request)
-        planned = before.planned if before is not None else None
-        if isinstance(event, Planned):
-            planned = event
-        self.lines[request] = RunLine(number, ts, event, planned)
+        self.lines[request] = RunLine(number, ts, event)
 
     def request_of(self, line: RunLine) -> RequestLine | None:
         """Return what became of its own request, as far as it is known; None of another line."""

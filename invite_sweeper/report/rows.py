@@ -199,13 +199,18 @@ def rows_of(run: RunRecord) -> list[Row]:
         request = run.request_of(line)
         if request is None:
             continue
-        row = Row.of_line(line.planned or request, labels)
+        row = Row.of_line(request, labels)
         if isinstance(request, OutcomeLine):
             row.set_outcome(request, run.recovered_requests.get(request.key))
         elif isinstance(request, Intent):
             row.outcome = NO_OUTCOME
         rows.append(row)
     return rows
+
+
+def planned_rows(run: RunRecord) -> list[Row]:
+    """Return the planned deletions with their outcomes; none of a restore, which plans nothing."""
+    return rows_of(run) if run.mode != "restore" else []
 
 
 def announced_rows(run: RunRecord) -> list[Row]:

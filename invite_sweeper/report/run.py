@@ -43,6 +43,7 @@ from invite_sweeper.report.rows import (
     invitation_columns,
     kept_rows,
     place_name,
+    planned_rows,
     rows_of,
     sorted_rows,
     table_by_place,
@@ -362,7 +363,7 @@ def result_json(run: RunRecord, plan: PlanToApply | None = None) -> dict[str, An
         plan: Of a dry run, if a sweep can apply it.
     """
     assert run.end is not None  # noqa: S101 - it has ended
-    planned = [row for row in rows_of(run) if isinstance(row.event, Planned)]
+    planned = planned_rows(run)
     has_file = run.file.number > 0  # a command that began no run has none
     is_cut = has_file and not run.is_whole
     end = structs.asdict(run.end)
@@ -383,4 +384,4 @@ def planned_result(row: Row) -> PlannedResult:
     """Return a planned invitation, and what became of it."""
     is_known = row.outcome not in {"", NO_OUTCOME}
     outcome = row.outcome if is_known else None
-    return PlannedResult(**structs.asdict(row.event), outcome=outcome)
+    return row.event.as_event(PlannedResult, rule=row.rule, outcome=outcome)

@@ -13,14 +13,13 @@ from typing import Final
 from msgspec import structs
 from typing_extensions import override
 
-from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import may_repeat
 from invite_sweeper.redaction import SIGNING_KEY_PREFIX
 from invite_sweeper.report.document import Attention
 from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.run_message import MAX_USERS, RunMessage
 from invite_sweeper.report.receivers.sending import Message, NotSent
-from invite_sweeper.report.rows import first_rows, rows_of
+from invite_sweeper.report.rows import first_rows, planned_rows
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.sweep.waiting import WaitingInvitation
 
@@ -71,8 +70,7 @@ class Webhook(Receiver):
                 _announcement(invitation, details=message.details) for invitation in message.waiting
             ]
         if message.details:
-            rows = first_rows(rows_of(message.run), MAX_USERS)
-            planned = [row for row in rows if isinstance(row.event, Planned)]
+            planned = first_rows(planned_rows(message.run), MAX_USERS)
             fields["invitations"] = [planned_result(row) for row in planned]
         return fields
 
