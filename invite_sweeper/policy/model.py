@@ -35,10 +35,7 @@ def key(default: object, description: str, *examples: object) -> Any:  # noqa: A
 class StrictModel(BaseModel):
     """A part of the policy that allows no unknown keys and converts no types."""
 
-    # A part is built as part of `Policy`, when a policy is read: by itself it would be built twice.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 CONDITIONS = ("older_than", "expired", "expires_within", "statuses", "inviter_gone")
