@@ -147,14 +147,14 @@ def test_secret_that_ends_in_an_equals_sign_is_not_shown_at_the_end_of_a_line(se
     assert knowing(secret).redact(f"key {secret}{end}next") == f"key ***{end}next"
 
 
-@pytest.mark.parametrize("before", [
-    "%", "%0", "=", "=\n", "\\", "&#x", "[U+", "key=", "?a=b&key=", "C:\\", "k%3D"
-])  # fmt: skip
 @pytest.mark.parametrize("secret", ['00000\x1f%0&é"12', "ab12/cdef-3456", "r000000:", "n0t-a-l/ne"])
 @pytest.mark.parametrize("encode", [str, quote, html.escape, lambda each: json.dumps(each)[1:-1]])
-def test_no_character_before_a_secret_hides_it_in_any_spelling(before, secret, encode):
-    shown = knowing(secret).redact(f"{before}{encode(secret)} end")
-    assert shown == f"{before}*** end"
+def test_no_character_before_a_secret_hides_it_in_any_spelling(secret, encode):
+    redactor = knowing(secret)
+    for before in (
+        "%", "%0", "=", "=\n", "\\", "&#x", "[U+", "key=", "?a=b&key=", "C:\\", "k%3D"
+    ):  # fmt: skip
+        assert redactor.redact(f"{before}{encode(secret)} end") == f"{before}*** end"
 
 
 @pytest.mark.parametrize("length", [8, 15, 16, 30, 31, 32, 47, 48])
@@ -188,15 +188,16 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("spelling", [each for each in SPELLINGS if " after " not in each])
-@pytest.mark.parametrize("name", KNOWN)
-def test_secret_is_not_shown_in_any_spelling(name, spelling):
+def test_secret_is_not_shown_in_any_spelling(spelling):
     """Where it is not masked alone, the whole text is."""
-    shown = SPELLINGS[spelling](KNOWN[name])
-    redacted = knowing(*KNOWN.values()).redact(f'{{"detail": "no {shown}, sorry"}}')
-    before, mask, _ = redacted.partition(MASK)
-    assert mask
-    assert before.rstrip('"\\') in {'{"detail": "no ', ""}
-    assert shown.strip('"\\') not in redacted
+    redactor = knowing(*KNOWN.values())
+    for name, secret in KNOWN.items():
+        shown = SPELLINGS[spelling](secret)
+        redacted = redactor.redact(f'{{"detail": "no {shown}, sorry"}}')
+        before, mask, _ = redacted.partition(MASK)
+        assert mask, name
+        assert before.rstrip('"\\') in {'{"detail": "no ', ""}, name
+        assert shown.strip('"\\') not in redacted, name
 
 
 AROUND = st.text('ab01xU= %&\\"\n{}[]+;:#,/', max_size=12)

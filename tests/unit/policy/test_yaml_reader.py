@@ -136,10 +136,11 @@ FORBIDDEN = [
         *((case.policy, case.lines) for case in cases("yaml.txt")),
     ],
 )
-def test_issue_has_its_position_cause_and_fix(text, expected, loader):
-    found = issues_of(text, loader)
-    assert_lines(found, expected)
-    assert all(len(line) < 250 for line in found)
+def test_issue_has_its_position_cause_and_fix(text, expected):
+    for loader in LOADERS:
+        found = issues_of(text, loader)
+        assert_lines(found, expected)
+        assert all(len(line) < 250 for line in found)
 
 
 def test_first_value_of_a_duplicate_key_is_kept(loader):

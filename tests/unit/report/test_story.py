@@ -183,14 +183,15 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     assert to_json(result_json(run)) == first
 
 
-@pytest.mark.parametrize("width", [60, 80, 140])
-def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, width):
-    text = on_terminal(record, width)
-    assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e\u2067]", text) is None
+def test_terminal_shows_no_control_character_and_keeps_to_its_width(record):
     whole = ("Audit", "Last hash", "What to do:")  # can be copied, so they are not wrapped
-    for line in text.splitlines():
-        is_one_word = len(line.split()) == 1  # such as a SHA-256, which can be copied
-        assert cell_len(line) <= width or line.startswith(whole) or " more: " in line or is_one_word
+    for width in (60, 80, 140):
+        text = on_terminal(record, width)
+        assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e\u2067]", text) is None
+        for line in text.splitlines():
+            is_one_word = len(line.split()) == 1  # such as a SHA-256, which can be copied
+            may_be_long = line.startswith(whole) or " more: " in line or is_one_word
+            assert may_be_long or cell_len(line) <= width
 
 
 def test_whom_a_dry_run_would_announce_is_named_with_the_day_and_the_rest_by_a_command(directory):
