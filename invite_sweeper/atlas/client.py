@@ -386,6 +386,9 @@ class Client:
         where what follows fails. An answer out of a cache is not recorded in `server`, and not
         parsed.
         """
+        if request.is_cancelled():  # its token was not used
+            request.bucket.release()
+            return CANCELLED
         endpoint = request.endpoint
         sent_s = self.limiter.clock()
         result = await self._http.send(request, authorization, connect_s)

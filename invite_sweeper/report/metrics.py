@@ -141,7 +141,7 @@ class _Sample(NamedTuple):
 
     Attributes:
         name: Of the metric, as in `_HELP`.
-        value: None where it is not known: there is no sample.
+        value: None where it is not known; then nothing is written.
         labels: What distinguishes it from the other samples of the metric.
     """
 
