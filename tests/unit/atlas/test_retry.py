@@ -21,6 +21,7 @@ from invite_sweeper.atlas.endpoints import (
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
+    CANCELLED,
     RequestFailed,
     Response,
     RetryDecision,
@@ -232,6 +233,17 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(monkeypatch, statu
     result = await deletion.send(deletion.progress)
 
     assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
+
+
+async def test_cancelled_request_is_not_sent_and_its_token_is_there_again():
+    deletion = Deletion(GOOD)
+    bucket = deletion.client.limiter.bucket(PROJECTS_GROUP, PROJECT)
+    level = bucket.level
+    deletion.progress.cancelled = True
+
+    assert await deletion.send(deletion.progress) is CANCELLED
+    assert (deletion.http.sent, deletion.log.requests) == (0, [])
+    assert (bucket.in_flight, bucket.level) == (0, level)
 
 
 async def test_retry_waits_until_a_429_of_another_request_no_longer_blocks_its_bucket():
