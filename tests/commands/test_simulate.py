@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,19 +105,31 @@ def test_sweep_deletes_in_each_list_and_organization_and_a_signal_ends_it_with_0
     assert f"It has {4 * projects} invitations in {projects} projects." in printed
 
 
+def remove_files_of_killed_faketime():
+    """Let `faketime` start: it fails where one that was killed had its process id before."""
+    for path in Path("/dev/shm").glob("*faketime_s*_*"):
+        if not Path("/proc", path.name.rpartition("_")[2]).exists():
+            with suppress(OSError):  # of another user, or gone meanwhile
+                path.unlink()
+
+
 def run_printed_nights(simulation):
     """Run the loop that `simulate` prints for the scenario nights."""
     wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
     lines = simulation.printed.read_text("utf-8").splitlines()
     (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(
-        ["sh", "-c", line],
+    remove_files_of_killed_faketime()
+    done = subprocess.run(
+        ["sh", "-exc", line],  # it ends at the first night that fails, and shows each command
         cwd=simulation.folder,
         env=simulation.environment | {"PATH": path},
-        check=True,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=120,
     )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.needs("faketime")
