@@ -102,7 +102,7 @@ python_packages() {
     install release hatchling pyproject-build syft
     [ "$weekly" != 1 ] || install weekly-checks checkov pre-commit
     [ -x "$folder/commands/kubectl" ] ||
-        "$folder/release/bin/python" tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
+        "$folder/release/bin/python" .ci/fetch_commands.py "$folder/commands" helm kubectl
 }
 
 # Beside Debian's packages is done what does not need them.
