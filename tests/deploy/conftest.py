@@ -29,10 +29,16 @@ def _tools_in_the_path(monkeypatch):
 
 @pytest.fixture(scope="session")
 def sdist(tmp_path_factory):
-    """The source distribution, built once as it would be published."""
-    folder = tmp_path_factory.mktemp("dist")
-    run("pyproject-build", "--no-isolation", "--sdist", "--outdir", folder, ROOT)
-    (path,) = folder.iterdir()
+    """The source distribution, built once as it would be published.
+
+    From a copy: the build writes `_version.py`, which the other tests import.
+    """
+    made = tmp_path_factory.mktemp("dist")
+    copy = tmp_path_factory.mktemp("source") / "invite_sweeper"
+    ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", "_version.py")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    run("pyproject-build", "--no-isolation", "--sdist", "--outdir", made, copy)
+    (path,) = made.iterdir()
     return path
 
 
