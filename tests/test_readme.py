@@ -68,7 +68,7 @@ RUN_BY = {
     (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (INSTALLATIONS, "Removing or renaming one"): "deploy/test_pages.py",
     (ARCHIVE, "The archive"): "deploy/test_systemd_machine.py",
-    (MAIL, "systemd"): "deploy/test_mail_inviters.py",
+    (MAIL, "systemd"): "deploy/test_systemd_machine.py",
     (MAIL, "Kubernetes"): "deploy/test_mail_inviters.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,
     (f"{HELP}/audit.md", "Restore"): HERE,
@@ -80,7 +80,6 @@ RUN_BY = {
 The command that runs the tests is the last one of the gate. What a test cannot run is replaced:
 
 - kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
-- systemctl, docker and kubectl of the mail to inviters, by programs that note their arguments;
 - tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection, and by the
   same commands in the gate;
 - `gh attestation verify`, which needs a published release, by a comparison with build.yml, as what

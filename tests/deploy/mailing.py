@@ -68,8 +68,9 @@ class Mailbox:
             wait_until(lambda: any(to == [LAST] for to, _ in self.mails))
             self.mails = [each for each in self.mails if each[0] != [LAST]]
         found, self.mails = self.mails, []
-        assert all(len(to) == 1 for to, _ in found)
-        return {to[0]: mail for to, mail in found}
+        by_recipient = {to: mail for (to,), mail in found}
+        assert len(by_recipient) == len(found)
+        return by_recipient
 
 
 @contextmanager

@@ -129,6 +129,10 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
     more = f"Environment=SMTP_PORT={smtp.port}\nPrivateUsers=no\n"
     machine.write(f"/etc/systemd/system/{unit}.d/test.conf", f"[Service]\n{more}")
     machine.follow(section(MAIL, "systemd"))
+    # What the nightly service reads, and none but root.
+    receivers = "/etc/invite-sweeper/receivers.env"
+    assert f"MAIL_INVITERS_KEY={KEY}\n" in machine.run("cat", receivers).stdout
+    assert machine.run("stat", "-c", "%a", receivers).stdout == "400\n"
     settings = "/etc/invite-sweeper/mail-inviters.env"
     machine.run("sed", "-i", "s/smtp.example.com/127.0.0.1/; /SMTP_USERNAME/d", settings)
     machine.run("systemctl", "restart", unit)
