@@ -18,7 +18,7 @@ from environment import ROOT, find_command
 REQUIRED = "INVITE_SWEEPER_REQUIRE_TOOLS"
 
 RECORDINGS = ROOT.parent / "shared/recordings"
-DOCUMENT = ROOT.parent / "shared/atlas-openapi.json"
+DOCUMENTS = tuple(ROOT.parent / f"shared/atlas-openapi{part}.json" for part in ("", "-more"))
 WEEKLY = os.environ.get("INVITE_SWEEPER_WEEKLY") or "0"
 BASE_ARCHIVE = ROOT / f"build/deploy-tools/base-{WEEKLY}.tar"
 AXE = ROOT / "build/deploy-tools/node/node_modules/axe-core/axe.min.js"
@@ -54,8 +54,8 @@ NEEDS = {
         installable=False,
     ),
     "document": Need(
-        DOCUMENT.is_file,
-        "save the needed part of Atlas's OpenAPI document as ../shared/atlas-openapi.json",
+        lambda: all(each.is_file() for each in DOCUMENTS),
+        "save the needed parts of Atlas's OpenAPI document as ../shared/atlas-openapi*.json",
         installable=False,
     ),
     "base": Need(BASE_ARCHIVE.is_file),

@@ -1,16 +1,9 @@
-"""A simulated organization with one project."""
+"""A simulated organization."""
 
 import pytest
 from simulator.simulated import organization
 
-from invite_sweeper.simulator import SimulatedAtlas
-
 
 @pytest.fixture
-def sim() -> SimulatedAtlas:
+def sim():
     return organization()
-
-
-@pytest.fixture
-def project(sim) -> str:
-    return sim.add_project("Data Lake")

@@ -1,21 +1,162 @@
-"""Each request to the simulated Atlas has its status, error code and headers."""
+"""Each request is answered as `exchanges.txt` says, and as Atlas's OpenAPI document allows."""
 
+import re
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import faults
 import pytest
-from simulator.exchanges import EXCHANGES, World
+from buckets import set_bucket, spend
+from builders import ORG
+from official_document import find_operation, official_document, resolved
+from openapi_schema_validator import OAS30Validator, oas30_format_checker
+from simulator.simulated import decoded, open_client, organization
+
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
+from invite_sweeper.simulator.throttling import NEW_INVITATIONS
+
+TABLE = Path(__file__).with_name("exchanges.txt").read_text("utf-8").splitlines()
+LINES = [line for line in TABLE if line and not line.startswith("#")]
+STATUSES = (MembershipStatus.ACTIVE, *INVITED_STATUSES)
+ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)
+BODIES = {
+    "new": {"username": "new@example.com", "roles": ["GROUP_OWNER"]},
+    "new-member": {"username": "new@example.com", "roles": {"orgRoles": ["ORG_MEMBER"]}},
+    "invited": {"username": "ADA@example.com", "roles": ["GROUP_OWNER"]},
+    "pending": {"username": "Pending.Doe@example.com", "roles": ["GROUP_OWNER"]},
+    "no-roles": {"username": "new@example.com"},
+    "list": [],
+    "nonsense": {"username": 7, "roles": ["GROUP_OWNER"]},
+}
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda each: each.line)
-async def test_request_is_answered_as_in_the_table_and_changes_nothing_if_refused(exchange):
+class World:
+    """An organization with a project, two invitations and a user of each status."""
+
+    def __init__(self):
+        self.sim = sim = organization()
+        self.project = sim.add_project("Data Lake", tags={"env": "sandbox"})
+        sim.add_project("Second")
+        users = {
+            status.value: sim.add_user(
+                f"{status.lower()}.doe@example.com",
+                status=status,
+                age=timedelta(days=3),
+                group_roles={self.project: ["GROUP_OWNER"]},
+                team_ids=["5" * 24],
+            )
+            for status in STATUSES
+        }
+        self.ids = users | {
+            "invitation": sim.invite(self.project, "ada@example.com"),
+            "org_invitation": sim.user(users["PENDING"]).invitation_id,
+            "account": sim.add_service_account().name,
+            "unknown": "0" * 24,
+        }
+        sim.add_team(self.project)
+
+    def _spend(self):
+        set_bucket(self.sim, "projects_group", self.project, capacity=1, refill=1)
+        spend(self.sim, self.project)
+
+    def _invite_ten(self):
+        bucket = self.sim.throttling.bucket(NEW_INVITATIONS, "127.0.0.1")
+        assert all(bucket.take(self.sim.monotonic()) for _ in range(10))
+
+    def change(self, name):
+        """Change the simulated Atlas as the table says."""
+        sim = self.sim
+        {
+            "": lambda: None,
+            "elsewhere": partial(sim.faults.add, faults.address_refused()),
+            "gone-400": partial(sim.faults.add, faults.gone_as_400()),
+            "ten-invitations": self._invite_ten,
+            "retired-invites": lambda: sim.retired.add("invites"),
+            "retired-orgs": lambda: sim.retired.add("orgs"),
+            "spent": self._spend,
+            "error": partial(sim.faults.add, faults.fail_with(500)),
+            "upgrade": partial(sim.faults.add, faults.upgrade()),
+            "challenge": partial(sim.faults.add, faults.challenge()),
+            "missing-role": partial(sim.faults.add, faults.role_missing()),
+        }[name]()
+
+    async def respond(self, line):
+        """Send the request of a line; return its method, its path and the response."""
+        method, path, *options = line.partition(" => ")[0].split()
+        given = dict(each.split("=") for each in options)
+        path = path.replace("GROUP", f"/groups/{self.project}").replace("ORG", f"/orgs/{ORG}")
+        path = path.replace("ALL", ALL).format(**self.ids)
+        self.change(given.get("after", ""))
+        async with open_client(self.sim) as request:
+            body = BODIES.get(given.get("body"))
+            return method, path, await request(method, path, accept=given.get("accept"), json=body)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_request_is_answered_as_in_the_table_and_changes_nothing_if_refused(line):
     world = World()
     before = world.sim.users(), world.sim.invitations(world.project)
-    _, response = await exchange.respond(world)
-    assert response.status == exchange.status
-    if exchange.code:
-        assert response.code == exchange.code
-        assert response.headers["Content-Type"] == "application/json"
+    _, _, response = await world.respond(line)
+    status, _, code = line.partition(" => ")[2].partition(" ")
+    assert response.status == int(status)
+    if code:
+        assert (response.code, response.headers["Content-Type"]) == (code, "application/json")
     if response.status < 300:
         level, limit = (response.headers[f"RateLimit-{each}"] for each in ("Remaining", "Limit"))
         assert int(level) == int(limit) - 1
     else:
         assert (world.sim.users(), world.sim.invitations(world.project)) == before
-        assert world.sim.deleted == ()
+
+
+RECORDED = {
+    "inviterUsername": "format",  # the public key of an API key
+    "parameters": "items",  # of an error: scalars
+    **dict.fromkeys(("name", "groupName", "orgName"), "pattern"),  # with spaces
+}
+"""What the document says of a property and the recordings show otherwise."""
+UNDECLARED = {400, 405, 406, 409, 410}
+"""Errors that some operations do not declare."""
+
+
+def relaxed(schema, name=""):
+    """Return a schema as the recordings have it."""
+    skipped = {"discriminator", RECORDED.get(name)}
+    result = {key: each for key, each in schema.items() if key not in skipped}
+    if "pattern" in result:
+        # Python's `re` has no Unicode classes; `\\w` is close enough for names.
+        result["pattern"] = re.sub(r"\\p\{\w\}", r"\\w", result["pattern"])
+    if "properties" in result:
+        result["properties"] = {k: relaxed(each, k) for k, each in result["properties"].items()}
+    for key in result.keys() & {"allOf", "oneOf", "anyOf"}:
+        result[key] = [relaxed(each, name) for each in result[key]]
+    if "items" in result:
+        result["items"] = relaxed(result["items"], f"{name}[]")
+    return result
+
+
+@pytest.fixture(scope="module")
+def document():
+    return official_document()
+
+
+@pytest.mark.needs("document")
+@pytest.mark.parametrize("line", LINES)
+async def test_answer_is_one_that_the_document_allows(document, line):
+    method, path, response = await World().respond(line)
+    found = find_operation(document, method, f"/api/atlas/v2{path.partition('?')[0]}")
+    if found is None:  # a path that no operation has
+        assert response.status == 404 or path == "/groups/"
+        return
+    declared = found[0]["responses"].get(str(response.status))
+    if declared is None:
+        assert response.status in UNDECLARED
+        schema = resolved(document, document["components"]["schemas"]["ApiError"])
+    else:
+        media = response.headers["Content-Type"].partition(";")[0]
+        schema = declared["content"][media].get("schema")
+    if schema is None:
+        assert response.body == b""
+    else:
+        validator = OAS30Validator(relaxed(schema), format_checker=oas30_format_checker)
+        assert list(validator.iter_errors(decoded(response))) == []

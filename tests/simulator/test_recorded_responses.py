@@ -1,12 +1,12 @@
 """Responses of the simulated Atlas equal recordings: bodies, and the headers that are read."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import faults
-import msgspec
 import pytest
 from observed import ObservedAtlas
 from recordings import recording
@@ -34,37 +34,21 @@ READ = {
 NEWER = frozenset({"RateLimit-Limit", "RateLimit-Remaining", "X-Error-Code"})
 
 
-def without_unread(value):
+def read(body):
     """Return a document without what no client reads: links, and the number of clusters."""
-    if isinstance(value, dict):
-        kept = {key: each for key, each in value.items() if key not in {"links", "clusterCount"}}
-        return {key: without_unread(each) for key, each in kept.items()}
-    return [without_unread(each) for each in value] if isinstance(value, list) else value
+
+    def without_unread(fields):
+        return {k: each for k, each in fields.items() if k not in {"links", "clusterCount"}}
+
+    return json.loads(body, object_hook=without_unread)
 
 
-def shape(value):
-    """Return keys in order, types, and the form of strings, without the values."""
-    if isinstance(value, dict):
-        return [(key, shape(each)) for key, each in value.items()]
-    if isinstance(value, list):
-        return sorted({repr(shape(each)) for each in value})
-    if isinstance(value, str):
-        for form in (r"[0-9a-f]{24}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r"[A-Z]+(_[A-Z]+)+"):
-            if re.fullmatch(form, value):
-                return form
-        return "text"
-    return type(value).__name__
-
-
-def assert_same_headers(recorded, response, *, without=frozenset()):
-    """Assert an equal status, and equal headers of those that the program reads."""
-    assert response.status == recorded.status
+def assert_same_headers(recorded, response, without):
     for name in READ.keys() - without:
-        ours = response.headers.get(name)
-        theirs = recorded.headers.get(name)
+        ours, theirs = response.headers.get(name), recorded.headers.get(name)
         if form := READ[name]:
-            ours, theirs = [each and bool(re.fullmatch(form, each)) for each in (ours, theirs)]
-            assert ours in (None, True), name
+            assert ours is None or re.fullmatch(form, ours), name
+            ours, theirs = ours is None, theirs is None
         assert ours == theirs, name
 
 
@@ -90,22 +74,16 @@ def invited(sim, recorded):
     sim.invite(PROJECT, BODY["username"], age=age, inviter="nmtxqlkl", id=INVITATION)
 
 
-def compressed(sim, recorded):
-    sim.faults.add(faults.compressed())
-    sim.sunsets["invites"] = date(2026, 7, 31)
-    sim.invite(PROJECT, "test-1@mongodb.com")
-
-
 def projects(sim, recorded):
     sim.remove_project(PROJECT)
-    for each in msgspec.json.decode(recorded.body)["results"]:
+    for each in json.loads(recorded.body)["results"]:
         tags = {tag["key"]: tag["value"] for tag in each["tags"]}
         created = datetime.fromisoformat(each["created"])
         sim.add_project(each["name"], project_id=each["id"], tags=tags, created=created)
 
 
 def pending_users(sim, recorded):
-    for each in msgspec.json.decode(recorded.body):
+    for each in json.loads(recorded.body):
         age = sim.clock() - datetime.fromisoformat(each["createdAt"])
         user = sim.add_user(
             each["username"], age=age, org_roles=each["roles"], inviter=each["inviterUsername"]
@@ -118,7 +96,7 @@ def pending_user(sim, recorded):
 
 
 def failing(sim, recorded):
-    body = msgspec.json.decode(recorded.body)
+    body = json.loads(recorded.body)
     sim.faults.add(
         faults.fail_with(recorded.status, body["errorCode"], body["detail"], *body["parameters"])
     )
@@ -148,9 +126,6 @@ class Case(NamedTuple):
 
 CASES = {
     "project-invite-list-latest": Case("GET", INVITES, invited),
-    "project-invite-list-earliest": Case(
-        "GET", INVITES, compressed, NEWER, ("*",), at=datetime(2025, 3, 28, 12, 52, 41, tzinfo=UTC)
-    ),
     "project-invite-delete-latest": Case("DELETE", f"{INVITES}/{INVITATION}", invited),
     "project-invite-create-latest": Case(
         "POST",
@@ -167,7 +142,10 @@ CASES = {
     "error-401-digest-2026-08-with-errorCode": Case("GET", "/groups", token=""),
     "error-404-GROUP_NOT_FOUND-with-X-Error-Code": Case("GET", f"/groups/{'1' * 24}/invites"),
     "error-404-RESOURCE_NOT_FOUND": Case(
-        "DELETE", f"{INVITES}/{'0' * 24}", without=frozenset({"Sunset"}), varying=("*",)
+        "DELETE",
+        f"{INVITES}/{'0' * 24}",
+        without=frozenset({"Sunset"}),
+        varying=("detail", "parameters"),
     ),
     "error-500-UNEXPECTED_ERROR-with-X-Error-Code": Case("GET", "/groups", failing),
     "error-400-with-X-Error-Code": Case("GET", "/groups", failing, NEWER),
@@ -183,13 +161,10 @@ async def test_response_equals_the_recording(name):
     case.prepare(sim, recorded)
     async with open_client(sim, token=case.token) as request:
         response = await request(case.method, case.path, json=case.body)
-    assert_same_headers(recorded, response, without=case.without)
+    assert response.status == recorded.status
+    assert_same_headers(recorded, response, case.without)
     if not case.varying:
         assert response.body == recorded.body
-        return
-    ours = without_unread(response.json())
-    theirs = without_unread(msgspec.json.decode(recorded.body))
-    assert shape(ours) == shape(theirs)
-    if case.varying != ("*",):
+    else:
         varying = dict.fromkeys(case.varying)
-        assert ours | varying == theirs | varying
+        assert read(response.body) | varying == read(recorded.body) | varying
