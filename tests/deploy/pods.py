@@ -2,14 +2,14 @@
 
 from deploy.manifests import documents, night_of, resolved
 
-from invite_sweeper.cli.sweep import plan
+from invite_sweeper.cli.sweep import sweep
 from invite_sweeper.endings import ExitCode, Status
 
 FINAL = {int(code) for code in ExitCode if not (code.retryable or code.status is Status.DONE)}
 RETRYABLE = {int(code) for code in ExitCode if code.retryable}
 GRACE_S = 20  # the default of execution.grace
 DAY_S = 86_400
-OPTIONS = {name.removeprefix("--") for parameter in plan.params for name in parameter.opts}
+OPTIONS = {name.removeprefix("--") for parameter in sweep.params for name in parameter.opts}
 KIND = {"service-account": "CLIENT_ID", "api-key": "PUBLIC_API_KEY", "none": ""}
 LABELS_OF_HELM = {
     "app.kubernetes.io/instance",
@@ -93,10 +93,9 @@ def check_objects(manifests, night, values):
     )
     (command,) = (each["data"] for key, each in manifests.items() if key[1].endswith("-command"))
     assert command == {"command": "sweep" if values.get("mode") == "sweep" else "plan"}
-    own = [each for key, each in manifests.items() if key != ("Secret", "more")]
-    assert {each["metadata"]["namespace"] for each in own} == {"invite-sweeper"}
+    assert {each["metadata"]["namespace"] for each in manifests.values()} == {"invite-sweeper"}
     common = values.get("commonLabels", {}).items()
-    assert all(common <= each["metadata"].get("labels", {}).items() for each in own)
+    assert all(common <= each["metadata"].get("labels", {}).items() for each in manifests.values())
     for (kind, _), each in manifests.items():
         if kind == "NetworkPolicy":
             check_network(each["spec"], job["template"]["metadata"]["labels"])

@@ -18,118 +18,75 @@ from deploy.manifests import (
     rendered,
     side_by_side,
 )
-from deploy.pods import check
-from running import cli_in
+from deploy.pods import OPTIONS, check
 from seeds import seeds
 
-from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
 pytestmark = pytest.mark.needs("helm")
 
-VAULT_VALUES = load(CHART / "examples/vault.yaml")
-
-
 LINE = "x\nkind: Secret"
-BAD_ACCOUNT = {"name": "prod", "secretName": "a", "kind": "api-key"}
+PASSWORD = "http://user:password@gateway:9091"
+PORTS = [{"port": 443}]
+ACCOUNT = {"name": "EU_1", "secretName": "a", "kind": "api-key"}
 FOR_A_REASON = [
     ("modus", "sweep", "additional properties 'modus' not allowed"),
     ("shards", 3, "at '/audit/accessMode': value must be 'ReadWriteMany'"),
-    ("credentials.secret", "x", "additional properties 'secret' not allowed"),
     ("credentials", {"secretName": ""}, "at '/credentials/secretName': minLength"),
     ("job.args", ["audit", "verify"], "at '/job/name': minLength"),
     ("credentials", {"kind": "none"}, "at '/extraEnv': no items match contains schema"),
     ("podLabels", {LINE: "a"}, "invalid propertyName 'x\\nkind"),
-    ("jobAnnotations", {f"a: b{LINE}": "c"}, "invalid propertyName 'a: bx\\nkind"),
+    ("jobAnnotations", {LINE: "c"}, "invalid propertyName 'x\\nkind"),
 ]
 """A value, and the reason of the chart, which names neither the value nor one alone."""
 WRONG = {
-    "mode": ("Sweep", f"sweep{LINE}"),
-    "fullnameOverride": ("A_b",),
-    "image.tag": ("latest", f"1{LINE}", 1.0),
-    "image.digest": ("sha256:beef",),
-    "image.repository": (f"a{LINE}", "a b", '"quoted"'),
-    "schedule": ("@hourly", "17 3 * *", "17 3 * * *\nsuspend: true"),
-    "timeZone": (f"Etc/UTC{LINE}", 'UTC" #'),
-    "shards": (0, "3"),
+    "mode": ("Sweep",),
+    "image.tag": ("latest",),
     "terminationGracePeriodSeconds": (20,),
-    "credentials.secretName": (f"a{LINE}",),
-    "credentials.named": ([BAD_ACCOUNT], [BAD_ACCOUNT | {"name": "P_"}]),
-    "audit.accessMode": ("ReadWriteOncePod",),
-    "metrics.instance": ('"', "a b", f"a{LINE}"),
-    "metrics.pushgateway": ("http://user:password@gateway:9091", f"http://gateway{LINE}"),
-    "proxy.url": ("http://user:password@proxy:3128", "proxy:3128"),
-    "networkPolicy.enabled": ("no",),
-    "networkPolicy.egress": (
-        [{}], [{"ports": [{"port": 443}]}], [{"to": [{}], "ports": [{"port": 443}]}],
-    ),
-    "extraArgs": (
-        ["sweep"], [f"--verbose{LINE}"], ["--audit-dir=/tmp/other"], ["--policy"], ["--yes"],
-        ["--plan-max-age=1000d"],
-    ),
-    "extraObjects": ([{"kind": "Secret"}],),
+    "credentials.named": ([ACCOUNT | {"name": "prod"}],),
+    "metrics.pushgateway": (PASSWORD,),
+    "proxy.url": (PASSWORD,),
+    "networkPolicy.egress": ([{"ports": PORTS}], [{"to": [{}], "ports": PORTS}]),
+    "extraArgs": (["sweep"], [f"--verbose{LINE}"]),
     "extraEnv": (
-        [{"name": "A B", "value": ""}], [{"name": "A", "value": 1}],
-        [{"name": "A", "value": "\x0c"}], [{"name": "A"}],
+        [{"name": "A", "value": "\x0c"}],
         [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}],
         [{"name": "MONGODB_ATLAS_CLIENT_SECRET", "value": "secret"}],
         [{"name": "MONGODB_ATLAS_PRIVATE_API_KEY_PROD", "value": "secret"}],
     ),
-    "extraEnvFrom": ([{}], [{"secretRef": {"name": "a", "namespace": "b"}}]),
-    "podLabels": ({"a": True},),
-    "resources.limits": ({"memory": f"1Gi{LINE}"}, {"memory": "1 GB"}),
-    "policy": ("", {"version": 1}, "a: 1\n\u2028kind: Secret\n", "a: 1\x85kind: Secret"),
-}  # fmt: skip
+    "policy": ("a: 1\n\u2028kind: Secret\n",),
+}
 """Values that the chart refuses, naming them."""
 RIGHT = {
     "mode": ("sweep",),
-    "enabled": (True,),
     "commonLabels": ({"example.com/team": "platform"},),
     "image.digest": (f"sha256:{'a' * 64}",),
     "shards": (3,),
     "audit.existingClaim": ("company-audit",),
-    "audit.claim": ({"annotations": {"a": "b"}},),
     "retries": (0, 6),
     "deadlineMinutes": (1, 300),
-    "suspend": (True,),
-    "successfulJobsHistoryLimit": (0,),
-    "ttlSecondsAfterFinished": (0, 86400),
-    "activeDeadlineSeconds": (43200,),
-    "terminationGracePeriodSeconds": (90,),
-    "topologySpreadConstraints": (
-        [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
-    ),
     "credentials": (
         {"kind": "api-key"},
-        {"kind": "none", "named": [BAD_ACCOUNT | {"name": "EU_1"}]},
-        {"named": [BAD_ACCOUNT | {"name": "EU_1"}]},
-        {"secretName": "", "named": [BAD_ACCOUNT | {"name": "US_1"}]},
+        {"kind": "none", "named": [ACCOUNT]},
+        {"secretName": "", "named": [ACCOUNT]},
     ),
-    "job": (
-        {"name": "verify-1", "args": ["audit", "verify"]},
-        {"name": "doctor", "args": ["doctor"]},
-    ),
-    "metrics.pushgateway": ("http://pushgateway:9091",),
+    "job": ({"name": "verify-1", "args": ["audit", "verify"]},),
     "metrics.textfile": ({"claimName": "metrics"}, {"hostPath": "/var/lib/node-exporter"}),
-    "metrics.instance": ("eu",),
-    "prometheusRule.enabled": (True,),
-    "dashboard.enabled": (True,),
-    "proxy": ({"url": "http://proxy:3128", "noProxy": ".svc"},),
     "networkPolicy.enabled": (False,),
-    "serviceAccount": ({"create": False, "name": "company"},),
     "podLabels": ({"app.kubernetes.io/name": "other"},),
-    "extraArgs": (["--verbose"],),
-    "extraEnv": ([{"name": "MONGODB_ATLAS_CLIENT_SECRET_EU_2_FILE", "value": "/vault/a"}],),
-    "podSecurityContext": ({"fsGroup": None, "runAsUser": None},),
     "policyConfigMap": ("company-policy",),
-    "initContainers": ([{"name": "wait", "image": "busybox"}],),
-    "extraObjects": ([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "more"}}],),
 }
+"""Values that change what `check` compares; examples/customized.yaml has others."""
 REFUSED = [
     *FOR_A_REASON,
     *((path, each, f"at '/{path.replace('.', '/')}") for path in WRONG for each in WRONG[path]),
 ]
 ACCEPTED = [(path, each) for path in RIGHT for each in RIGHT[path]]
+HARMLESS = {
+    *("-o", "-q", "-v", "output", "quiet", "verbose", "log-format"),
+    *("base-url", "project", "dry-run", "detailed-exitcode", "reason"),
+}
+"""The options of a sweep that may be in `extraArgs`: the others are the chart's or a guard's."""
 
 
 def values_of(*pairs):
@@ -144,19 +101,57 @@ def values_of(*pairs):
     return whole
 
 
+def refusals(values, folder):
+    """Return what the schema says about refused values, by their name."""
+    told = side_by_side(values, folder).stderr
+    assert "values don't meet the specifications of the schema" in told
+    parts = re.split(r"^(\w+):$", told, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
-    """What the schema says about each refused value, by the alias of the chart."""
     values = {f"c{n}": values_of(each[:2]) for n, each in enumerate(REFUSED)}
-    told = side_by_side(values, tmp_path_factory.mktemp("refused")).stderr
-    assert "values don't meet the specifications of the schema" in told
-    parts = re.split(r"^(c\d+):$", told, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return refusals(values, tmp_path_factory.mktemp("refused"))
 
 
 @pytest.mark.parametrize("number", range(len(REFUSED)), ids=lambda n: ascii(REFUSED[n]))
 def test_wrong_value_is_refused_by_its_name(refused, number):
     assert REFUSED[number][2] in refused[f"c{number}"]
+
+
+def test_option_of_a_sweep_is_no_extra_argument_unless_it_switches_off_no_guard(tmp_path):
+    options = {f"o{n}": each for n, each in enumerate(sorted(OPTIONS))}
+    given = {key: f"{'' if name[0] == '-' else '--'}{name}" for key, name in options.items()}
+    values = {key: {"extraArgs": [option]} for key, option in given.items()}
+    allowed = values.keys() - refusals(values, tmp_path).keys()
+
+    assert {options[key] for key in allowed} == HARMLESS
+
+
+def texts(values, path=""):
+    """Yield the dotted path of each text in values."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from texts(value, f"{path}{name}.")
+        elif isinstance(value, str):
+            yield f"{path}{name}"
+
+
+def test_text_with_a_line_break_is_refused_or_stays_one_string(tmp_path):
+    paths = {f"t{n}": each for n, each in enumerate(texts(load(CHART / "values.yaml")))}
+    values = {key: values_of((path, LINE)) for key, path in paths.items()}
+    free = values.keys() - refusals(values, tmp_path).keys()
+    (tmp_path / "free").mkdir()
+    found = charts(side_by_side({key: values[key] for key in free}, tmp_path / "free").stdout)
+
+    assert {paths[key] for key in free} == {
+        "policy", "podSecurityContext.fsGroupChangePolicy", "podSecurityContext.seccompProfile.type"
+    }  # fmt: skip
+    assert found.keys() == free
+    assert {kind for each in found.values() for kind, _ in each} == {
+        "CronJob", "ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "ServiceAccount"
+    }  # fmt: skip
 
 
 def combination(seed):
@@ -201,7 +196,6 @@ def test_values_alone_and_combined_render_pods_that_agree_and_policies_that_sele
     [
         ("invite-sweeper", "", "invite-sweeper"),
         ("eu", "", "eu-invite-sweeper"),
-        ("eu-invite-sweeper-2", "", "eu-invite-sweeper-2"),
         ("a" * 40, "", f"{'a' * 40}-invite-sweep"),
         ("eu", "other", "other"),
     ],
@@ -219,7 +213,6 @@ def test_objects_have_the_name_of_the_release_and_of_the_chart(release, override
     "text",
     [
         "a: 1\r\nkind: Secret\r\n",
-        "---\nkind: Secret\n---\n",
         "  indented\nkind: Secret\n\n\n",
         "{{ .Release.Name }}\n\ttab: 'x'\n",
         "…: \U0001f510 # comment",
@@ -276,23 +269,18 @@ def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_sus
 
 def test_each_release_has_a_dashboard_of_its_own(tmp_path):
     source = json.loads((CHART / "files/dashboard.json").read_text(encoding="utf-8"))
-    found = {}
-    files = set()
-    for instance in ("", "eu"):
-        values = {"dashboard": {"enabled": True}, "metrics": {"instance": instance}}
+    uids = set()
+    for given, instance in (("", f"{NAME}/{NAME}"), ("eu", "eu")):
+        values = {"dashboard": {"enabled": True}, "metrics": {"instance": given}}
         config = documents(rendered(values, tmp_path))["ConfigMap", f"{NAME}-dashboard"]
-        assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
-        ((file, text),) = config["data"].items()
-        files.add(file)
-        found[instance or f"{NAME}/{NAME}"] = json.loads(text)
-
-    assert files == {f"{NAME}-{NAME}.json"}
-    assert len({each["uid"] for each in found.values()}) == 2
-    for instance, dashboard in found.items():
-        assert dashboard["title"] == f"invite_sweeper {instance}"
+        dashboard = json.loads(config["data"][f"{NAME}-{NAME}.json"])
+        uids.add(dashboard["uid"])
         (chosen,) = (v for v in dashboard["templating"]["list"] if v["name"] == "instance")
+        assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert dashboard["title"] == f"invite_sweeper {instance}"
         assert chosen["current"] == {"text": instance, "value": instance}
         assert dashboard["panels"] == source["panels"]
+    assert len(uids) == 2
 
 
 def test_command_of_the_values_wins_also_without_the_schema(tmp_path):
@@ -307,49 +295,26 @@ def test_command_of_the_values_wins_also_without_the_schema(tmp_path):
 
 
 VAULT = "vault.hashicorp.com/agent-"
-TEMPLATE = re.compile(
-    r"""\{\{- with secret "([\w/-]+)" -\}\}\{\{ index \.Data\.data "([\w-]+)" \}\}\{\{- end -\}\}"""
-)
+TEMPLATE = '{{- with secret "%s" -}}{{ index .Data.data "%s" }}{{- end -}}'
 
 
-def test_agent_of_vault_has_a_token_that_the_program_cannot_read(tmp_path):
-    """As the injector's `serviceaccount()` finds it: by its name, at a path of the agent's own."""
-    _, _, pod, box = night_of(rendered(VAULT_VALUES, tmp_path))
-    (token,) = (each for each in pod["volumes"] if "projected" in each)
+def test_agent_of_vault_writes_what_the_program_reads_and_has_a_token_that_it_cannot(tmp_path):
+    values = load(CHART / "examples/vault.yaml")
+    annotations = values["podAnnotations"]
+    night = night_of(rendered(values, tmp_path))
+    (token,) = (each for each in night.pod["volumes"] if "projected" in each)
+    files = {name: path for name, path in night.environment.items() if name.endswith("_FILE")}
+    for path in files.values():
+        key = path.removeprefix("/vault/secrets/")
+        secret = annotations[f"{VAULT}inject-secret-{key}"]
+        assert annotations[f"{VAULT}inject-template-{key}"] == TEMPLATE % (secret, key)
 
-    assert (
-        VAULT_VALUES["podAnnotations"][f"{VAULT}service-account-token-volume-name"] == token["name"]
-    )
+    assert files.keys() == {f"MONGODB_ATLAS_{each}_FILE" for each in ("CLIENT_ID", "CLIENT_SECRET")}
+    assert annotations[f"{VAULT}service-account-token-volume-name"] == token["name"]
     assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "vault"
-    assert token["name"] not in {each["name"] for each in box["volumeMounts"]}
-    assert pod["automountServiceAccountToken"] is False
-    assert not [each for each in pod["volumes"] if "secret" in each]
-
-
-@pytest.mark.parametrize(
-    ("missing", "code"), [("", ExitCode.DONE), ("client-secret", ExitCode.USAGE)]
-)
-def test_program_reads_what_the_agent_of_vault_writes(missing, code, tmp_path):
-    """A key that the secret does not have is `<no value>` in a template, and not a credential."""
-    annotations = VAULT_VALUES["podAnnotations"]
-    variables = night_of(rendered(VAULT_VALUES, tmp_path)).environment
-    files = {name: path for name, path in variables.items() if name.endswith("_FILE")}
-    with cli_in(tmp_path, kind="service-account") as cli:
-        cli.stock()
-        values = cli.account.environment()
-        secret = dict(zip(("client-id", "client-secret"), values.values(), strict=True))
-        for variable, path in files.items():
-            name = path.removeprefix("/vault/secrets/")
-            source, key = TEMPLATE.fullmatch(annotations[f"{VAULT}inject-template-{name}"]).groups()
-            assert annotations[f"{VAULT}inject-secret-{name}"] == source
-            text = "<no value>" if key == missing else secret[key]
-            (tmp_path / name).write_text(text, encoding="utf-8")
-            cli.changes |= {variable: str(tmp_path / name), variable.removesuffix("_FILE"): None}
-        done = cli.plan()
-
-    assert len(files) == 2
-    assert done.code == code, done.err
-    assert not missing or "CLIENT_SECRET_FILE" in done.summary["error"]["message"]
+    assert token["name"] not in {each["name"] for each in night.box["volumeMounts"]}
+    assert night.pod["automountServiceAccountToken"] is False
+    assert not [each for each in night.pod["volumes"] if "secret" in each]
 
 
 def test_examples_for_operators_name_what_the_pod_mounts(tmp_path):
@@ -368,3 +333,46 @@ def test_examples_for_operators_name_what_the_pod_mounts(tmp_path):
     assert {each["secretKey"] for each in secret["data"]} == files
     assert DEPLOY.parent / source["path"] == CHART
     assert parse_policy(policy.encode(), "policy.yaml").limits.max_deletions == 25
+
+
+def test_job_is_another_one_exactly_where_its_pod_is(tmp_path):
+    """Kubernetes refuses a change of the pod of a Job, such as one left in the values."""
+    values = {"job": {"name": "verify", "args": ["audit", "verify"]}}
+    names = []
+    for changed in ({}, {"schedule": "1 1 * * *"}, {"image": {"tag": "b"}}):
+        found = documents(rendered(values | changed, tmp_path))
+        names += [name for kind, name in found if kind == "Job"]
+
+    assert names[0] == names[1] != names[2]
+    assert len(names) == 3
+
+
+OWN = ("policyConfigMap=company-policy", "image.repository=registry.example.com/a")
+PROXY = "proxy.url=http://192.0.2.10:3128"
+RULE = '[{"to": [{"ipBlock": {"cidr": "192.0.2.10/32"}}], "ports": [{"port": 3128}]}]'
+
+
+@pytest.mark.parametrize(
+    ("values", "warnings"),
+    [
+        ((), ["the policy names the placeholder", 'the image "invite-sweeper" names no registry']),
+        ((*OWN, "metrics.pushgateway=https://gateway.example.com"), []),
+        (
+            (*OWN, "metrics.pushgateway=http://gateway.monitoring.svc:9091"),
+            ["not the Pushgateway, gateway.monitoring.svc:9091", "name: monitoring}}}]", "9091}]"],
+        ),
+        (
+            (*OWN, PROXY),
+            ["and not the proxy, 192.0.2.10:3128", "cidr: 192.0.2.10/32}}]", "port: 3128}]"],
+        ),
+        ((*OWN, PROXY, f"networkPolicy.egress={RULE}"), []),
+    ],
+)
+def test_notes_warn_of_placeholders_and_of_what_the_network_policy_does_not_allow(values, warnings):
+    given = [f"--set{'-json' if '=[' in value else ''}={value}" for value in values]
+    done = run("helm", "install", NAME, CHART, "--dry-run=client", *given)
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+
+    assert "lists stale invitations" in notes
+    assert notes.count("WARNING: ") == sum(" " in each for each in warnings if "}" not in each)
+    assert [each for each in warnings if each not in notes] == []
