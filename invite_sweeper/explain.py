@@ -6,7 +6,7 @@ is added are words: which key of the policy decided, what it asks for, and what 
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import structs
 
@@ -14,7 +14,7 @@ from invite_sweeper.models import Invitation, rfc3339
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNames, status_at
 from invite_sweeper.sweep.dates import Dates, StaleFrom
-from invite_sweeper.sweep.selection import Decision, Selector, describe_keep_reason
+from invite_sweeper.sweep.selection import Decision, Explained, Selector, describe_keep_reason
 from invite_sweeper.sweep.steps import Notice
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
@@ -69,26 +69,6 @@ class Explanation(PendingInvitation, frozen=True, kw_only=True):
     policy: tuple[str, ...]
 
 
-class _KeyResult(NamedTuple):
-    """One key of a rule or keep entry, in words, and whether the invitation matches it."""
-
-    text: str
-    result: MatchResult
-
-
-class _ClauseResult(NamedTuple):
-    """A rule or keep entry, and whether the invitation matches it and each of its keys."""
-
-    clause: Rule | Keep
-    result: MatchResult
-    keys: tuple[_KeyResult, ...]
-
-    @property
-    def kind(self) -> str:
-        """The word of the policy."""
-        return "keep" if isinstance(self.clause, Keep) else "rule"
-
-
 class Explainer:
     """Explains invitations by one policy.
 
@@ -141,7 +121,7 @@ class Explainer:
         """
         judged = self.judge(decision)
         announcement = decision.announcement
-        results = tuple(self._results(decision.invitation))
+        clauses = tuple(self._selector.explain(decision.invitation))
         stale = self._dates.stale_from(by_policy)
         stale_by = stale.rule if stale is not None else None
         description = describe_decision(by_policy, decision, stale)
@@ -154,21 +134,44 @@ class Explainer:
             **structs.asdict(judged),
             kept=judged.reason,
             description=description,
-            condition=_condition(by_policy, results, stale_by),
+            condition=self._condition(by_policy, decision.invitation, clauses, stale_by),
             stale_from=stale.instant if stale is not None else None,
             stale_by=stale_by,
             waits_for=waits_for,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            policy=tuple(line for result in results for line in _lines(result)),
+            policy=tuple(self._policy_lines(decision.invitation, clauses)),
         )
 
-    def _results(self, invitation: Invitation) -> Iterator[_ClauseResult]:
-        """Yield the result of each keep entry and each rule, with those of its keys."""
-        for clause, clause_result, key_results in self._selector.explain(invitation):
-            keys: list[_KeyResult] = []
-            for key, result in key_results:
-                keys.append(_KeyResult(self._key_text(clause, key, invitation), result))
-            yield _ClauseResult(clause, clause_result, tuple(keys))
+    def _condition(
+        self,
+        decision: Decision,
+        invitation: Invitation,
+        clauses: Iterable[Explained],
+        stale_by: str | None,
+    ) -> str:
+        """Return the one key that made a decision: the first that matches, fails or is not known.
+
+        Args:
+            stale_by: The rule that will match, if the invitation is too young for one.
+        """
+        reason = decision.keep_reason or ""
+        decisive = reason  # as `keep:NAME`, or the reason of a key that cannot be evaluated
+        if decision.stale or reason == "too_young":
+            decisive = f"rule:{decision.rule or stale_by}"
+        for clause, _, keys in clauses:
+            is_decisive = f"{_kind(clause)}:{clause.name}" == decisive
+            for key, result in keys:
+                if is_decisive or result == reason:
+                    return self._key_text(clause, key, invitation)
+        return ""
+
+    def _policy_lines(self, invitation: Invitation, clauses: Iterable[Explained]) -> Iterator[str]:
+        """Yield each rule and keep entry of the policy, then its keys."""
+        for clause, clause_result, keys in clauses:
+            reason = f" ({clause.reason})" if isinstance(clause, Keep) and clause.reason else ""
+            yield f"{_kind(clause)} {clause.name}: {_result_text(clause_result)}{reason}"
+            for key, result in keys:
+                yield f"  {self._key_text(clause, key, invitation)}: {_result_text(result)}"
 
     def _key_text(self, clause: Rule | Keep, key: str, invitation: Invitation) -> str:
         """Return what a key of the policy asks for, and what the invitation has."""
@@ -239,33 +242,9 @@ def describe_decision(
     return f"{text}; stale from {day} by rule {stale.rule}" if stale is not None else text
 
 
-def _condition(decision: Decision, results: Iterable[_ClauseResult], stale_by: str | None) -> str:
-    """Return the one key that made a decision: the first that matches, fails or is not known.
-
-    Args:
-        stale_by: The rule that will match, if the invitation is too young for one.
-    """
-    reason = decision.keep_reason or ""
-    decisive = reason  # as `keep:NAME`, or the reason of a key that cannot be evaluated
-    if decision.stale or reason == "too_young":
-        decisive = f"rule:{decision.rule or stale_by}"
-    for clause_result in results:
-        is_decisive = f"{clause_result.kind}:{clause_result.clause.name}" == decisive
-        for key in clause_result.keys:
-            if is_decisive or key.result == reason:
-                return key.text
-    return ""
-
-
-def _lines(clause_result: _ClauseResult) -> Iterator[str]:
-    """Yield a rule or keep entry of the policy, then its keys."""
-    clause = clause_result.clause
-    text = f"{clause_result.kind} {clause.name}: {_result_text(clause_result.result)}"
-    if isinstance(clause, Keep) and clause.reason:
-        text += f" ({clause.reason})"
-    yield text
-    for key in clause_result.keys:
-        yield f"  {key.text}: {_result_text(key.result)}"
+def _kind(clause: Rule | Keep) -> str:
+    """Return the word of the policy."""
+    return "keep" if isinstance(clause, Keep) else "rule"
 
 
 def _result_text(result: MatchResult) -> str:

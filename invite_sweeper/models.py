@@ -208,19 +208,15 @@ InvitationKey: TypeAlias = tuple[str, str, str, str]
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
 PersonKey: TypeAlias = tuple[str, ...]
-"""A person in an organization, in all of its lists; see `identify_person`."""
+"""A person in an organization, in all of its lists: by the name, without one by the entry."""
 
 
-def identify_person(username: str | None, key: InvitationKey) -> PersonKey:
-    """Return what identifies a person in an organization: the name, without one the entry.
+def person_named(org_id: str, username: str) -> PersonKey:
+    """Return what identifies a person with a name in an organization.
 
     Names that look the same are the same, as for `keep`: so more is kept.
-
-    Args:
-        key: Of an entry of the person.
     """
-    _, org_id, _, _ = key
-    return (org_id, casefold_lookalike(username)) if username else key
+    return org_id, casefold_lookalike(username)
 
 
 def always_written(value: _T) -> _T:
@@ -370,8 +366,8 @@ class Invitation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def person(self) -> PersonKey:
-        """Identifies the person in the organization; see `identify_person`."""
-        return identify_person(self.username, self.key)
+        """Identifies the person in the organization."""
+        return person_named(self.org_id, self.username) if self.username else self.key
 
     @property
     def sent_at(self) -> datetime | None:

@@ -16,7 +16,7 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explanation
-from invite_sweeper.models import Invitation, PersonKey
+from invite_sweeper.models import Invitation, PersonKey, person_named
 from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.report.people import (
     EVENTS_OF_PEOPLE,
@@ -25,7 +25,6 @@ from invite_sweeper.report.people import (
     Search,
     document_of_search,
     history_of,
-    is_among,
 )
 from invite_sweeper.report.terminal import show_document
 from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
@@ -84,8 +83,13 @@ async def search(
         absent = [term for term in absent if not any(map(Globs([term]).matches, known_names))]
         members = await session.stop.run_unless_stopped(_find_members(session, pending, absent))
         globs_of_names = map(exact_glob, names)
+        are_members = {
+            person_named(org_id, username)
+            for org_id, usernames in members.items()
+            for username in usernames
+        }
         history, names_in_runs = _read_history(
-            session, (*terms, *globs_of_names), are_pending, members
+            session, (*terms, *globs_of_names), are_pending | are_members
         )
         known_names |= names_in_runs.union(*members.values())
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
@@ -144,8 +148,7 @@ async def _find_members(
 def _read_history(
     session: Session,
     terms: Iterable[str],
-    are_pending: Container[PersonKey],
-    members: Mapping[str, Sequence[str]],
+    are_there: Container[PersonKey],
 ) -> tuple[list[PersonHistory], set[str]]:
     """Return what runs against this Atlas did with the people whose name or id a glob matches.
 
@@ -166,18 +169,16 @@ def _read_history(
             lines.setdefault(event.person, []).append(line)
             entries = (event, *event.entries)
             names |= {event.username or "", *(entry.invitation_id for entry in entries)}
-    histories: list[PersonHistory] = []
-    for key, person in people.items():
-        is_member = is_among(members.get(person.org_id, ()), person.username)
-        histories.append(
-            history_of(
-                person,
-                lines[key],
-                settings.advisor,
-                settings.policy.organization_ids,
-                is_there=is_member or key in are_pending,
-            )
+    histories = [
+        history_of(
+            person,
+            lines[key],
+            settings.advisor,
+            settings.policy.organization_ids,
+            is_there=key in are_there,
         )
+        for key, person in people.items()
+    ]
     return histories, names
 
 

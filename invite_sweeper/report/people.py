@@ -2,7 +2,6 @@
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,10 +24,12 @@ from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
     Invitation,
     ListUnreadable,
+    PersonKey,
     Source,
     parse_timestamp,
+    person_named,
 )
-from invite_sweeper.names import Globs, exact_glob
+from invite_sweeper.names import exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
@@ -222,17 +223,6 @@ class PersonHistory(NamedTuple):
     restores: bool
     command: str
 
-    @property
-    def restored_by(self) -> int | None:
-        """The run that invited the person again after everything else; None if none did."""
-        last = self.lines[-1]
-        return last.run.number if _has_restored(last) else None
-
-    def describe_last(self) -> str:
-        """Return what was done or seen last."""
-        last = self.lines[-1]
-        return f"Run {last.run.number} on {last.start.now[:10]}: {_what_happened(last)}."
-
     def facts(self) -> Iterator[Fact]:
         """Yield what the runs did, the last ten times, and the next command."""
         left_out = len(self.lines) - _MAX_SHOWN
@@ -286,29 +276,23 @@ def history_of(
     """
     done = [line for line in lines if isinstance(line.event, _DONE)]
     deletions = last_deletions(lines, unconfirmed=True)
-    is_deleted = bool(deletions) and not (is_there or _is_restored(lines, deletions))
-    username = person.username
-    is_in_policy = person.org_id in organization_ids
-    restores = username is not None and is_in_policy and is_deleted
+    restores = bool(deletions) and not (is_there or _is_restored(lines, deletions[-1]))
+    restores = restores and person.org_id in organization_ids and bool(person.username)
     command = ""
-    if restores:
-        is_confirmed = all(deletion.is_confirmed for deletion in deletions)
-        words = () if is_confirmed else ("--include-unconfirmed",)
-        command = advisor.restore(exact_glob(username or ""), *words)
-    elif username is not None:
-        command = advisor.history(exact_glob(username))
+    if person.username:
+        name = exact_glob(person.username)
+        command = advisor.history(name)
+        if restores:
+            is_confirmed = all(deletion.is_confirmed for deletion in deletions)
+            words = () if is_confirmed else ("--include-unconfirmed",)
+            command = advisor.restore(name, *words)
     return PersonHistory(person, done or lines[-1:], restores, command)
 
 
-def _is_restored(lines: Iterable[HistoryLine], deletions: Iterable[Deletion]) -> bool:
-    """Return whether a run after the last deletion invited the person again."""
-    last = max(deletion.line.run for deletion in deletions)
-    return any(line.run > last and _has_restored(line) for line in lines)
-
-
-def _has_restored(line: HistoryLine) -> bool:
-    """Return whether a person was pending or a member after a line."""
-    return isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
+def _is_restored(lines: Iterable[HistoryLine], last: Deletion) -> bool:
+    """Return whether a run after the last deletion found or made the person pending or a member."""
+    events = [line.event for line in lines if line.run > last.line.run]
+    return any(isinstance(event, OutcomeLine) and event.outcome in _RESTORED for event in events)
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -351,35 +335,26 @@ _BELOW: Final = "  "
 
 
 def document_of_search(result: Search, *, verbose: bool = False) -> Document:
-    """Return a block for each person: those whom Atlas shows, then those whom only a run knows."""
+    """Return a block for each person: whom Atlas shows, then whom only a run knows."""
     labels = {organization.id: organization.label for organization in result.organizations}
+    blocks: dict[PersonKey, Section] = {}
 
-    def block(username: str | None, org_id: str, facts: Iterable[Fact]) -> Section:
+    def add(person: PersonKey, username: str | None, org_id: str, facts: Iterable[Fact]) -> None:
         heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"
-        return Section(escape_unprintable(heading), tuple(facts))
+        block = blocks.get(person, Section(escape_unprintable(heading)))
+        blocks[person] = block._replace(facts=(*block.facts, *facts))
 
-    histories = {history.person.person: history for history in result.history}
-    sections = []
-    for person, group in groupby(result.found, key=lambda explanation: explanation.person):
-        explanations = tuple(group)
-        facts = [fact for one in explanations for fact in _facts_of(one, verbose=verbose)]
-        if person in histories:
-            facts += histories.pop(person).facts()
-        sections.append(block(explanations[0].username, explanations[0].org_id, facts))
-    where = "the lists that were read" if result.unreadable else "any list"
-    for history in histories.values():
-        username, org_id = history.person.username, history.person.org_id
-        text = f"Not in {where}. {history.describe_last()}"
-        if is_among(result.members.get(org_id, ()), username):
-            text = _member(username or "", history.restored_by)
-        sections.append(block(username, org_id, [_sentence(text, "strong"), *history.facts()]))
+    for found in result.found:
+        add(found.person, found.username, found.org_id, _facts_of(found, verbose=verbose))
     for org_id, usernames in result.members.items():
-        people = [history.person for history in histories.values()]
-        in_runs = [each.username or "" for each in people if each.org_id == org_id]
         for username in usernames:
-            if not is_among(in_runs, username):
-                facts = [_sentence(_member(username, None), "strong")]
-                sections.append(block(username, org_id, facts))
+            text = f"{username} is an active member of the organization."
+            add(person_named(org_id, username), username, org_id, [_sentence(text, "strong")])
+    where = "the lists that were read" if result.unreadable else "any list"
+    for history in result.history:
+        known = history.person
+        missing = [] if known.person in blocks else [_sentence(f"Not in {where}.", "strong")]
+        add(known.person, known.username, known.org_id, (*missing, *history.facts()))
     invitations = pluralize(result.invitations, "invitation")
     projects = pluralize(result.projects, "project")
     text = f"{invitations} in {projects} ({', '.join(result.sources)})."
@@ -387,7 +362,7 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
     if result.out_of_scope:
         excluded = (Fact("", f"{describe_excluded(result.out_of_scope)}."),)
     attention = tuple(_attention(result, labels, where))
-    return Document(Fact("Searched", text), excluded, tuple(sections), attention)
+    return Document(Fact("Searched", text), excluded, tuple(blocks.values()), attention)
 
 
 def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterator[Attention]:
@@ -415,17 +390,6 @@ def _sentence(text: str, style: Style) -> Fact:
 
 def _detail(text: str) -> Fact:
     return Fact(_BELOW, escape_unprintable(text))
-
-
-def is_among(usernames: Iterable[str], username: str | None) -> bool:
-    """Return whether one of the names is that of a person, in any case."""
-    return username is not None and Globs(map(exact_glob, usernames)).matches(username)
-
-
-def _member(username: str, restored_by: int | None) -> str:
-    """Return that a person is an active member, and which run invited the person again."""
-    text = f"{username} is an active member of the organization"
-    return f"{text}, restored by run {restored_by}." if restored_by is not None else f"{text}."
 
 
 def _entries(explanation: Explanation) -> Iterator[str]:

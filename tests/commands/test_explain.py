@@ -162,8 +162,8 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     text = text_of(result)
     head, decision, announced, deleted, _, *_ = text.splitlines()
     assert head == f"Ada@example.com in organization Example Industries ({ORG_ID})"
-    day = past.lines[-1].start.now[:10]
-    assert decision == f"  Not in any list. Run 2 on {day}: deleted by rule forgotten."
+    assert decision == "  Not in any list."
+    assert " deleted by rule forgotten" in deleted
     history = cli.run("audit", "show", "--username", "ada*", "--policy", "policy.yaml").out
     whom = f" · Ada@example.com · Search of organization Example Industries ({ORG_ID})"
     for line in (announced, deleted):  # in the words of `audit show`, which names the person
@@ -199,8 +199,8 @@ async def test_person_who_accepted_is_an_active_member_and_not_invited_again(cli
     result = await ask(cli, "ADA@example.com", "zoe@example.com")
     assert (result.exit_code, result.unknown) == (0, ("zoe@example.com",))
     text = text_of(result)
-    member = "ada@example.com is an active member of the organization, restored by run 2."
-    assert text.splitlines()[1] == f"  {member}"
+    assert text.splitlines()[1] == "  ADA@example.com is an active member of the organization."
+    assert "restore  restored · " in text
     assert "Not in any list" not in text
     assert "Invite again" not in text
 
