@@ -1,37 +1,15 @@
-"""How a command ends, and what it advises: the same in every output, and commands that run."""
+"""What the program advises are commands that exist."""
 
 import ast
 import re
-from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
-
-import faults
-from running import printed
 
 import invite_sweeper
 from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
 
-OLD = timedelta(days=20)
-POLICY = ("--policy", "policy.yaml")
 PACKAGE = Path(invite_sweeper.__file__).parent
-
-
-def test_missing_role_is_answered_with_the_role_everywhere(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=None)
-    done = cli.sweep("--log-format", "text")
-    assert (done.code, done.summary["failed"], done.summary["missing_role"]) == (4, 1, 1)
-    assert done.summary["reasons"] == ["missing_role", "failed_deletions"]
-    (advice,) = re.findall("What to do: (.+)", done.err)
-    assert advice.startswith("Grant the credentials the role that is missing")
-    (*_, finished) = cli.lines("run_finished")
-    assert finished["reasons"] == done.summary["reasons"]
-    words = printed(advice, "To list them")
-    assert words == ["doctor", *POLICY, "--base-url", cli.base_url]
-    assert cli.run(*words).code in {0, 4}
 
 
 MAKE_COMMANDS = {"shell_command", "_connected", "_offline"}

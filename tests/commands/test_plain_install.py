@@ -18,8 +18,7 @@ def packages(cli):
 
 
 def test_sweep_works_without_the_only_extra(cli, packages):
-    missing = "raise ModuleNotFoundError('No module named uvloop')\n"
-    (packages / "uvloop.py").write_text(missing, encoding="utf-8")
+    (packages / "uvloop.py").write_text("raise ModuleNotFoundError\n", encoding="utf-8")
     cli.stock()
     done = cli.sweep("--metrics-file", "run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
@@ -27,13 +26,11 @@ def test_sweep_works_without_the_only_extra(cli, packages):
 
 def test_plugin_of_the_library_that_reads_policies_is_not_loaded(cli, packages):
     seen = cli.folder / "seen"
-    spy = f"open({str(seen)!r}, 'w').close()\nplugin = None\n"
-    (packages / "spy.py").write_text(spy, encoding="utf-8")
+    (packages / "spy.py").write_text(f"open({str(seen)!r}, 'w').close()\nplugin = None\n")
     info = packages / "spy-1.0.dist-info"
     info.mkdir()
-    metadata = "Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n"
-    (info / "METADATA").write_text(metadata, encoding="utf-8")
-    (info / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n", encoding="utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n")
     assert cli.run("validate", "policy.yaml").code == 0
     assert not seen.exists()
     model = "import pydantic; pydantic.create_model('M', x=(int, 1))"
@@ -42,19 +39,15 @@ def test_plugin_of_the_library_that_reads_policies_is_not_loaded(cli, packages):
     assert seen.exists()  # by another program
 
 
-@pytest.mark.parametrize("words", [("sweep",), ("plan", "--output", "json")])
-def test_without_the_locks_of_posix_as_on_windows_the_error_is_one_sentence(words):
-    start = "import runpy, sys; sys.modules['fcntl'] = None; sys.argv[1:] = {words!r}; "
-    script = start.format(words=list(words)) + "runpy.run_module('invite_sweeper')"
+def test_without_the_locks_of_posix_as_on_windows_the_error_is_one_sentence_and_one_object():
+    words = ["plan", "--output", "json"]
+    script = f"import runpy, sys; sys.modules['fcntl'] = None; sys.argv[1:] = {words}; "
+    script += "runpy.run_module('invite_sweeper')"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 2
     first, *_, last = done.stderr.splitlines()
-    assert first == ("Error: invite-sweeper runs on Linux: this Python has no file locks of POSIX.")
+    assert first == "Error: invite-sweeper runs on Linux: this Python has no file locks of POSIX."
     assert last == "  On Windows, run it in WSL or in a container."
-    assert "Traceback" not in done.stderr
-    if "json" in words:
-        assert json.loads(done.stdout)["error"]["message"].startswith("invite-sweeper runs on")
-    else:
-        assert done.stdout == ""
+    assert json.loads(done.stdout)["error"]["message"].startswith("invite-sweeper runs on")

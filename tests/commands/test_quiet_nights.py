@@ -44,12 +44,3 @@ def test_clean_nights_send_no_mail(cli):
         assert number == 0 or not done.err
     assert len(cli.lines("run_finished")) == 3
     assert cli.deletes() >= 6
-
-
-def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(cli):
-    cli.keys["limits"]["max_deletions"] = 0
-    cli.stock()
-    done = cli.run("sweep", "--policy", "policy.yaml", "-q", "--log-format", "text")
-    assert (done.code, done.out) == (3, "")
-    assert done.errors == ["1 stale invitation is over max_deletions: 0."]
-    assert "Read the plan, then raise the limit" in done.err
