@@ -11,8 +11,6 @@ import pytest
 from forked import Fork
 from running import COMMAND, IN_SHELL, Done, end, full_pipe, wait_until
 
-SWEEP = ("sweep", "--policy", "policy.yaml", "--yes")
-
 
 @pytest.fixture
 def cli(cli):
@@ -30,11 +28,11 @@ def assert_whole(cli):
     assert cli.sim.invitation_count() == 0
     assert [line["outcome"] for line in cli.lines("outcome")] == ["deleted"] * 12
     assert [line["exit_code"] for line in cli.lines("run_finished")] == [0]
-    assert cli.run("audit", "verify", "--policy", "policy.yaml").code == 0
+    assert cli.run("audit", "verify").code == 0
 
 
 def test_closed_streams_change_nothing_and_no_output_reaches_the_log(cli):
-    line = f"exec {IN_SHELL} {' '.join(SWEEP)} --output json <&- >&- 2>&-"
+    line = f"exec {IN_SHELL} sweep --output json <&- >&- 2>&-"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=cli.folder,
@@ -86,7 +84,7 @@ def test_broken_stream_does_not_stop_a_run(cli, broken, stream, words, copy, sai
     cli.keys["audit"] = {"stdout": copy}
     cli.write_policy()
     with broken() as descriptor:
-        done = run(cli, *SWEEP, *words, **{stream: descriptor})
+        done = run(cli, "sweep", *words, **{stream: descriptor})
     assert done.code == 0, done.err
     assert said in done.out + done.err
     assert "Traceback" not in done.err

@@ -76,10 +76,9 @@ def test_copy_of_the_plan_that_fails_after_the_run_is_reported_and_ends_with_7(c
 def test_full_disk_is_the_same_exit_code_in_each_command(cli, words):
     cli.stock(stale=1)
     cli.plan()
-    policy = () if words[0] == "init" else ("--policy", "policy.yaml")
     with small_disk(cli, 4096) as small:
         (small / "filler").write_bytes(bytes(4096))
-        done = cli.run(*words, *policy)
+        done = cli.run(*words)
     assert done.code == 7, done.err
     assert "No space left on device" in done.err
 
@@ -102,5 +101,4 @@ def test_night_of_the_full_disk_is_cut_off_in_the_list_the_log_and_the_page(cli)
         assert "Recovered" not in out
         done = cli.run("audit", "verify", "small/audit")
         assert (done.code, f"Cut off Run 1: {why}." in " ".join(done.out.split())) == (0, True)
-        page = cli.run("report", *log, "--format", "md").out
-        assert "Recovered" not in page
+        assert "Recovered" not in cli.run("report", *log, "--format", "md").out

@@ -10,6 +10,12 @@ from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import DECODERS, PolicyText
 
 
+@pytest.fixture
+def cli(cli):
+    cli.stock()
+    return cli
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -19,32 +25,27 @@ def policy_bytes(cli):
 
 
 def shown(cli, *runs):
-    return cli.run("audit", "show", *runs, "--policy", "--audit-dir", "audit")
+    return cli.run("audit", "show", *runs, "--policy")
 
 
-def test_the_second_line_of_each_run_is_its_policy_and_show_prints_it_byte_for_byte(cli):
-    cli.stock()
-    assert cli.plan().code == 0
-    assert cli.sweep().code == 0
+def test_second_line_of_each_run_is_its_policy_which_show_prints_to_the_byte_or_as_a_diff(cli):
+    assert (cli.plan().code, cli.sweep().code) == (0, 0)
     first = policy_bytes(cli)
     cli.keys["keep"] = [{"name": "board", "usernames": ["*@bücher.example.com"]}]
-    assert cli.sweep().code == 0
-    assert cli.run("restore", "2", "--yes", "--policy", "policy.yaml").code == 0
+    assert (cli.sweep().code, cli.run("restore", "2").code) == (0, 0)
     second = policy_bytes(cli)
-    assert first != second
-    for run, (path, data) in enumerate(
-        zip(cli.run_files(), (first, first, second, second), strict=True), 1
-    ):
+    for path, data in zip(cli.run_files(), (first, first, second, second), strict=True):
         start, policy, *_ = lines(path)
         assert (policy["event"], policy["text"].encode()) == ("policy", data)
         assert start["policy_sha256"] == hashlib.sha256(data).hexdigest()
-        done = shown(cli, str(run))
-        assert (done.code, done.out.encode()) == (0, data), done.err
-    assert not (cli.audit_dir / "policies").exists()
+        assert shown(cli, str(path)).out.encode() == data
+    changes = shown(cli, "2", "3").out.splitlines()
+    assert changes[:2] == ["--- before", "+++ after"]
+    assert "+- name: board" in changes
+    assert shown(cli, "1", "2").out == "\n"
 
 
 def test_a_policy_with_the_password_of_an_option_is_refused_before_a_run_begins(cli):
-    cli.stock()
     cli.write_policy()
     (cli.folder / "leaky.yaml").write_bytes(policy_bytes(cli) + b"# hunter2hunter2\n")
     gateway = "http://pusher:hunter2hunter2@127.0.0.1:9"
@@ -56,7 +57,6 @@ def test_a_policy_with_the_password_of_an_option_is_refused_before_a_run_begins(
 
 def test_a_plan_whose_policy_is_not_the_one_of_its_hash_is_refused(cli):
     """Its chain is made anew: a second person would read another policy than the sweep follows."""
-    cli.stock()
     assert cli.plan().code == 0
     start, _, *rest = cli.run_files()[0].read_bytes().splitlines()
     mode = json.loads(start)
@@ -65,27 +65,13 @@ def test_a_plan_whose_policy_is_not_the_one_of_its_hash_is_refused(cli):
     forged += [forger.add(DECODERS[json.loads(line)["event"]].decode(line)) for line in rest]
     (cli.folder / "plan.jsonl").write_bytes(b"".join(line + b"\n" for line in forged))
     for words in (
-        ("sweep", "--policy", "policy.yaml", "--plan", "plan.jsonl"),
+        ("sweep", "--plan", "plan.jsonl"),
         ("audit", "verify", "plan.jsonl"),
         ("audit", "show", "plan.jsonl", "--policy"),
     ):
         done = cli.run(*words)
         assert (done.code, cli.deletes()) == (3, 0), (words, done.err)
         assert "not the policy whose SHA-256" in " ".join((done.out + done.err).split())
-
-
-def test_what_was_changed_from_one_run_to_another_is_printed_as_a_diff(cli):
-    cli.stock()
-    assert cli.sweep().code == 0
-    assert cli.sweep().code == 0
-    cli.keys["rules"] = [{"name": "forgotten", "older_than": "30d"}]
-    assert cli.sweep().code == 0
-    done = shown(cli, "1", "3")
-    assert done.code == 0
-    changed = [line for line in done.out.splitlines() if line[:1] in "+-"]
-    assert changed[:2] == ["--- before", "+++ after"]
-    assert any("30d" in line and line[0] == "+" for line in changed)
-    assert shown(cli, "1", "2").out == "\n"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +83,6 @@ def test_what_was_changed_from_one_run_to_another_is_printed_as_a_diff(cli):
     ],
 )
 def test_policy_without_a_path_needs_one_run_or_two_and_no_filter(cli, words, message):
-    cli.stock()
     assert cli.plan().code == 0
     done = shown(cli, *words)
     assert done.code == 2
@@ -105,7 +90,6 @@ def test_policy_without_a_path_needs_one_run_or_two_and_no_filter(cli, words, me
 
 
 def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli):
-    cli.stock()
     cli.write_policy()
     path = cli.folder / "long.yaml"
     comment = "# mail: Bearer of-no-secret-at-all, https://a:b@host\r\n"
@@ -113,4 +97,4 @@ def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli)
     assert cli.run("plan", "--policy", path.name).code == 0
     assert lines(cli.run_files()[0])[1]["text"].encode() == path.read_bytes()
     assert shown(cli, "1").out.count("# ü — long") == 2000
-    assert cli.run("audit", "verify", "audit").code == 0
+    assert cli.run("audit", "verify").code == 0

@@ -1,13 +1,12 @@
 """`sweep` and `plan` as processes: deletions, output, exit codes and audit log."""
 
 import json
+import re
 import signal
 
 import faults
 import pytest
 from running import wait_until
-
-POLICY = ("--policy", "policy.yaml")
 
 
 @pytest.fixture
@@ -33,15 +32,6 @@ def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_de
     assert (swept.code, cli.sim.invitation_count(), len(planned)) == (0, 3, 6)
     assert names(cli.lines("planned")[6:]) == planned
     assert names(cli.lines("intent")) == planned == names(cli.lines("outcome"))
-    assert outcomes(cli) == ["deleted"] * 6
-
-
-def test_sweeps_of_one_night_delete_together_no_more_than_the_cap(cli):
-    cli.keys["limits"] |= {"max_deletions": 4, "over_limit": "trim"}
-    assert cli.plan().summary["stale"] == 6  # a dry run uses up nothing
-    nights = [cli.sweep().summary for _ in range(3)]
-    assert [night["deleted"] for night in nights] == [4, 0, 0]
-    assert (nights[2]["trimmed"], cli.deletes()) == (2, 4)
 
 
 def test_detailed_exitcode_applies_only_to_dry_runs(cli):
@@ -69,28 +59,24 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
     [
         (("--base-url", "http://atlas.example.com"), "atlas.example.com unencrypted"),
         (("--plan", ""), "has no run ''."),
-        (
-            ("--deadline", "5"),
-            "Error: --deadline '5' is not a duration.\n  Atlas was not called.\n  Write a whole nu",
-        ),
+        (("--deadline", "5"), "--deadline '5' is not a duration.\n  Atlas was not called.\n"),
         (("--base-url", "https://atlas.example.com"), "The value of HTTPS_PROXY is not a valid"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
 )
 def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
     proxy = "ada:p4ssw0rd@proxy.example.com:3128"
-    done = cli.run("sweep", *POLICY, *words, HTTPS_PROXY=proxy)
+    done = cli.run("sweep", *words, HTTPS_PROXY=proxy)
     assert (done.code, done.out, cli.sim.requests) == (2, "", ())
     assert message in done.err
-    assert "p4ssw0rd" not in done.err
-    assert "Traceback" not in done.err
+    assert not re.search("p4ssw0rd|Traceback", done.err)
 
 
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     cli.stock(4, 10)
     cli.keys["execution"] = {"concurrency": 4}
-    cli.sim.faults.add(faults.delay(0.1), times=None)
-    process = cli.fork("sweep", *POLICY, "--output", "json")
+    cli.sim.faults.add(faults.delay(0.05), method="DELETE", times=None)
+    process = cli.fork("sweep", "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
