@@ -1,13 +1,12 @@
 """Runs as they end: each a file in an audit directory, and its record."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit.runs import (
-    clock,
     deletion,
     finished,
     intent,
@@ -22,7 +21,6 @@ from msgspec import structs
 from report.hostile import HOSTILE
 
 from invite_sweeper.audit import AuditDirectory, RunRecord
-from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
 from invite_sweeper.audit.events import (
     Announced,
     Event,
@@ -33,7 +31,6 @@ from invite_sweeper.audit.events import (
     RunWarning,
     WouldBeAnnounced,
 )
-from invite_sweeper.audit.reader import Head
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source
@@ -284,30 +281,6 @@ def write(scene: Run, directory: AuditDirectory, *, days_ago: float = 0) -> Path
         killed=scene.end is None,
         at=when + timedelta(seconds=1),
     )
-
-
-def write_nights(scenes: Iterable[Run], directory: AuditDirectory) -> None:
-    """Write the files of one run a night, the last one at `NOW`.
-
-    As `write` does, but without the lock, the checks and the syncs of a run at work: a year of
-    nights takes seconds.
-    """
-    every = tuple(scenes)
-    directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    prev = GENESIS_HASH
-    name = ""
-    for number, scene in enumerate(every, start=1):
-        when = NOW - timedelta(days=len(every) - number)
-        now = when.isoformat().replace("+00:00", "Z")
-        chain = HashChain(f"run-{number}", prev, clock(when + timedelta(seconds=1)))
-        lines = [structs.replace(scene.start, now=now), *scene.lines]
-        lines += [scene.end] if scene.end is not None else []
-        name = f"{number:06d}-run-{number}.jsonl"
-        path = directory.path / name
-        path.write_bytes(b"".join(chain.add(line) + b"\n" for line in lines))
-        path.chmod(0o600)
-        prev = chain.last_hash
-    directory.write_head(Head(len(every), name, prev, ended=True))
 
 
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
+from benchmarks.nights import write_nights
 from builders import ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
@@ -17,24 +18,28 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, tables, words
-from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write, write_nights
+from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, RunWarning
+from invite_sweeper.audit.events import (
+    Announced,
+    Kept,
+    OrganizationResult,
+    PolicyText,
+    RunWarning,
+)
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
-from invite_sweeper.errors import UsageError
 from invite_sweeper.report.document import display_text
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
 from invite_sweeper.text import escape_unprintable
 
-ADVISOR = Advisor(audit_dir="audit")
 TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" not in value]
 
 
-page_of = partial(reading.page_of, advisor=ADVISOR)
+page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
 
 
 def clean(count: int = 1):
@@ -46,27 +51,19 @@ REFUSED_SWEEP = run(stale=15, **REFUSED)
 DRY_RUN = run(mode="dry-run")
 
 
-# Both documents --------------------------------------------------------------------------------
-
-
 def test_html_references_only_itself_and_allows_only_its_style(directory):
     write(SCENES["three organizations"], directory)
     html = render_html(page_of(directory))
     ids = re.findall(r'\bid="([^"]*)"', html)
-    referenced = re.findall(r'(?:href="#|aria-labelledby=")([^"]*)"', html)
     assert len(set(ids)) == len(ids)
-    assert set(referenced) <= set(ids)
+    assert set(re.findall(r'(?:href="#|aria-labelledby=")([^"]*)"', html)) <= set(ids)
     assert set(re.findall(r'href="([^#"]*)"', html)) == {"data:,"}
     assert not Reader(html).attributes & {"src", "srcset", "action", "style", "onclick", "onload"}
-    assert "<script" not in html
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
     (style,) = re.findall("<style>(.*?)</style>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy.split("; ")[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
-    assert "script" not in policy
-
-
-# Hostile names ------------------------------------------------------------------------------------
+    assert "script" not in policy + html
 
 
 def hostile(directory: AuditDirectory, value: str):
@@ -74,16 +71,18 @@ def hostile(directory: AuditDirectory, value: str):
     names = {"username": value, "project_name": value, "inviter": value, "roles": (value,)}
     plan = planned(1, **names)
     error = dict.fromkeys(("message", "consequence", "hint"), value.replace("\n", " "))
+    of_run = {"policy_path": value, "base_url": value, "tool_version": value, "reason": value}
     write_run(
         directory,
         "run-1",
+        PolicyText(value),
         plan,
         intent(plan),
         outcome(plan, "failed", error_code=value),
         plan.as_event(Announced, rule=value, deletable_from=value),
         Kept.of(plan, reason=f"keep:{value}"),
         structs.replace(UNREADABLE, project_name=value, reason=value),
-        start=started(policy_path=value, actors={ORG: value}, base_url=value, tool_version=value),
+        start=started(**of_run, policy_sha256=hashlib.sha256(value.encode()).hexdigest()),
         end=finished(
             exit_code=4,
             error=error,
@@ -101,6 +100,12 @@ def hostile(directory: AuditDirectory, value: str):
     return page_of(directory, advisor=Advisor(audit_dir=value))
 
 
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory):
+    directory = AuditDirectory(tmp_path_factory.mktemp("harmless") / "audit")
+    return Reader(render_html(hostile(directory, "harmless")))
+
+
 HEADINGS = [
     "Invitation sweep, 2026-11-25: Partly done",
     "The run",
@@ -112,30 +117,24 @@ FOLD = re.compile(r"<details>\n<summary>[A-Za-z ;]+( \(\d+\))?</summary>\n|</det
 
 
 @pytest.mark.parametrize("value", TEXTS)
-def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, tmp_path, value):
+def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, harmless, value):
     page = hostile(directory, value)
     html = render_html(page)
     markdown = render_markdown(page)
     found = Reader(html)
-    harmless = Reader(render_html(hostile(AuditDirectory(tmp_path / "harmless"), "harmless")))
-    assert found.tags == harmless.tags
-    assert found.attributes == harmless.attributes
+    assert (found.tags, found.attributes) == (harmless.tags, harmless.attributes)
     assert found.cells.count(display_text(value)) >= 5
     tokens = MarkdownIt("gfm-like", {"linkify": True, "html": True}).parse(markdown)
     assert {token.type for token in tokens} <= {
         "heading_open", "inline", "heading_close", "fence", "html_block",
     }  # fmt: skip
-    headings = [token.content for token in tokens if token.type == "inline"]
-    assert headings == HEADINGS
+    assert [token.content for token in tokens if token.type == "inline"] == HEADINGS
     assert all(FOLD.fullmatch(t.content) for t in tokens if t.type == "html_block")
     fenced = "".join(token.content for token in tokens if token.type == "fence")
     assert words(display_text(value)) in words(fenced)
     for text in (html, markdown):
         flat = text.replace("\n", "")
         assert escape_unprintable(flat) == flat
-
-
-# The nights, and earlier runs ---------------------------------------------------------------------
 
 
 def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_good(directory):
@@ -163,23 +162,16 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directo
     page = page_of(directory)
     assert log_of(page).startswith("sound: ")
     assert page.attention == ()
-    assert ": recovered; sweep 1" in render_html(page)
 
 
 def log_of(page):
     return next(fact.text for fact in page.facts if fact.label == "Audit log")
 
 
-# Damage -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cut", [False, True])
-def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
+def test_damaged_log_is_the_verdict_and_named_by_its_file(directory):
     write(clean(3), directory, days_ago=1)
     path = write(clean(3), directory)
-    data = path.read_bytes()
-    changed = data.replace(b'"seq":3,', b"") if cut else data.replace(b"on-1@", b"on-4@", 1)
-    path.write_bytes(changed)
+    path.write_bytes(path.read_bytes().replace(b"on-1@", b"on-4@", 1))
     page = page_of(directory)
     for text in (Reader(render_html(page)).text, words(render_markdown(page))):
         assert f"{path.name} line" in text
@@ -188,20 +180,7 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
         assert "may be wrong" in text
     assert page.headline.label == Status.DAMAGED.label
     assert [item.title for item in page.attention] == ["The audit log does not verify"]
-    shown = {table.key for table in tables(page)}
-    assert "invitations" not in shown  # of a damaged file nothing is shown
-
-
-# The tables ---------------------------------------------------------------------------------------
-
-
-def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory):
-    plan = [planned(number) for number in range(502)]
-    write(run(*plan, mode="dry-run"), directory)
-    page = page_of(directory)
-    markdown = render_markdown(page)
-    assert "500 of 502 are shown." in Reader(render_html(page)).text
-    assert "452 more: invite-sweeper audit show 1 --audit-dir audit\n" in markdown
+    assert "invitations" not in {table.key for table in tables(page)}
 
 
 MEASURE = """
@@ -214,16 +193,19 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 @pytest.mark.slow
-def test_memory_and_page_do_not_grow_with_a_year_of_nights(directory, tmp_path):
-    write_nights([clean(30)] * 365, directory)
+def test_memory_and_page_do_not_grow_with_a_year_of_nights(tmp_path):
+    write_nights(tmp_path / "audit", 365, 20)
     out = tmp_path / "report.html"
-    words_ = [sys.executable, "-c", MEASURE, directory.path, "--since", "2025-11-26", "--out", out]
-    done = subprocess.run(words_, check=True, capture_output=True, encoding="utf-8")
-    assert int(done.stdout) / 1024 < 100
+    arguments = [tmp_path / "audit", "--since", "2000-01-01", "--out", out]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert int(done.stdout) / 1024 < 75
     assert out.stat().st_size < 1 << 20
-    page = Reader(out.read_text(encoding="utf-8")).text
-    assert "365 runs" in page
-    assert f"{365 * 30:,} deleted" in page
+    assert f"{365 * 20:,} deleted by 365 runs" in Reader(out.read_text(encoding="utf-8")).text
 
 
 # The command --------------------------------------------------------------------------------------
@@ -242,7 +224,6 @@ def command(*arguments: object):
         (("--out", "report.txt"), "<!doctype html>"),
         (("--out", "report.html", "--format", "md"), "# Invitation sweep"),
         ((), "<!doctype html>"),
-        (("--format", "md"), "# Invitation sweep"),
     ],
 )
 def test_format_is_that_of_the_suffix_unless_it_is_given(
@@ -250,11 +231,12 @@ def test_format_is_that_of_the_suffix_unless_it_is_given(
 ):
     write(GOOD, directory)
     monkeypatch.chdir(tmp_path)
-    done = command(directory.path, *arguments)
-    assert done.exit_code == 0
-    out = tmp_path / arguments[1] if "--out" in arguments else None
-    assert (done.stdout if out is None else out.read_text(encoding="utf-8")).startswith(start)
-    assert out is None or out.stat().st_mode & 0o777 == 0o600
+    shown = command(directory.path, *arguments).stdout
+    if arguments:
+        out = tmp_path / arguments[1]
+        shown = out.read_text(encoding="utf-8")
+        assert out.stat().st_mode & 0o777 == 0o600
+    assert shown.startswith(start)
 
 
 def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(directory, tmp_path):
@@ -280,12 +262,7 @@ def test_single_files_are_shown_and_verified_alone(directory):
     assert "What to do" not in done
 
 
-def test_directory_without_runs_and_an_output_that_cannot_be_written_are_usage_errors(
-    directory, tmp_path
-):
-    (tmp_path / "empty").mkdir()
-    empty = command(tmp_path / "empty", "--format", "md")
-    assert isinstance(empty.exception, UsageError)
+def test_output_that_cannot_be_written_is_wrong_usage(directory, tmp_path):
     write(GOOD, directory)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
