@@ -2,12 +2,13 @@
 
 import difflib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from msgspec import structs
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import override
 
@@ -93,21 +94,7 @@ def parse_policy(data: bytes, name: str) -> Policy:
     Raises:
         InvalidPolicy: The file has errors. It lists all of them.
     """
-    try:
-        document = parse_yaml(data)
-    except NotReadableError as error:
-        raise InvalidPolicy(name, (error.issue,)) from None
-    errors = set(document.issues)
-    findings = [*_across_fields(document.root.value)]
-    policy = None
-    try:
-        policy = Policy.model_validate(document.root.value, context=data)
-        findings += policy.rules_without_effect()
-    except ValidationError as error:
-        errors.update(_model_issues(document.root, error))
-    errors.update(_issue(document.root, finding) for finding in findings)
-    if policy is None or errors:
-        raise InvalidPolicy(name, tuple(sorted(errors)))
+    policy, _ = _parse(data, name)
     return policy
 
 
@@ -118,12 +105,30 @@ def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyI
         today: For entries that end, in UTC.
     """
     try:
-        policy = parse_policy(data, "")
+        policy, root = _parse(data, "")
     except InvalidPolicy as error:
         return None, error.issues
-    root = parse_yaml(data).root
     found = sorted(_issue(root, finding) for finding in policy.findings(today))
     return policy, tuple(structs.replace(each, severity=Severity.WARNING) for each in found)
+
+
+def _parse(data: bytes, name: str) -> tuple[Policy, Node]:
+    """Return a policy, and where its values are; as `parse_policy`."""
+    try:
+        document = parse_yaml(data)
+    except NotReadableError as error:
+        raise InvalidPolicy(name, (error.issue,)) from None
+    root = document.root
+    errors = {*document.issues, *(_issue(root, finding) for finding in _across_fields(root.value))}
+    policy = None
+    try:
+        policy = Policy.model_validate(root.value, context=data)
+        errors.update(_issue(root, finding) for finding in policy.rules_without_effect())
+    except ValidationError as error:
+        errors.update(_model_issues(root, error))
+    if policy is None or errors:
+        raise InvalidPolicy(name, tuple(sorted(errors)))
+    return policy, root
 
 
 def _issue(root: Node, finding: Finding) -> PolicyIssue:
@@ -204,27 +209,31 @@ def _correction(detail: ErrorDetails, path: KeyPath, text: str | None) -> tuple[
     Args:
         text: How the file spells it; None for a list or a mapping.
     """
-    is_known = detail["type"] != "extra_forbidden"
-    value = detail["input"] if is_known else None  # what an unknown key has does not matter
+    value = detail["input"]
     context = detail.get("ctx", {})
     message, fix = _FIXES[context.get("pattern", detail["type"])]
-    if isinstance(value, Unusable):
+    if detail["type"] == "extra_forbidden":
+        pass  # what an unknown key has does not matter
+    elif value is NULL:
+        message, fix = value.message, _EXAMPLE
+    elif isinstance(value, Unusable):
         message = value.message
-    if value is NULL:
-        fix = _EXAMPLE
-    example = _example(path)
+    # The keys that the models have, not those of tags; of the whole file, the first.
+    keys = [step for step in path if isinstance(step, str)][:2] or ["version"]
+    known = (_PARTS[keys[0]] if len(keys) > 1 else Policy).model_fields
+    example = f"`{keys[-1]}: {_example(known.get(keys[-1]))}`"
     texts = {
         "type": _TYPE_NAMES.get(type(value)),
         "value": "" if text is None else f"{quote(text)} ",
         "quoted": f"write {example}" if text is None else f'quote it: "{text}"',
-        "similar": _similar_key(path),
+        "similar": _similar_key(keys[-1], known),
         "example": example,
         **context,
     }
     return message.format(**texts), fix.format(**texts)
 
 
-_PARTS: Final[dict[str | int, type[BaseModel]]] = {
+_PARTS: Final[dict[str, type[BaseModel]]] = {
     "organizations": Organization,
     "projects": ProjectScope,
     "rules": Rule,
@@ -238,32 +247,18 @@ _PARTS: Final[dict[str | int, type[BaseModel]]] = {
 """The keys of a policy whose values have keys."""
 
 
-def _part_of(keys: Sequence[str]) -> type[BaseModel]:
-    """Return the model of the part in which the last of some keys stands."""
-    return _PARTS[keys[0]] if len(keys) > 1 else Policy
-
-
-def _keys_of(path: KeyPath) -> tuple[str, ...]:
-    """Return the keys on a path that the models have, not those of tags; of the file, the first."""
-    return tuple(step for step in path if isinstance(step, str))[:2] or ("version",)
-
-
-def _similar_key(path: KeyPath) -> str:
+def _similar_key(name: str, known: Iterable[str]) -> str:
     """Return the fix of an unknown key: the one that is written nearly so, if there is one."""
-    keys = _keys_of(path)
-    name = keys[-1][:_MAX_COMPARED].casefold()
-    known = _part_of(keys).model_fields
-    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    similar = difflib.get_close_matches(name[:_MAX_COMPARED].casefold(), known, n=1, cutoff=0.7)
     return f"write `{similar[0]}`" if similar else "remove it"
 
 
-def _example(path: KeyPath) -> str:
-    """Return the last key on a path with an example of its value, as YAML."""
-    keys = _keys_of(path)
-    field = _part_of(keys).model_fields.get(keys[-1])
-    example = (field.examples or [""])[0] if field else ""
-    value = example if isinstance(example, str) else json.dumps(example)
-    return f"`{keys[-1]}: {value}`"
+def _example(field: FieldInfo | None) -> str:
+    """Return an example of a value as YAML; nothing for an unknown key."""
+    if field is None:
+        return ""
+    (example, *_) = field.examples or ("",)
+    return example if isinstance(example, str) else json.dumps(example)
 
 
 _MAX_COMPARED: Final = 64

@@ -23,13 +23,10 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import model, types
 from invite_sweeper.policy.model import Keep, Rule, key
-from invite_sweeper.policy.yaml_reader import KeyPath, quote
+from invite_sweeper.policy.yaml_reader import KeyPath, format_path, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
-
-
-_LIFETIME_DAYS: Final = INVITATION_LIFETIME.days
 
 
 class Finding(NamedTuple):
@@ -37,13 +34,15 @@ class Finding(NamedTuple):
 
     Attributes:
         path: Where the value is in the file.
-        message: One sentence; in an error without its subject, which is the path.
+        message: Without its subject, which is the path; a warning is a sentence.
         hint: What to write instead; empty if nothing.
+        is_told_by_runs: Whether each run gives the warning, too.
     """
 
     path: KeyPath
     message: str
     hint: str = ""
+    is_told_by_runs: bool = True
 
 
 # fmt: off
@@ -162,72 +161,22 @@ class Policy(model.StrictModel):
         It reads `users` and no list of the organization. Source: MongoDB removes such people with
         a program of its own (terraform-provider-mongodbatlas a0b7733d3).
         """
-        reads_organization = any(source.is_organization_level for source in self.sources)
-        return Source.USERS in self.sources and not reads_organization
+        return Source.USERS in self.sources and not self._reads_organization
+
+    @property
+    def _reads_organization(self) -> bool:
+        return any(source.is_organization_level for source in self.sources)
 
     def warnings(self, today: date) -> tuple[str, ...]:
-        """Return warnings about entries that are valid but probably not intended."""
-        findings = self._suspicious_entries(today)
-        return tuple(f"{finding.message} {finding.hint}".rstrip() for finding in findings)
+        """Return what each run says of values that are valid but probably not intended."""
+        return tuple(
+            f"{format_path(finding.path)}: {finding.message} {finding.hint}".rstrip()
+            for finding in self.findings(today)
+            if finding.is_told_by_runs
+        )
 
     def findings(self, today: date) -> Iterator[Finding]:
-        """Yield each warning of `validate` with the place of its entry."""
-        yield from self._suspicious_entries(today)
-        yield from self._left_out_lists()
-
-    def _suspicious_entries(self, today: date) -> Iterator[Finding]:
         """Yield what is valid but probably not intended."""
-        yield from self._scope_warnings()
-        for path, where, clause in self._entries():
-            if isinstance(clause, Keep) and not clause.is_active(today):
-                yield Finding(
-                    (*path, "until"),
-                    f"The keep entry `{clause.name}` ended on {clause.until} "
-                    "and no longer applies.",
-                )
-            is_without_notice = self.notice is None  # else it is an error
-            if is_without_notice and isinstance(clause, Rule) and self._never_deletes(clause):
-                yield Finding(
-                    path,
-                    f"Atlas ends PENDING invitations after {_LIFETIME_DAYS} days, before {where} "
-                    "applies to them.",
-                    "Shorten `older_than`.",
-                )
-            if clause.older_than is not None and clause.older_than < timedelta(hours=1):
-                yield Finding(
-                    (*path, "older_than"),
-                    f"`older_than` of {where} is under one hour: `m` are minutes and `s` seconds.",
-                    "Write days or hours, such as `14d` or `12h`.",
-                )
-        for path, where, value in self._values():
-            warning = self._role_warning(value) if path[-2] == "roles" else _glob_warning(value)
-            if warning is not None:
-                message, hint = warning
-                yield Finding(path, f"{quote(value)} in {where} {message}.", hint)
-
-    def _left_out_lists(self) -> Iterator[Finding]:
-        """Yield a warning about each list that the policy leaves out, and what that means."""
-        if set(self.sources) == {Source.INVITES}:
-            yield Finding(
-                ("sources",),
-                "The policy reads invites and no list of the organization: who is deleted there "
-                "may stay invited to the organization.",
-                "Add org_users and org_invites.",
-            )
-        for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
-            if read in self.sources and unread not in self.sources:
-                hint = f"Add {unread}."
-                if unread.replacements:
-                    hint = f"Add {unread}, or leave it out once Atlas has ended that list."
-                yield Finding(
-                    ("sources",),
-                    f"The policy reads {read} and not {unread}: what {unread} shows of a person "
-                    "is not judged, not even by `keep`, and it ends with the invitation.",
-                    hint,
-                )
-
-    def _scope_warnings(self) -> Iterator[Finding]:
-        """Yield warnings about the organizations and the lists."""
         for number, organization in enumerate(self.organizations):
             if organization.id == PLACEHOLDER_ORGANIZATION:
                 yield Finding(
@@ -235,33 +184,96 @@ class Policy(model.StrictModel):
                     f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
                     "In Atlas it is in Organization Settings.",
                 )
-        if self.leaves_invited:
+        yield from self._suspicious_lists()
+        for path, clause in self._clauses():
+            if isinstance(clause, Keep) and not clause.is_active(today):
+                yield Finding(
+                    (*path, "until"),
+                    f"The keep entry `{clause.name}` ended on {clause.until} "
+                    "and no longer applies.",
+                )
+            if clause.older_than is not None and clause.older_than < timedelta(hours=1):
+                yield Finding(
+                    (*path, "older_than"),
+                    "The age is under one hour: `m` are minutes and `s` seconds.",
+                    "Write days or hours, such as `14d` or `12h`.",
+                )
+        for path, part in ((("projects",), self.projects), *self._clauses()):
+            for name in ("include", "exclude", *model.SELECTIONS):
+                for number, value in enumerate(getattr(part, name, None) or ()):
+                    yield from self._suspicious_value((*path, name, number), value)
+
+    def _suspicious_lists(self) -> Iterator[Finding]:
+        """Yield a warning about each list that ends, or is left out, and what that means."""
+        path = ("sources",)
+        if not self._reads_organization:
             yield Finding(
-                ("sources",),
+                path,
                 f"The policy reads {' and '.join(self.sources)} and no list of the organization: "
-                "who is deleted from a project stays invited to the organization.",
+                "who is deleted from a project may stay invited to the organization.",
                 "Add org_users and org_invites.",
+                is_told_by_runs=self.leaves_invited,
             )
+        for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
+            if read in self.sources and unread not in self.sources:
+                yield Finding(
+                    path,
+                    f"The policy reads {read} and not {unread}: what {unread} shows of a person "
+                    "is not judged, not even by `keep`, and it ends with the invitation.",
+                    f"Add {unread}.",
+                    is_told_by_runs=False,
+                )
         if all(source.replacements for source in self.sources):
             yield Finding(
-                ("sources",),
+                path,
                 f"Atlas has announced the end of each list that the policy reads "
                 f"({' and '.join(self.sources)}), and its web interface does not fill them.",
                 "Under sources, add users and org_users: `invite-sweeper help sources`",
             )
 
+    def _suspicious_value(self, path: KeyPath, value: str) -> Iterator[Finding]:
+        """Yield a warning about a role or a glob that probably never matches."""
+        if path[-2] == "roles":
+            if value not in KNOWN_ROLES:
+                yield Finding(
+                    path,
+                    f"{quote(value)} is not a role that Atlas documents.",
+                    "Write it as the API does, such as `GROUP_OWNER`; Atlas may add roles.",
+                )
+            elif value.startswith("ORG_") and not self._reads_organization:
+                yield Finding(
+                    path,
+                    f"{quote(value)} never matches: the lists of projects show roles in the "
+                    "project alone.",
+                    "Read `org_users` too, or remove the role.",
+                )
+        elif _REGEX_SIGNS.search(value):
+            yield Finding(
+                path,
+                f"{quote(value)} is a regular expression, and patterns are globs.",
+                "Write `*` for any text, `?` for one character, and an entry for each alternative.",
+            )
+
+    def _clauses(self) -> Iterator[tuple[KeyPath, Rule | Keep]]:
+        """Yield each rule and keep entry with its path."""
+        for number, rule in enumerate(self.rules):
+            yield ("rules", number), rule
+        for number, keep in enumerate(self.keep):
+            yield ("keep", number), keep
+
     def rules_without_effect(self) -> Iterator[Finding]:
         """Yield an error for each rule whose invitations Atlas ends before a notice is over."""
         for number, rule in enumerate(self.rules):
-            if self.notice is not None and self._never_deletes(rule):
+            if self.notice is not None and self._never_deletes(rule, self.notice.wait):
                 yield Finding(
                     ("rules", number),
-                    f"never deletes: Atlas ends PENDING invitations after {_LIFETIME_DAYS} days, "
-                    "and its time and `notice.wait` together reach that",
+                    f"never deletes: Atlas ends PENDING invitations after "
+                    f"{INVITATION_LIFETIME.days} days, and its time and `notice.wait` together "
+                    "reach that",
                     "shorten one of them",
                 )
 
-    def _never_deletes(self, rule: Rule) -> bool:
+    def _never_deletes(self, rule: Rule, wait: timedelta) -> bool:
         """Return whether a rule is for PENDING invitations alone, and Atlas ends them before it.
 
         Only the lists of users show invitations that have expired or were rejected.
@@ -272,46 +284,7 @@ class Policy(model.StrictModel):
         stale_at = rule.older_than or timedelta()
         if rule.expires_within is not None:
             stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
-        wait = self.notice.wait if self.notice is not None else timedelta()
         return is_only_pending and not rule.expired and stale_at + wait >= INVITATION_LIFETIME
-
-    def _role_warning(self, role: str) -> tuple[str, str] | None:
-        """Return what is suspicious about a role, and what to do."""
-        has_organization_list = any(source.is_organization_level for source in self.sources)
-        if role not in KNOWN_ROLES:
-            hint = "Write it as the API does, such as `GROUP_OWNER`; Atlas may add roles."
-            return "is not a role that Atlas documents", hint
-        if role.startswith("ORG_") and not has_organization_list:
-            return (
-                "never matches: the lists of projects show roles in the project alone",
-                "Read `org_users` too, or remove the role.",
-            )
-        return None
-
-    def _values(self) -> Iterator[tuple[KeyPath, str, str]]:
-        """Yield each role and each glob with its path and what contains it."""
-        scope = (("projects",), "`projects`", self.projects)
-        for path, where, part in (scope, *self._entries()):
-            for name in ("include", "exclude", *model.SELECTIONS):
-                for number, value in enumerate(getattr(part, name, None) or ()):
-                    yield (*path, name, number), where, value
-
-    def _entries(self) -> Iterator[tuple[KeyPath, str, Rule | Keep]]:
-        """Yield each rule and keep entry with its path and what it is called in a sentence."""
-        for number, rule in enumerate(self.rules):
-            yield ("rules", number), f"the rule `{rule.name}`", rule
-        for number, keep in enumerate(self.keep):
-            yield ("keep", number), f"the keep entry `{keep.name}`", keep
-
-
-def _glob_warning(pattern: str) -> tuple[str, str] | None:
-    """Return that a glob looks like a regular expression, and what to do."""
-    if not _REGEX_SIGNS.search(pattern):
-        return None
-    return (
-        "is a regular expression, and patterns are globs",
-        "Write `*` for any text, `?` for one character, and an entry for each alternative.",
-    )
 
 
 _SCHEMA_DRAFT = "http://json-schema.org/draft-07/schema#"

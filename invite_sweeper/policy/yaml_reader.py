@@ -299,8 +299,12 @@ _FORBIDDEN: Final = re.compile(
 )
 
 
-_INDICATORS: Final = "*&!|>@`%"
-"""Characters that mean something to YAML at the start of a text without quotes."""
+_FIXES: Final = {"\t": "indent with spaces"} | dict.fromkeys(
+    # Characters that mean something to YAML at the start of a text without quotes.
+    "*&!|>@`%",
+    'quote the string: "*@example.com"',
+)
+"""The fix by the character at which a parser failed."""
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> NotReadableError:
@@ -308,11 +312,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> NotReadableError:
     # A text that cannot be read is reported where it starts, not where the scanner stopped.
     start = error.context_mark if isinstance(error, ScannerError) else None
     mark = cast("yaml.Mark", start or error.problem_mark)
-    character = text[mark.index : mark.index + 1]
-    hint = "check the quotes, brackets, colons and indentation here and just before"
-    if character == "\t":
-        hint = "indent with spaces"
-    elif character and character in _INDICATORS:
-        hint = 'quote the string: "*@example.com"'
-    message = f"is not valid YAML: {error.problem}"
-    return NotReadableError(message, hint, _end_of(text[: mark.index]))
+    hint = _FIXES.get(
+        text[mark.index : mark.index + 1],
+        "check the quotes, brackets, colons and indentation here and just before",
+    )
+    return NotReadableError(f"is not valid YAML: {error.problem}", hint, _position(mark))

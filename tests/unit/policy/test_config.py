@@ -48,7 +48,7 @@ def test_policies_for_cli_kustomize_and_helm_are_found():
 def test_shipped_policy_warns_of_nothing_but_the_organization_to_replace(name):
     policy = parse_policy(SHIPPED[name].encode(), name)
     (warning,) = policy.warnings(TODAY)
-    assert warning.startswith(f"{PLACEHOLDER} stands for your organization's id")
+    assert warning.startswith(f"organizations[0]: {PLACEHOLDER} stands for your organization's id")
     assert policy.organization_ids == frozenset({PLACEHOLDER})
     replaced = SHIPPED[name].replace(PLACEHOLDER, ORG).encode()
     assert check_policy(replaced, TODAY)[1] == ()

@@ -129,8 +129,8 @@ def test_runs_warn_of_all_that_validate_does_but_of_an_unread_list():
     assert policy.warnings(TODAY) == ()
     policy, (ending, unread) = check_policy(SMALL.encode(), TODAY)
     assert policy is not None
-    assert policy.warnings(TODAY) == (f"{ending.message} {ending.hint}",)
+    assert policy.warnings(TODAY) == (f"sources: {ending.message} {ending.hint}",)
     assert unread.message.startswith("The policy reads invites and no list of the organization")
     policy, (left,) = check_policy(f"{SMALL}sources: [users]\n".encode(), TODAY)
     assert policy is not None
-    assert policy.warnings(TODAY) == (f"{left.message} {left.hint}",)
+    assert policy.warnings(TODAY) == (f"sources: {left.message} {left.hint}",)
