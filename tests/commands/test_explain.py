@@ -89,22 +89,6 @@ async def test_nothing_found_shows_what_was_searched_and_what_is_excluded(cli):
     assert "prod-billing" in text
 
 
-async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_entries(cli):
-    cli.keys["sources"] = ["invites", "users", "org_users"]
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    roles = {project: ("GROUP_READ_ONLY",)}
-    cli.sim.add_user("ada@example.com", age=5 * DAYS, group_roles=roles)
-    result = await ask(cli, "ada@example.com")
-    assert [(e.source, [o.source for o in e.entries]) for e in result.found] == [
-        ("org_users", ["users"]),
-        ("invites", []),
-    ]
-    assert [(each.reason, each.kept) for each in result.found] == [("too_young",) * 2, (None, None)]
-    assert text_of(result).count("ada@example.com") == 1
-    assert "users, project Search, id" in text_of(result)
-
-
 async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
     several.keys["sources"] = ["invites", "users"]
     several.sim.retired.add("users")
@@ -122,18 +106,6 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
         assert text.count(f"Could not be read: {name}") == 1
     assert text.count("Could not be read: ") == 3
     assert result.exit_code == 4  # although a person was found
-
-
-async def test_person_who_is_kept_because_of_a_list_has_its_name(cli):
-    cli.keys["sources"] = ["users", "org_users"]
-    vault = cli.sim.add_project("Vault")
-    cli.sim.add_user("ada@example.com", age=20 * DAYS)
-    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{vault}/users", times=None)
-    result = await ask(cli, "ada@example.com")
-    (found,) = result.found
-    assert (found.reason, found.unread) == ("list_unread", ("users of project Vault",))
-    assert "person could not be read (users of project Vault)" in text_of(result)
-    assert result.exit_code == 4
 
 
 async def test_error_of_every_organization_is_the_error_of_the_command(several):
@@ -178,14 +150,6 @@ async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_
     assert text.splitlines()[1].startswith("  Kept: too young for every rule")
     assert "restore  restored · Search · invites" in text
     assert "restored · Ada@example.com" in cli.run(*printed(text, "All lines")).out
-
-
-async def test_command_that_brings_back_shows_a_name_with_its_characters_escaped(cli):
-    cli.sim.invite(cli.sim.add_project("Search"), "a\u202eda@example.com", age=20 * DAYS)
-    assert cli.sweep().summary["deleted"] == 1
-    text = text_of(await ask(cli, "a*"))
-    assert "Invite again:" in text
-    assert (text.count("\u202e"), text.count("a[U+202E]da@example.com")) == (0, 2)
 
 
 async def test_person_who_accepted_is_an_active_member_and_not_invited_again(cli):
