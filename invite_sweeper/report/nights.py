@@ -280,8 +280,8 @@ def recent_nights(
 def describe_endings(nights: Sequence[Night]) -> str:
     """Return how the nights ended, as a sentence: the verdict of a period.
 
-    "Of the 30 nights from 2026-11-03 to 2026-12-02: 27 done, 2 failed (16 to 17 November: Atlas is
-    not reachable), 1 without a run (20 November)." A single night names its runs.
+    "Of the 30 nights from 2026-11-03 to 2026-12-02: 27 done, 2 failed (2026-11-16 to 2026-11-17:
+    Atlas is not reachable), 1 without a run (2026-11-20)." A single night names its runs.
     """
     if len(nights) == 1:
         (night,) = nights  # it has runs: a period without any is an error
@@ -300,22 +300,13 @@ def describe_endings(nights: Sequence[Night]) -> str:
 
 def _groups(nights: Iterable[Night], status: Status) -> Iterator[str]:
     """Yield the days of consecutive nights that ended so, and why."""
-    endings = groupby(nights, key=lambda night: (night.status, night.deciding[0].cause))
-    for (ended, cause), group in endings:
-        if ended is status:
-            days = [night.day for night in group]
-            why = f": {cause}" if cause else ""
-            yield f"{_describe_days(days[0], days[-1])}{why}"
-
-
-def _describe_days(first: date, last: date) -> str:
-    """Return days as in "16 to 17 November"; the year is that of the period beside it."""
-    end = f"{last.day} {last:%B}"
-    if first == last:
-        return end
-    is_same_month = first.replace(day=1) == last.replace(day=1)
-    start = str(first.day) if is_same_month else f"{first.day} {first:%B}"
-    return f"{start} to {end}"
+    groups = groupby(nights, key=lambda night: (night.status, night.deciding[0].cause))
+    for (ended, cause), group in groups:
+        if ended is not status:
+            continue
+        days = [str(night.day) for night in group]
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        yield f"{when}: {cause}" if cause else when
 
 
 def missed_nights(nights: Sequence[Night]) -> Sequence[Night]:

@@ -1,14 +1,12 @@
 """The report of a period as a document: nights, people, policies, what is pending, the verdict.
 
-What it has of the newest run is its story; it adds the verification of the files, and an earlier
-sweep that still needs attention.
+What it has of the newest run is its story; it adds the verification of the files.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from heapq import nsmallest
 from typing import Final, TypeVar
 
 from invite_sweeper.advice import Advisor
@@ -48,10 +46,8 @@ from invite_sweeper.report.period_reader import (
     KeepEntry,
     PeriodReader,
     PolicyInForce,
-    ends_of_keep_entries,
     find_period,
     first_instant,
-    kept_in_file,
 )
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
@@ -69,12 +65,12 @@ from invite_sweeper.report.rows import (
     full_place_cell,
     invitation_columns,
     invited_cell,
+    kept_rows,
     label_of,
     line_cell,
     list_cell,
     organization_labels_of,
     place_cell,
-    row_order,
     rows_of,
     text_cell,
 )
@@ -151,7 +147,6 @@ def read_period(
     story = story_of(newest, advisor)
     attention = (
         *_of_log_and_newest(reader, newest, story, log, verification),
-        *_last_sweep(reader, advisor),
         *_silence(nights, advisor),
     )
     verdict = _verdict(story, nights, attention, reader)
@@ -186,25 +181,6 @@ def _of_log_and_newest(
         yield from log.attention
     if _is_read(reader):
         yield from story.attention
-
-
-def _last_sweep(reader: PeriodReader, advisor: Advisor) -> Iterator[Attention]:
-    """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
-
-    A damaged file and a killed sweep are left to the verification.
-    """
-    last = reader.last_sweep
-    if last is None or last is reader.newest or last.end is None:
-        return
-    if last.status is Status.DONE:
-        return
-    story = story_of(last, advisor)
-    messages = [f"{story.headline.label}: {story.headline.text}"]
-    hint = Hint()
-    for attention in story.attention:
-        messages += attention.messages
-        hint = hint if hint.text else attention.hint
-    yield Attention(f"The last sweep, run {last.file.label}", tuple(messages), hint)
 
 
 def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
@@ -325,10 +301,8 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
         caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
         command = list_run("--event", WouldBeAnnounced.event)
         yield from _people(reader, "due", caption, announced_rows(run), command)
-    rows = nsmallest(MAX_TABLE_ROWS, kept_in_file(run, reader.organization), key=row_order)
     command = list_run("--event", Kept.event)
-    total = run.end.kept if run.end is not None else 0
-    yield from _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", rows, command, total=total)
+    yield from _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", kept_rows(run), command)
 
 
 def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[Section]:
@@ -345,8 +319,7 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
         command = list_runs("--event", event.event)
         rows = newest.rows()
         yield from _people(reader, key, caption, rows, command, total=newest.total, before=_NIGHT)
-    ends = ends_of_keep_entries(reader.policies)
-    entries = [entry._replace(until=ends.get(name)) for name, entry in reader.entries.items()]
+    entries = tuple(reader.entries.values())
     caption = "Invitations that each keep entry kept"
     yield from _table("entries", caption, _ENTRIES, entries[::-1], list_runs())
     if len(reader.runs) > 1:  # of a single run, the table of what it kept has them
@@ -474,7 +447,6 @@ _ENTRIES: Final[CellsOf[KeepEntry]] = {
     Column("Runs", "number", "runs:"): lambda entry: _number(entry.runs),
     Column("From", "date", "from"): lambda entry: text_cell(str(entry.first)),
     Column("To", "date", "to"): lambda entry: text_cell(str(entry.last)),
-    Column("Holds until", "date", "holds until"): lambda entry: text_cell(str(entry.until or "")),
 }
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),

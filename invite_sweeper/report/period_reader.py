@@ -11,7 +11,7 @@ Memory holds the run that is read, the newest one and that of what is pending, a
 counts of each run and as many rows as a table shows, for any number of nights.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import unified_diff
@@ -23,7 +23,6 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.policy import parse_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.nights import (
     DEFAULT_NIGHTS,
@@ -38,7 +37,7 @@ from invite_sweeper.report.rows import (
     MAX_TABLE_ROWS,
     Row,
     announced_rows,
-    organization_labels_of,
+    kept_rows,
     rows_of,
     sorted_rows,
 )
@@ -121,7 +120,6 @@ class KeepEntry(NamedTuple):
         most: In one of them.
         newest: In the last of them.
         first: The night of the first of them, as `last` of the last.
-        until: The day after which it no longer holds; None for none, or where it is not known.
     """
 
     name: str
@@ -130,7 +128,6 @@ class KeepEntry(NamedTuple):
     newest: int
     first: date
     last: date
-    until: date | None = None
 
 
 def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> None:
@@ -143,33 +140,6 @@ def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> No
         entries[name] = before._replace(
             runs=before.runs + 1, most=max(before.most, count), newest=count, last=night
         )
-
-
-_KEEP_ENTRY: Final = "keep:"
-"""How the reason of an invitation begins that a keep entry kept."""
-
-
-def kept_in_file(run: RunRecord, organization: str | None, begin: str = "") -> Iterator[Row]:
-    """Yield what a run kept, as far as its file can be read, if it recorded that.
-
-    It is read anew each time, and not held in memory: a run may keep far more than it deletes.
-
-    Args:
-        organization: The id of the one that is asked for; None for all.
-        begin: How the reason begins; others are not decoded: there may be far more of them.
-    """
-    labels = organization_labels_of(run)
-    part = f'"reason":"{begin}'.encode()
-    chain = FileChain(run.file)
-    with suppress(RunError):  # the verification names the file
-        for line in chain:
-            if line.header.event != Kept.event or part not in line.raw:
-                continue
-            kept = chain.decode(line)
-            if not isinstance(kept, Kept) or not kept.reason.startswith(begin):
-                continue
-            if organization in {None, kept.org_id}:
-                yield Row.of_line(kept, labels)
 
 
 class NewestRows:
@@ -265,17 +235,6 @@ def add_policy(policies: list[PolicyInForce], run: RunRecord, night: date) -> No
     policies.append(PolicyInForce(sha256, path, number, number, night, night, text, change))
 
 
-def ends_of_keep_entries(policies: Iterable[PolicyInForce]) -> Mapping[str, date]:
-    """Return the `until` of each keep entry that has one, by its name, in the last policy of it."""
-    ends: dict[str, date] = {}
-    for policy in policies:
-        with suppress(UsageError):  # of another version, or with a secret that is masked
-            for entry in parse_policy((policy.text or "").encode(), policy.path).keep:
-                if entry.until is not None:
-                    ends[entry.name] = entry.until
-    return ends
-
-
 def printable_lines(policy: str) -> str:
     """Return the text of a policy as it is safe to show, without secrets."""
     return "\n".join(map(escape_unprintable, SECRETS.redact(policy).splitlines()))
@@ -293,7 +252,6 @@ class PeriodReader:
     Attributes:
         runs: The runs of the period, oldest first.
         newest: The newest of them; None before one was read.
-        last_sweep: The newest sweep.
         scan: The newest sweep or dry run whose lists were read: what is pending is from it.
         organization: As below.
         organizations: The ids of those that the runs were about.
@@ -319,7 +277,6 @@ class PeriodReader:
     ) -> None:
         self.runs: list[NightRun] = []
         self.newest: RunRecord | None = None
-        self.last_sweep: RunRecord | None = None
         self.scan: RunRecord | None = None
         self.organizations: set[str] = set()
         self.deletions = NewestRows()
@@ -342,7 +299,7 @@ class PeriodReader:
     def _read_run(self, file: RunFile) -> None:
         run = RunRecord(file)
         with suppress(RunError):  # the verification names the file
-            add_lines(run, FileChain(file), Fold())
+            add_lines(run, FileChain(file), Fold(), with_kept=True)
         known = self._recovered.get(run.run_id)
         if known is not None:
             run.recover_as(known)
@@ -353,8 +310,9 @@ class PeriodReader:
         night = night_run(run)
         if run.mode == "sweep":
             self._add_requests(run, night, self.deletions)
-            for row in kept_in_file(run, self.organization, _KEEP_ENTRY):
-                self.kept.add(row, night, row.event.key, row.detail)
+            for row in kept_rows(run):
+                if isinstance(row.event, Kept) and row.event.reason.startswith("keep:"):
+                    self.kept.add(row, night, row.event.key, row.detail)
             # An earlier run of the night may have announced it, as one whose file is lost.
             announced = sum(
                 self.announced.add(row, night, night.night, announcement_key(row.event))
@@ -369,8 +327,6 @@ class PeriodReader:
         self.runs.append(night)
         self.newest = run
         self.organizations.update(run.start.organizations)
-        if run.mode == "sweep":
-            self.last_sweep = run
         if night.pending is not None:
             self.scan = run
         if night.night is not None:

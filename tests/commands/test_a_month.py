@@ -186,9 +186,9 @@ QUESTIONS = (
         f"audit show {LOG}",
         (
             "Of the 30 nights from 2026-11-01 to 2026-11-30: 18 done, 7 failed",
-            "13 to 19 November: Atlas is not reachable",
-            "1 partly done (25 November: credentials refused)",
-            "2 without a run (9 to 10 November)",
+            "2026-11-13 to 2026-11-19: Atlas is not reachable",
+            "1 partly done (2026-11-25: credentials refused)",
+            "2 without a run (2026-11-09 to 2026-11-10)",
         ),
     ),
     Question(
@@ -275,7 +275,7 @@ def test_the_page_has_each_night_with_how_it_ended(month):
     assert month.ask("report audit --out nights.md").code == 0
     page = (month.cli.folder / "nights.md").read_text("utf-8")
     words = " ".join(page.split())
-    assert "18 done, 7 failed (13 to 19 November: Atlas is not reachable)" in words
+    assert "18 done, 7 failed (2026-11-13 to 2026-11-19: Atlas is not reachable)" in words
     assert "41 deleted" in words
     nights = re.findall(r"^(2026-11-\d\d)  ", page, re.MULTILINE)
     assert len(set(nights)) == 30

@@ -54,22 +54,26 @@ AWAY = "Atlas is not reachable"
         (
             {17: FAILED, 16: FAILED, 13: None},
             None,
-            ["27 done", f"2 failed (16 to 17 November: {AWAY})", "1 without a run (20 November)"],
+            [
+                "27 done",
+                f"2 failed (2026-11-16 to 2026-11-17: {AWAY})",
+                "1 without a run (2026-11-20)",
+            ],
         ),
         (
             {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
             None,
             [
-                *("26 done", f"2 failed (30 November to 1 December: {AWAY})"),
-                *("1 unfinished (13 November)", "1 refused (23 November: max_deletions)"),
+                *("26 done", f"2 failed (2026-11-30 to 2026-12-01: {AWAY})"),
+                *("1 unfinished (2026-11-13)", "1 refused (2026-11-23: max_deletions)"),
             ],
         ),
         (
             dict.fromkeys((3, 6, 9, 12, 15), FAILED),
             None,
             [
-                *("25 done", f"5 failed (18 November: {AWAY}", f"21 November: {AWAY}"),
-                f"24 November: {AWAY} and 2 more)",
+                *("25 done", f"5 failed (2026-11-18: {AWAY}", f"2026-11-21: {AWAY}"),
+                f"2026-11-24: {AWAY} and 2 more)",
             ],
         ),
         (
@@ -77,8 +81,8 @@ AWAY = "Atlas is not reachable"
             WITHOUT_FILE,
             [
                 "28 done",
-                "1 refused (2 December: a run began, and ended before it had a file)",
-                "1 without a run (28 November)",
+                "1 refused (2026-12-02: a run began, and ended before it had a file)",
+                "1 without a run (2026-11-28)",
             ],
         ),
     ],

@@ -18,7 +18,7 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, tables, words
-from report.scenes import ERROR, REFUSED, SCENES, UNREADABLE, run, write
+from report.scenes import REFUSED, SCENES, UNREADABLE, run, write
 
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
@@ -137,19 +137,12 @@ def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, harm
         assert escape_unprintable(flat) == flat
 
 
-def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_good(directory):
+def test_night_of_a_refused_sweep_is_not_done_after_a_good_dry_run(directory):
     write(REFUSED_SWEEP, directory, days_ago=0.5)
     write(DRY_RUN, directory)
-    page = page_of(directory)
-    (item,) = page.attention
-    assert item.title == "The last sweep, run 1"
-    assert item.messages[0].startswith("Refused: ")
-    assert item.messages[1] == ERROR["message"].split("\n")[0]
-    assert item.hint.sentence == ERROR["hint"]
-    assert page.headline.style == "warning"
-    write(GOOD, directory)
-    write(DRY_RUN, directory)
-    assert page_of(directory).attention == ()
+    headline = page_of(directory).headline
+    assert (headline.label, headline.style) == ("Not every night was done", "warning")
+    assert "1 refused (2026-11-24: max_deletions)" in headline.text
 
 
 def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directory):

@@ -173,7 +173,7 @@ def test_a_nightly_job_that_does_not_start_any_more_needs_attention_up_to_now(sh
     page = shown({ago: deleted(ago) for ago in range(20, 14, -1)}, now=NOW)
     assert len(nights(page)) == 6 + 14  # the night of now is not over
     assert page.headline.label == "Needs attention"
-    assert "6 done, 14 without a run (11 to 24 November)." in page.headline.text
+    assert "6 done, 14 without a run (2026-11-11 to 2026-11-24)." in page.headline.text
     (item,) = page.attention
     assert item.text == (
         "The newest run is of 2026-11-10: 14 nights without a run since, up to 2026-11-24."
