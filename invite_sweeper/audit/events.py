@@ -12,7 +12,6 @@ from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import (
@@ -23,7 +22,7 @@ from invite_sweeper.models import (
     SourceRetired,
     always_written,
 )
-from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.outcomes import Counts, Outcome, Sending
 from invite_sweeper.text import organization_label, plural_form, shorten_list
 
 _MAX_RUNS: Final = 10

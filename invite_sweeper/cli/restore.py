@@ -19,8 +19,7 @@ from invite_sweeper.cli.options import (
     option_once,
     options,
 )
-from invite_sweeper.cli.progress import Progress, confirm
-from invite_sweeper.cli.result import print_result
+from invite_sweeper.cli.progress import Progress, confirm, print_result
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import check_options
 from invite_sweeper.errors import Cancelled, RunError, UsageError

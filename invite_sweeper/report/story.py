@@ -13,7 +13,6 @@ from msgspec import structs
 from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.record import Recovered, RunRecord
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
     CUT_OFF_CAUSE,
     UNFINISHED_ADVICE,
@@ -29,6 +28,7 @@ from invite_sweeper.endings import (
 )
 from invite_sweeper.errors import ErrorParts, hint_of, with_organizations
 from invite_sweeper.models import Source
+from invite_sweeper.outcomes import Counts
 from invite_sweeper.report.document import Attention, Document, Fact, Section, describe_instant
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (

@@ -23,11 +23,10 @@ from typing import Final, NamedTuple
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import Invitation, ListKey, PersonKey, Source, hint_without
-from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.outcomes import Counts, Outcome, Sending
 from invite_sweeper.policy import Limits
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.plan import OrganizationPlan, Swept

@@ -17,7 +17,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from invite_sweeper.audit.events import ListResult, Planned
-from invite_sweeper.counts import Counts, total
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     InvitationKey,
@@ -26,6 +25,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.limits import Backlog, Limit, RunLimits
 from invite_sweeper.sweep.scope import RunScope

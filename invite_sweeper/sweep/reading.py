@@ -17,7 +17,6 @@ from msgspec import structs
 
 from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import events
-from invite_sweeper.counts import Counts
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
@@ -32,6 +31,7 @@ from invite_sweeper.models import (
     parse_timestamp,
     rfc3339,
 )
+from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import Dates

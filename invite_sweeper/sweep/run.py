@@ -9,9 +9,9 @@ from typing import Final
 
 from invite_sweeper.audit import AuditLog, RunRecord, check_written_plan
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
+from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader

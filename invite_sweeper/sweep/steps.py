@@ -14,7 +14,6 @@ from msgspec import structs
 
 from invite_sweeper.audit import HeldAnnouncement, end_of_wait
 from invite_sweeper.audit.events import Announced, AnnouncementKey, Planned, announcement_key
-from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     Entry,
     Invitation,
@@ -22,6 +21,7 @@ from invite_sweeper.models import (
     is_status_within,
     rfc3339,
 )
+from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 

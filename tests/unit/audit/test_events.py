@@ -27,10 +27,9 @@ from invite_sweeper.audit.events import (
     announcement_key,
     format_timestamp,
 )
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
-from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.outcomes import Counts, Outcome, Sending
 from invite_sweeper.redaction import SECRETS
 
 OTHERS = (Entry(Source.ORG_INVITES, None, object_id(8)), Entry(Source.USERS, PROJECT, object_id(9)))

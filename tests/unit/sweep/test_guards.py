@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from reviewed import assert_reviewed
 from sweep.night import Earlier, command_of
 
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.guards import check_clock, check_limits
 from invite_sweeper.sweep.limits import MIN_COUNT_FOR_SHARE, RunLimits
 from invite_sweeper.sweep.plan import (

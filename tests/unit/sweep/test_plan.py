@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, WouldBeAnnounced
-from invite_sweeper.counts import Counts, total
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -21,7 +20,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.outcomes import Outcome
+from invite_sweeper.outcomes import Counts, Outcome, total
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder

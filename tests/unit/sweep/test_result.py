@@ -12,7 +12,6 @@ from reviewed import assert_reviewed
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import ListResult, RunWarning
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -20,6 +19,7 @@ from invite_sweeper.errors import (
     GuardRefused,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
+from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading, ReadLists, Swept
 from invite_sweeper.sweep.result import Result
