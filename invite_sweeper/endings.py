@@ -247,7 +247,7 @@ class Reason(FactEnum):
         retryable: Whether the same command, repeated without a change, may succeed.
         label: A few words, of a refusal and of a reason that is not an error. Of a limit it is the
             key of the policy.
-        command: The name of the command behind the advice; `advice.py` has the commands.
+        command: The name of the command behind the advice; `Advisor` has the commands.
     """
 
     exit_code: ExitCode

@@ -1,4 +1,4 @@
-"""Delete invitations. Code without an `AtlasDeleter` cannot delete.
+"""Delete invitations, with the client of a run. Code without an `AtlasDeleter` cannot delete.
 
 `users` and `org_users` contain members as well, and their DELETE removes a user in any status.
 Such a deletion therefore looks at the user by id just before, with the parser of the list, and
@@ -7,13 +7,17 @@ organization: of a person whom no list of the organization shows, the organizati
 A user who accepts in the one round trip between the last look and the DELETE is removed.
 """
 
+import asyncio
 from collections.abc import Container, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
+from invite_sweeper import clock as run_clock
 from invite_sweeper.atlas.client import Client, Exchange, Look
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, SOURCES, InvalidRequest, SourceApi
-from invite_sweeper.atlas.reader import status_in, user_in, user_request
+from invite_sweeper.atlas.inviter import AtlasInviter
+from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.atlas.reader import AtlasReader, status_in, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     SERVER_ERROR,
@@ -35,6 +39,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.policy import Execution
 
 
 def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome | None:
@@ -233,3 +238,36 @@ def _end_refused(listed: Invitation, exchange: Exchange, sending: Sending) -> No
         sending.reason = why_not_sent(seen, listed)
     sending.outcome = outcome
     sending.fatal_error = fatal_error_for(seen)
+
+
+class AtlasClient(Client):
+    """The client of one run. Code that takes no deleter or inviter from it can only read."""
+
+    @cached_property
+    def reader(self) -> AtlasReader:
+        """Reads projects, invitations and users."""
+        return AtlasReader(self)
+
+    def deleter(
+        self, sources: Iterable[Source], absent: Container[InvitationKey] = ()
+    ) -> AtlasDeleter:
+        """Return a deleter for these lists only. A dry run never calls this.
+
+        Args:
+            absent: As in `AtlasDeleter`.
+        """
+        return AtlasDeleter(self, sources, absent)
+
+    def inviter(self) -> AtlasInviter:
+        """Return an inviter. Only `restore` calls this."""
+        return AtlasInviter(self)
+
+
+def open_limiter(execution: Execution) -> RateLimiter:
+    """Return the rate limits of a run, which all its clients share."""
+    return RateLimiter(
+        run_clock.seconds,
+        asyncio.sleep,
+        reserve=execution.reserve,
+        max_requests_per_second=execution.max_requests_per_second,
+    )

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import (
     AuditDirectory,
     History,
@@ -28,7 +27,6 @@ from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
-from invite_sweeper.cli.inputs import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.options import (
     DEFAULT_POLICIES,
     DOCUMENTATION,
@@ -43,9 +41,10 @@ from invite_sweeper.cli.options import (
     options,
     period_options,
 )
+from invite_sweeper.cli.settings import PATHS, find_directory, verify_runs
 from invite_sweeper.cli.streams import print_error, print_line
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import DamagedLog, RunError, UsageError
+from invite_sweeper.errors import Advisor, DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome

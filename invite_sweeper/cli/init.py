@@ -20,8 +20,8 @@ from invite_sweeper.atlas.credentials import (
     credentials_variables,
     register_credentials,
 )
+from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_http, parse_base_url
-from invite_sweeper.atlas.run_client import AtlasClient, open_limiter
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.pending import read_pending

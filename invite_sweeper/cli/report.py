@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.cli.inputs import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.options import (
     FILE,
     SectionedCommand,
@@ -19,9 +17,10 @@ from invite_sweeper.cli.options import (
     options,
     period_options,
 )
+from invite_sweeper.cli.settings import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.streams import print_line
 from invite_sweeper.endings import DAMAGED_ADVICE
-from invite_sweeper.errors import DamagedLog
+from invite_sweeper.errors import Advisor, DamagedLog
 from invite_sweeper.files import check_replaceable, replace_file, write_error
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html

@@ -14,15 +14,14 @@ from rich.console import Console
 
 from invite_sweeper import clock
 from invite_sweeper.atlas.credentials import credentials_variables, read_credentials
+from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_connector, open_http, parse_base_url
-from invite_sweeper.atlas.run_client import AtlasClient, open_limiter
 from invite_sweeper.audit import AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.console import configure_logging
-from invite_sweeper.cli.inputs import check_has_no_secret
-from invite_sweeper.cli.settings import Settings
+from invite_sweeper.cli.settings import Settings, check_has_no_secret
 from invite_sweeper.cli.streams import audit_copy
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.last_resort import LastResort

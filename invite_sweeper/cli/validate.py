@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from invite_sweeper.cli.console import write_json
-from invite_sweeper.cli.inputs import read_policy
 from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options
+from invite_sweeper.cli.settings import read_policy
 from invite_sweeper.cli.streams import print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts

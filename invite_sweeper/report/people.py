@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -20,6 +19,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.file_chain import RunFile
 from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
 from invite_sweeper.endings import Style
+from invite_sweeper.errors import Advisor
 from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.models import (
     Invitation,

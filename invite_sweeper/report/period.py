@@ -9,12 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine, WouldBeAnnounced
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.endings import Status, Style
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.document import (
     Attention,
     Cell,

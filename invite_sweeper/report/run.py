@@ -8,12 +8,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.plans import why_not_made
 from invite_sweeper.endings import ExitCode, Style
-from invite_sweeper.errors import GuardRefused
+from invite_sweeper.errors import Advisor, GuardRefused
 from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (

@@ -10,7 +10,6 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.record import Recovered, RunRecord
 from invite_sweeper.endings import (
@@ -26,7 +25,7 @@ from invite_sweeper.endings import (
     advised_reasons,
     known_reasons,
 )
-from invite_sweeper.errors import ErrorParts, hint_of, with_organizations
+from invite_sweeper.errors import Advisor, ErrorParts, hint_of, with_organizations
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Counts
 from invite_sweeper.report.document import Attention, Document, Fact, Section, describe_instant

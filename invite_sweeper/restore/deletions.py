@@ -7,7 +7,6 @@ file is missing, it may have the last deletion.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
 from invite_sweeper.audit.directory import LIST_RUNS
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
@@ -17,7 +16,7 @@ from invite_sweeper.audit.person import (
     last_deletions,
     runs_of,
 )
-from invite_sweeper.errors import GuardRefused, NoDeletionFound, UsageError
+from invite_sweeper.errors import Advisor, GuardRefused, NoDeletionFound, UsageError
 from invite_sweeper.models import Invitation
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 

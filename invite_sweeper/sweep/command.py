@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import cached_property
 
 from invite_sweeper import __version__
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import History, RunFile, SavedPlan
 from invite_sweeper.audit.events import Mode, RunStarted
+from invite_sweeper.errors import Advisor
 from invite_sweeper.models import rfc3339
 from invite_sweeper.policy import Policy
 from invite_sweeper.redaction import SECRETS

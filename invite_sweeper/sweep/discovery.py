@@ -35,9 +35,8 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.dates import secret_warnings
 from invite_sweeper.sweep.guards import check_clock
-from invite_sweeper.sweep.members import MemberCheck
 from invite_sweeper.sweep.plan import AtlasOrganization, Reading
-from invite_sweeper.sweep.reading import ListOutcome, ReadingBuilder
+from invite_sweeper.sweep.reading import ListOutcome, MemberCheck, ReadingBuilder
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, unmatched_organizations

@@ -32,7 +32,7 @@ from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label
 
 if TYPE_CHECKING:  # what only shows runs imports no HTTP client
-    from invite_sweeper.atlas.run_client import AtlasClient
+    from invite_sweeper.atlas.deleter import AtlasClient
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What is read of one organization: decide each invitation, and count.
+"""What is read of one organization: decide each invitation, count, and who of it has left.
 
 Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
 once the lists of an organization are read. Entries are counted by list, all else by invitation.
@@ -7,8 +7,9 @@ Of a list that was not read, no entry is decided. Where it may show people, the 
 organization are kept (`list_unread`).
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from msgspec import structs
 
 from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import events
+from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     Invitation,
@@ -33,7 +35,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.conditions import ActiveMembers
+from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.invitations import combine, identities, may_show_people
 from invite_sweeper.sweep.plan import (
@@ -43,9 +45,11 @@ from invite_sweeper.sweep.plan import (
     ReadLists,
     ReadPeople,
 )
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step
+from invite_sweeper.text import plural_form, pluralize
 
 ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
 
@@ -318,3 +322,90 @@ def _kept_outside(entry: Invitation) -> Decision:
     """Return the decision to keep an entry in a project out of scope: no rule is asked."""
     outside = structs.replace(entry, links_out_of_scope=True)
     return Decision(outside, None, "reaches_out_of_scope")
+
+
+class MemberCheck:
+    """Reads the active members of one organization, where a clause of the policy needs them.
+
+    For `inviter_gone`, an inviter is gone only where two answers agree: the list of active members,
+    read to its end, and the answer of Atlas for that name. What is not known keeps the invitation
+    (`inviter_unknown`) and refuses nothing else.
+
+    Args:
+        result: Gets the warnings about members and inviters that are not known.
+        builder: Gets the members, and each inviter who is gone.
+    """
+
+    def __init__(self, result: Result, builder: ReadingBuilder) -> None:
+        self._result = result
+        self._builder = builder
+        self._lock = asyncio.Lock()
+        self._asked: set[str] = set()
+        self._unknown: dict[str, ListUnreadable] = {}
+
+    async def read(self) -> None:
+        """Read the list of active members.
+
+        Raises:
+            RunError: A response concerned the run, not the list.
+        """
+        organization = self._builder.organization
+        policy = self._result.command.policy
+        if not any(clause.inviter_gone for clause in (*policy.rules, *policy.keep)):
+            return
+        names = await organization.client.reader.active_members(organization.id)
+        if isinstance(names, ListUnreadable):
+            self._warn(
+                f"The active members of the organization {organization.label} are not known: "
+                f"{names.reason.rstrip('.')}."
+            )
+            return
+        self._builder.know_members(ActiveMembers(names))
+
+    async def ask_for_inviters(self, invitations: Iterable[Invitation]) -> None:
+        """Request by name, once each, the inviters of some invitations who seem gone.
+
+        Raises:
+            RunError: A response concerned the run, not the inviter.
+        """
+        members = self._builder.people.members
+        if members is None or not members.names:
+            return
+        organization = self._builder.organization
+        async with self._lock:  # lists are read at the same time, and have the same inviters
+            # While it waited, another list may have found some of them gone.
+            members = self._builder.people.members or members
+            gone: set[str] = set()
+            seem_gone = inviters_who_seem_gone(invitations, members)
+            for inviter, name in seem_gone.items():
+                if inviter in self._asked:
+                    continue
+                self._asked.add(inviter)
+                reader = organization.client.reader
+                is_member = await reader.is_active_member(organization.id, name)
+                if isinstance(is_member, ListUnreadable):
+                    self._unknown[inviter] = is_member
+                elif not is_member:
+                    gone.add(inviter)
+            if gone:
+                self._builder.know_members(replace(members, gone=members.gone | gone))
+
+    def report(self) -> None:
+        """Warn of inviters of whom it is not known whether they are active members."""
+        if not self._unknown:
+            return
+        count = len(self._unknown)
+        are = plural_form(count, "is", "are")
+        first_unknown = next(iter(self._unknown.values()))
+        why = first_unknown.reason.rstrip(".")
+        self._warn(
+            f"{pluralize(count, 'inviter')} in the organization {self._builder.organization.label} "
+            f"{are} not in the list of active members, and the answer for the name does not say "
+            f"whether they left: {why}.",
+            "Their invitations are kept.",
+        )
+
+    def _warn(
+        self, what: str, consequence: str = "Nothing is deleted there by inviter_gone."
+    ) -> None:
+        self._result.warn_of(WarningCode.MEMBERS, f"{what} {consequence}")

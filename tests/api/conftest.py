@@ -10,9 +10,9 @@ from observed import ObservedAtlas
 from virtual_time import FakeTime
 
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
+from invite_sweeper.atlas.deleter import AtlasClient
 from invite_sweeper.atlas.http import open_http, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.run_client import AtlasClient
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 

@@ -19,9 +19,9 @@ from observed import ObservedAtlas
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.credentials import read_credentials
+from invite_sweeper.atlas.deleter import AtlasClient
 from invite_sweeper.atlas.http import HttpSession, open_http, parse_base_url
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.run_client import AtlasClient
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reviewed import assert_reviewed
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.cli.main import app
 from invite_sweeper.endings import (
     DAMAGED_ADVICE,
@@ -24,6 +23,7 @@ from invite_sweeper.endings import (
     may_repeat,
     status_of,
 )
+from invite_sweeper.errors import Advisor
 from invite_sweeper.names import exact_glob
 from invite_sweeper.policy import InvalidPolicy
 

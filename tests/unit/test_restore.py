@@ -21,12 +21,12 @@ from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import (
+    Advisor,
     AuditLogError,
     CredentialsRefused,
     DamagedLog,

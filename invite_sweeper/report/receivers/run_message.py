@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status
+from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import Document, Section, describe_instant, display_text
 from invite_sweeper.report.rows import (
     Row,

@@ -6,7 +6,7 @@ import pytest
 from builders import ORG, OTHER_ORG, policy
 
 from invite_sweeper.atlas import endpoints
-from invite_sweeper.atlas.run_client import open_limiter
+from invite_sweeper.atlas.deleter import open_limiter
 from invite_sweeper.audit import History
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session

@@ -8,10 +8,10 @@ from io import StringIO
 from builders import NOW
 from rich.console import Console
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory, RunRecord, verify_directory
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.audit.record import Fold
+from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import Document, Table
 from invite_sweeper.report.period import read_period
 from invite_sweeper.report.receivers import RunMessage

@@ -18,14 +18,13 @@ from report.scenes import NOT_SEEN, REFUSED, run, write
 from reviewed import assert_reviewed
 
 from invite_sweeper import __version__
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, PolicyText
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_whole_run
 from invite_sweeper.cli.audit import audit
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import Reason
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.run import list_of_runs

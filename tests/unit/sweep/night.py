@@ -7,12 +7,12 @@ from audit.runs import HOST, clock, events_of, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from sweep.fakes import FakeAtlas
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit import AuditLog, History, read_plan
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import WarningLevel
+from invite_sweeper.errors import Advisor
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Command
