@@ -1,9 +1,14 @@
 """JSON as text: parse what others sent, write what others read."""
 
+import json
+import re
 from typing import Any, Final
 
 import msgspec
 
+from invite_sweeper.text import is_unprintable
+
+_NOT_PLAIN: Final = re.compile("[^ -~]")
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -41,3 +46,17 @@ def _encodable(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_encodable(part) for part in value]
     return value
+
+
+def json_line(value: object) -> bytes:
+    """Return one line of JSON that a terminal can show: names in it come from other people."""
+    data = to_json(value)
+    if not data.isascii() or b"\x7f" in data:
+        text = _NOT_PLAIN.sub(_as_json_escape, data.decode())
+        data = text.encode()
+    return data + b"\n"
+
+
+def _as_json_escape(character: re.Match[str]) -> str:
+    """Return a character that cannot be shown as JSON escapes it; any other as it is."""
+    return json.dumps(character[0])[1:-1] if is_unprintable(character[0]) else character[0]

@@ -26,7 +26,6 @@ from invite_sweeper.audit.person import HistoryReader
 from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
-from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import (
     DEFAULT_POLICIES,
     DOCUMENTATION,
@@ -42,10 +41,11 @@ from invite_sweeper.cli.options import (
     period_options,
 )
 from invite_sweeper.cli.settings import PATHS, find_directory, verify_runs
-from invite_sweeper.cli.streams import print_error, print_line
+from invite_sweeper.cli.streams import OUTPUTS, print_error, print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Advisor, DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file
+from invite_sweeper.json_text import json_line
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.policy import parse_duration_option
@@ -55,6 +55,7 @@ from invite_sweeper.report.document import Fact
 from invite_sweeper.report.people import document_of_lines
 from invite_sweeper.report.period_reader import describe_change, printable_lines
 from invite_sweeper.report.run import lines_to_approve, list_of_runs, plan_to_apply, whole_run
+from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import pluralize, shell_command
 
@@ -453,7 +454,7 @@ def verify_command(
     """
     _, verification = verify_runs(paths, policy, audit_dir, expect_head)
     if output == "json":
-        write_json(verification)
+        OUTPUTS.write(json_line(verification))
     else:
         terminal.show_document(stdout_console(), document_of_verification(verification))
     raise SystemExit(verification.exit_code)

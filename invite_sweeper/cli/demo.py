@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 from rich.rule import Rule
 
-from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.options import RunOptions, SectionedCommand
+from invite_sweeper.cli.session import run_async
 from invite_sweeper.cli.simulate import build
 from invite_sweeper.cli.sweep import run_command
+from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.simulator import SimulatedAtlas, serve
 from invite_sweeper.simulator.scenarios import DEFAULT_SCENARIO, SCENARIOS
 from invite_sweeper.text import shell_command

@@ -16,15 +16,16 @@ from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.progress import Progress
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, run_async
 from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.files import check_writable
+from invite_sweeper.json_text import json_line
 from invite_sweeper.models import ListRef, ListUnreadable, Source
 from invite_sweeper.report.document import describe_instant
 from invite_sweeper.report.nights import (
@@ -41,7 +42,7 @@ from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.receivers import receiver_of
 from invite_sweeper.report.receivers.sending import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
-from invite_sweeper.report.terminal import show_document
+from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.report.verdicts import (
     Check,
     DiagnosisResult,
@@ -98,7 +99,7 @@ def doctor(notify: bool, **given: Any) -> None:
     options = RunOptions(**given)
     result = run_async(diagnose(options, os.environ, notify=notify))
     if options.output == "json":
-        write_json(result)
+        OUTPUTS.write(json_line(result))
     elif result.exit_code or not options.quiet:
         document = document_of_checks(result, with_passed=not options.quiet)
         show_document(stdout_console(), document)

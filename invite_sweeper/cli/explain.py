@@ -9,14 +9,16 @@ import click
 
 from invite_sweeper.audit import History, LineFilter
 from invite_sweeper.audit.person import HistoryLine, HistoryReader
-from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
 from invite_sweeper.cli.pending import Judged, Pending, read_pending
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, run_async
 from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explanation
 from invite_sweeper.models import Invitation, PersonKey, person_named
+from invite_sweeper.json_text import json_line
+from invite_sweeper.models import Invitation, PersonKey
 from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.report.people import (
     EVENTS_OF_PEOPLE,
@@ -26,7 +28,7 @@ from invite_sweeper.report.people import (
     document_of_search,
     history_of,
 )
-from invite_sweeper.report.terminal import show_document
+from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
 
 _PATIENCE_S: Final = 5.0
@@ -57,7 +59,7 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     options = RunOptions(**given)
     result = run_async(search(terms, options, os.environ))
     if options.output == "json":
-        write_json(result.to_json())
+        OUTPUTS.write(json_line(result.to_json()))
     else:
         show_document(stdout_console(), document_of_search(result, verbose=verbose))
     raise SystemExit(result.exit_code)

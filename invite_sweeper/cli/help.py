@@ -8,13 +8,13 @@ from typing import Any, Final
 import click
 from rich.markdown import Markdown
 
-from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.main import app
 from invite_sweeper.cli.options import SectionedCommand
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Reason
 from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
+from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.text import shell_command
 
 TOPICS: Final = {

@@ -22,10 +22,9 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_http, parse_base_url
-from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.pending import read_pending
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, configure_logging, run_async
 from invite_sweeper.cli.settings import check_options, read_all_credentials
 from invite_sweeper.cli.streams import fit_terminal, print_line
 from invite_sweeper.errors import (

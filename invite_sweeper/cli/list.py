@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import click
 
-from invite_sweeper.cli.console import json_line, run_async, stdout_console
 from invite_sweeper.cli.options import (
     CONNECTED,
     ROWS_OUTPUT,
@@ -16,16 +15,18 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.pending import Pending, read_pending
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, run_async
 from invite_sweeper.cli.settings import Settings, check_options
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.explain import PendingInvitation
+from invite_sweeper.json_text import json_line
 from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import place_of_list
+from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.text import escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10

@@ -24,13 +24,13 @@ from typing_extensions import override
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.cli.console import RedactingConsole, stdout_console, write_json
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS, print_error, print_error_parts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, GuardRefused
+from invite_sweeper.json_text import json_line
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Document, Fact
@@ -43,6 +43,7 @@ from invite_sweeper.report.run import (
     what_needs_attention,
 )
 from invite_sweeper.report.story import errors_of
+from invite_sweeper.report.terminal import RedactingConsole, stdout_console
 from invite_sweeper.shutdown import StopRequest
 
 _LINE_INTERVAL_S: Final = 30.0
@@ -254,7 +255,7 @@ def print_result(
     advisor = settings.advisor
     is_json = options.output == "json"
     if is_json:
-        write_json(result_json(run, plan))
+        OUTPUTS.write(json_line(result_json(run, plan)))
     elif not options.quiet:
         console = stdout_console()
         lines_of_plan: tuple[Fact, ...] = ()
@@ -280,7 +281,7 @@ def print_result(
 def print_end_at_question(options: RunOptions, run: RunRecord) -> None:
     """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
     if options.output == "json":
-        write_json(result_json(run))
+        OUTPUTS.write(json_line(result_json(run)))
     end = run.end
     if end is not None and Reason.NOT_CONFIRMED in end.reasons:
         print_error(Cancelled("Cancelled."))

@@ -11,7 +11,6 @@ from structlog.typing import FilteringBoundLogger
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     RunOptions,
@@ -20,13 +19,16 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.progress import Progress, confirm, print_result
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, run_async
 from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import Cancelled, RunError, UsageError
+from invite_sweeper.json_text import json_line
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import people, terminal
 from invite_sweeper.report.document import Document, Fact
+from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.restore import (
     Deletions,
     RestorePlan,
@@ -96,7 +98,7 @@ async def _restore(session: Session, wanted: Wanted) -> int:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
             if is_dry_run:
                 if settings.options.output == "json":
-                    write_json(plan)
+                    OUTPUTS.write(json_line(plan))
                 elif not settings.options.quiet:
                     shown = _document_of(plan, deletions, names, _end_of_dry_run(plan))
                     terminal.show_document(stdout_console(), shown)

@@ -1,15 +1,26 @@
 """A process at work: signals, deadline, lock, log on stderr, the file of its run, clients."""
 
+import asyncio
+import logging
 import math
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
 from rich.console import Console
 
 from invite_sweeper import clock
@@ -20,16 +31,16 @@ from invite_sweeper.audit import AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
-from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.settings import Settings, check_has_no_secret
-from invite_sweeper.cli.streams import audit_copy
+from invite_sweeper.cli.streams import OUTPUTS, audit_copy, coloured, fit_terminal
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.plan import AtlasOrganization
-from invite_sweeper.text import describe_duration
+from invite_sweeper.text import describe_duration, escape_unprintable
 
 _T = TypeVar("_T")
+_COLOURS: Final = {"error": "red", "warning": "yellow"}
 _PATIENCE_S: Final = 10.0
 """How long a person at a terminal waits for the first response: the address may be wrong. A
 scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
@@ -214,3 +225,73 @@ class Session:
                 variables.get(credentials, ()),
                 names.get(organization.id),
             )
+
+
+def configure_logging(
+    *, quiet: bool, verbose: bool, log_format: str = "auto"
+) -> structlog.typing.FilteringBoundLogger:
+    """Configure and return the program's log; the audit log is separate."""
+    level = logging.DEBUG if verbose else logging.INFO
+    if quiet:
+        level = logging.WARNING
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=True),
+            # This formatter shows no local variables, tokens included, in tracebacks.
+            structlog.processors.format_exc_info,
+            _as_text if is_text else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: _CurrentStderr(),
+        cache_logger_on_first_use=False,
+    )
+    # Bound once: the logger that `get_logger` returns binds itself anew for each line.
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
+    OUTPUTS.json_log = None if is_text else log
+    return log
+
+
+class _CurrentStderr:
+    """Writes log lines to stderr, which a progress bar replaces in order to write above itself."""
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        OUTPUTS.end_question()
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the lines of the log
+
+    debug = info = warning = error = msg
+
+
+def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> str:
+    """Return an entry as text: control characters are escaped, and no word is broken."""
+    level = str(fields.pop("level"))
+    when = fields.pop("timestamp")
+    exception = str(fields.pop("exception", ""))
+    event = str(fields.pop("event"))
+    command = str(fields.pop("command", ""))
+    others = [f"{name}={value}" for name, value in fields.items()]
+    label = f"[{level:<7}]"
+    start = f"{when} {label} "
+    line = "  ".join((event, *others))
+    text = fit_terminal(line, start, " " * len(start), command=command)
+    if level in _COLOURS:
+        text = text.replace(label, coloured(label, _COLOURS[level]), 1)
+    lines = [text]
+    lines += [escape_unprintable(line) for line in exception.splitlines()]
+    return "\n".join(lines)
+
+
+_loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+"""That of uvloop if it is installed, else asyncio's default."""
+try:
+    from uvloop import new_event_loop as _loop_factory
+except ImportError:
+    _loop_factory = None
+
+
+def run_async(main: Coroutine[object, object, _T]) -> _T:
+    """Run a coroutine to its end and return its result."""
+    with asyncio.Runner(loop_factory=_loop_factory) as runner:
+        return runner.run(main)

@@ -103,7 +103,6 @@ class Settings:
         plan_max_age: Of a plan that is applied.
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
-        labels: Of the metrics, which are written to `metrics_file`; None without one.
         reason: Why or for whom the command runs, as the operator wrote it; None without one.
         base_url: Of Atlas, without trailing slashes.
         directory: The audit directory.
@@ -118,8 +117,6 @@ class Settings:
     plan_max_age: timedelta
     shard: Shard | None
     shards_used: int | None
-    labels: Mapping[str, str]
-    metrics_file: Path | None
     reason: str | None
     base_url: str
     directory: AuditDirectory
@@ -137,6 +134,17 @@ class Settings:
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
             base_url="" if self.base_url == DEFAULT_BASE_URL else self.base_url,
         )
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the metrics."""
+        return labels_of(self.options.policy, self.shard, self.environment)
+
+    @property
+    def metrics_file(self) -> Path | None:
+        """Where the metrics are written; None without such a file."""
+        path = self.options.metrics_file
+        return textfile_of(path, self.labels) if path is not None else None
 
     @property
     def asks(self) -> bool:
@@ -219,8 +227,6 @@ def check_options(
         check_gateway_url(options.pushgateway)
     plan_max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
     shard = shard_of(options, environment)
-    labels = labels_of(options.policy, shard, environment)
-    metrics_file = options.metrics_file
     directory = options.audit_dir or options.policy.parent / policy.audit.directory
     part = policy if shard is None else shard.part_of_policy(policy)
     now = datetime.now(UTC)
@@ -232,8 +238,6 @@ def check_options(
         shard=shard,
         # There may be more shards than organizations.
         shards_used=None if part.organizations else len(policy.organizations),
-        labels=labels,
-        metrics_file=None if metrics_file is None else textfile_of(metrics_file, labels),
         reason=check_reason(options.reason),
         base_url=str(parse_base_url(options.base_url)),
         directory=AuditDirectory(directory),

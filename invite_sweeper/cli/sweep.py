@@ -26,10 +26,9 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.reader import read_back, read_run
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
 from invite_sweeper.cli.progress import TerminalView, print_end_at_question, print_result
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, run_async
 from invite_sweeper.cli.settings import Settings, check_options, check_outside, shard_of
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
@@ -329,6 +328,10 @@ async def _report_to_others(
     # It adds this run to the history: the earlier success comes first.
     waiting = _find_waiting(settings.policy, history, run, seen)
     notified = await _notify(session, run, finished_at, waiting)
+    metrics_file = settings.metrics_file
+    gateway = settings.options.pushgateway
+    if metrics_file is None and gateway is None:
+        return
     metered = metrics.Metrics(
         settings.labels,
         run,
@@ -337,9 +340,8 @@ async def _report_to_others(
         receivers=notified,
     )
     messages: list[str] = []
-    if settings.metrics_file is not None:
-        messages += metered.write(settings.metrics_file)
-    gateway = settings.options.pushgateway
+    if metrics_file is not None:
+        messages += metered.write(metrics_file)
     if gateway is not None:
         limit_s = _time_for_others_s(session.last_resort)
         messages += await metered.push(gateway, limit_s=limit_s)

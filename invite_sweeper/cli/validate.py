@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options
 from invite_sweeper.cli.settings import read_policy
-from invite_sweeper.cli.streams import print_line
+from invite_sweeper.cli.streams import OUTPUTS, print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.json_text import to_json
+from invite_sweeper.json_text import json_line, to_json
 from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy, json_schema
 
 
@@ -67,7 +66,7 @@ def validate(path: Path, output: str) -> None:
             exit_code=int(ExitCode.DONE if error is None else error.exit_code),
             error=error.parts() if error is not None else None,
         )
-        write_json(result)
+        OUTPUTS.write(json_line(result))
     else:
         for issue in issues:
             if issue.severity is Severity.WARNING:

@@ -55,17 +55,17 @@ _COUNTS: Final = {
 }
 """Fields of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
 _ORGANIZATION_COUNTS: Final = {
-    "exit_code": "Exit code of the last run in the organization.",
-    "projects_unreadable": "Lists of the organization that could not be read.",
-    "invitations_seen": "Pending invitations in scope in the organization.",
-    "stale": "Stale invitations in the organization.",
-    "kept": "Invitations in the organization that the last run kept.",
-    "deleted": "Invitations that the last run deleted in the organization.",
-    "failed": "Deletions in the organization that failed.",
-    "unknown": "Deletions in the organization without a response.",
-    "skipped": "Deletions in the organization that the last run did not send.",
+    "organization_exit_code": "Exit code of the last run in the organization.",
+    "organization_projects_unreadable": "Lists of the organization that could not be read.",
+    "organization_invitations_seen": "Pending invitations in scope in the organization.",
+    "organization_stale": "Stale invitations in the organization.",
+    "organization_kept": "Invitations in the organization that the last run kept.",
+    "organization_deleted": "Invitations that the last run deleted in the organization.",
+    "organization_failed": "Deletions in the organization that failed.",
+    "organization_unknown": "Deletions in the organization without a response.",
+    "organization_skipped": "Deletions in the organization that the last run did not send.",
 }
-"""Fields of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
+"""Fields of `OrganizationResult`, with their prefix."""
 _HELP: Final = {
     **_COUNTS,
     "outcomes": "Planned deletions of the last run, by outcome.",
@@ -79,7 +79,7 @@ _HELP: Final = {
     "last_success_timestamp_seconds": "When the last successful run ended.",
     "oldest_pending_age_seconds": "Age of the oldest pending invitation in scope.",
     "api_sunset_timestamp_seconds": "When Atlas stops serving the API version in use.",
-    **{f"organization_{name}": text for name, text in _ORGANIZATION_COUNTS.items()},
+    **_ORGANIZATION_COUNTS,
     "organization_info": (
         "Always 1; the name of the organization, empty if Atlas did not return it."
     ),
@@ -188,7 +188,7 @@ def _of_organization(organization: OrganizationResult) -> Iterator[_Sample]:
     labels = {"organization": organization.id}
     fields = structs.asdict(organization)
     for name in _ORGANIZATION_COUNTS:
-        yield _Sample(f"organization_{name}", fields[name], labels)
+        yield _Sample(name, fields[name.removeprefix("organization_")], labels)
     yield _Sample("organization_info", 1, {**labels, "name": organization.name or ""})
     secret_ends = _seconds(parse_timestamp(organization.credentials_expire))
     yield _Sample("credentials_expire_timestamp_seconds", secret_ends, labels)

@@ -12,6 +12,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -98,7 +99,6 @@ _NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these file
 _WITHOUT_FILE: Final = "a run began, and ended before it had a file"
 _NO_FILE: Final = NightRun(0, "", None, Status.REFUSED, None, _WITHOUT_FILE, _WITHOUT_FILE)
 """What a night without a run has in the place of one."""
-_ENDINGS: Final = {int(code): code.label for code in ExitCode}
 
 
 def began_at(start: RunStarted) -> datetime | None:
@@ -119,7 +119,8 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
     ending = str(status)
     cause = CUT_OFF_CAUSE if status is Status.CUT_OFF else ""
     if end is not None:
-        ending = _ENDINGS.get(end.exit_code, ending)
+        with suppress(ValueError):  # of a later version
+            ending = ExitCode(end.exit_code).label
         first = end.reasons[:1]
         labels = [reason.label or reason.exit_code.label for reason in known_reasons(first)]
         cause = "".join(labels or first) or ending  # of a later version, its name

@@ -5,19 +5,24 @@ is broken. Names from Atlas can neither move the cursor nor start a new line: th
 never markup, and documents hold escaped text.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.document import Cell, Column, Document, Fact, Section, Table
 from invite_sweeper.text import escape_unprintable, fill_lines
 
+_PLAIN_WIDTH: Final = 120
 _LABEL_WIDTH: Final = 9
 """Of a document, at least: the facts of a dry run begin where those of a sweep do."""
 _GAP: Final = 2
@@ -34,6 +39,30 @@ _STYLES: Final[Mapping[Style, str]] = {
     "warning": "yellow",
     "bad": "bold red",
 }
+
+
+class RedactingConsole(Console):
+    """A console that masks secrets in a text before it wraps it.
+
+    Afterwards a part of a secret stands on each line, between the other columns of a table.
+    """
+
+    @override
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        if isinstance(renderable, Text):
+            plain = renderable.plain
+            redacted = SECRETS.redact(plain)
+            if redacted is not plain:
+                renderable = Text(redacted, renderable.style, no_wrap=renderable.no_wrap)
+        return super().render(renderable, options)
+
+
+def stdout_console() -> Console:
+    """Return the console for results: as wide as the terminal, or 120 columns in a file."""
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return RedactingConsole(width=None if is_known else _PLAIN_WIDTH)
 
 
 def show_document(console: Console, document: Document) -> None:

@@ -19,7 +19,7 @@ import faults
 from benchmarks.load import Load
 from observed import ObservedAtlas
 
-from invite_sweeper.cli.console import run_async
+from invite_sweeper.cli.session import run_async
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 

@@ -123,7 +123,7 @@ def fail(*_arguments, **_options):
 sweep.run_command = fail
 """
 SIGNALLED = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-SECOND = "from invite_sweeper.cli.console import write_json; write_json({'a': 1})"
+SECOND = "from invite_sweeper.cli.streams import OUTPUTS; OUTPUTS.write(b'{\"a\":1}\\n')"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from running import cli_in, wait_until
 from seeds import seeds
 from spellings import SPELLINGS
 
-from invite_sweeper.cli.console import configure_logging
+from invite_sweeper.cli.session import configure_logging
 from invite_sweeper.simulator import Account
 from invite_sweeper.simulator.responses import SimulatedResponse
 
