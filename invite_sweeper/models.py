@@ -14,7 +14,7 @@ import msgspec
 
 from invite_sweeper.endings import FactEnum
 from invite_sweeper.json_text import to_json
-from invite_sweeper.names import casefold_lookalike, casefold_visible
+from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 _EventT = TypeVar("_EventT", bound="Invitation")
 _T = TypeVar("_T")

@@ -41,22 +41,25 @@ from invite_sweeper.atlas.http import (
     HttpSession,
     Request,
 )
-from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
+from invite_sweeper.atlas.limits import (
+    RateLimitDetails,
+    RateLimiter,
+    ServerInfo,
+    TokenBucket,
+    parse_int_header,
+    parse_rate_limit_error,
+    retry_after_s,
+)
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     Decide,
-    RateLimitDetails,
     RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
-    ServerInfo,
     classify,
     is_unprocessed,
     parse_body,
-    parse_int_header,
-    parse_rate_limit_error,
-    retry_after_s,
 )
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution

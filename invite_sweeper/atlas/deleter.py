@@ -37,9 +37,9 @@ from invite_sweeper.models import (
     Project,
     Source,
 )
-from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.policy import Execution
+from invite_sweeper.text import casefold_visible
 
 
 def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome | None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
-from invite_sweeper.names import is_atlas_id
+from invite_sweeper.text import is_atlas_id
 
 
 class BucketLimit(NamedTuple):

@@ -25,8 +25,8 @@ from invite_sweeper.atlas.responses import (
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, MembershipStatus
-from invite_sweeper.names import is_atlas_id
 from invite_sweeper.outcomes import Outcome, Sending
+from invite_sweeper.text import is_atlas_id
 
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _OUTCOME_OF_STATUS: Final = {

@@ -39,8 +39,8 @@ from invite_sweeper.models import (
     parse_timestamp,
     rfc3339,
 )
-from invite_sweeper.names import ATLAS_ID, casefold_visible, is_atlas_id, visible_name
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id, visible_name
 
 _MAX_RAW_LENGTH: Final = 200
 AtlasRow = TypeVar("AtlasRow")

@@ -58,8 +58,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.names import casefold_visible, is_atlas_id
-from invite_sweeper.text import upper_first
+from invite_sweeper.text import casefold_visible, is_atlas_id, upper_first
 
 
 class OrganizationRow(AtlasObject):

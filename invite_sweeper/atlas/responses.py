@@ -1,14 +1,11 @@
 """Responses and failed requests, and what they mean: deleted, gone, to be sent again, or fatal.
 
-Last, what the headers of all responses show of Atlas. No input or output.
+No input or output.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from functools import lru_cache
 from http.client import (
     BAD_REQUEST,
     FORBIDDEN,
@@ -23,7 +20,6 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 from typing_extensions import override
 
-from invite_sweeper.atlas.endpoints import SOURCES, BucketLimit, Endpoint
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import ListUnreadable, Source
@@ -222,40 +218,6 @@ def parse_body(
         return RequestFailed(f"{what}: {error}", status=response.status)
 
 
-class RateLimitDetails(NamedTuple):
-    """What a response says of a bucket from which nothing may be sent for some time.
-
-    Attributes:
-        retry_after_s: The seconds to wait; 0.0 where it names none.
-        limit: None where it names none.
-    """
-
-    retry_after_s: float = 0.0
-    limit: BucketLimit | None = None
-
-
-def parse_rate_limit_error(response: Response) -> RateLimitDetails:
-    """Return what the body of a 429 names of the bucket; the headers have precedence.
-
-    Source:
-        https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
-        are path, seconds to wait, capacity, tokens per refill, and refill period in seconds.
-    """
-    if response.code != _BUCKET_CODE:
-        return RateLimitDetails()
-    match (response.content or {}).get("parameters"):
-        case [_, int(wait_s), int(capacity), int(refill), int(period_s)]:
-            numbers = (capacity, refill, period_s)
-            if min(numbers) > 0 and max(wait_s, *numbers) <= _MAX_NUMBER:
-                return RateLimitDetails(float(wait_s), BucketLimit(capacity, refill, period_s))
-        case _:
-            pass
-    return RateLimitDetails()
-
-
-_BUCKET_CODE: Final = "RATE_LIMITED_TOKEN_BUCKET"
-_MAX_NUMBER: Final = 10**9
-"""The highest number of a 429 that counts seconds or requests."""
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 GROUP_GONE_CODE: Final = "GROUP_NOT_FOUND"
@@ -467,110 +429,3 @@ def describe(result: ResponseOrFailure) -> str:
     if not result.looks_like_atlas:
         return f"HTTP {answer}: the response is not JSON, so not from Atlas"
     return f"Atlas answered {answer}"
-
-
-_MAX_DIGITS: Final = 9
-"""The most digits of a number in a header; a longer one counts no seconds or requests."""
-
-
-@lru_cache(maxsize=64)
-def parse_date(raw: str) -> datetime | None:
-    """Return the date of a header in UTC; None if it is unreadable.
-
-    Cached: every response about invitations has the same `Sunset`.
-
-    Source:
-        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
-        00:00:00 GMT`).
-    """
-    try:
-        moment = parsedate_to_datetime(raw)
-        if moment.tzinfo is None:  # without a zone, or with `-0000`
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Return the number of a header that has a whole one from 0; None if missing or unreadable."""
-    raw = headers.get(name, "")
-    is_number = raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS
-    return int(raw) if is_number else None
-
-
-def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Return the seconds from now to `Retry-After`; None if it is missing or unreadable.
-
-    Source: RFC 9110, 10.2.3: seconds or a date.
-    """
-    wait_s = parse_int_header(headers, "Retry-After")
-    if wait_s is not None:
-        return wait_s
-    moment = parse_date(headers.get("Retry-After", ""))
-    return None if moment is None else (moment - clock()).total_seconds()
-
-
-_EARLY_TOLERANCE_S: Final = 5.0
-"""`Date` has no fraction, and the servers behind one address may differ."""
-_LATE_TOLERANCE_S: Final = 120.0
-"""The known skew contains the duration of the first response."""
-_SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
-    api.delete: source for source, api in SOURCES.items()
-}
-"""The list that the `Sunset` header of an endpoint is about."""
-
-
-class ServerInfo:
-    """What the responses of a run have shown of Atlas so far.
-
-    Its `Date` is compared with the run's clock. A clock that is wrong shows in the first one, and
-    an answer out of a cache in each: it is older than it seems, so nothing may be deleted by it.
-
-    Attributes:
-        clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
-            to the second; None before that.
-        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, with any status.
-
-    Source:
-        Recorded responses (read 2026-08): responses about invitations have the header, also
-        errors and 204; the sunset has moved three times.
-    """
-
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.clock = clock
-        self.clock_skew_s: float | None = None
-        self.sunsets: dict[Source, date] = {}
-        self.has_answered = False
-
-    def age_s(self, headers: Mapping[str, str], took_s: float) -> float:
-        """Return how long before its request an answer was made; 0.0 for one that is fresh.
-
-        Only a cache returns an older one. It has an `Age`, or a `Date` that Atlas's clock did not
-        show between request and answer.
-
-        Args:
-            headers: Of an answer that has just arrived.
-            took_s: The time since its request was sent.
-        """
-        age_s = float(parse_int_header(headers, "Age") or 0)
-        dated = parse_date(headers.get("Date", ""))
-        if dated is None or self.clock_skew_s is None:
-            return age_s
-        # `Date` is of Atlas's clock, and that of the run is later by the skew.
-        since_s = (self.clock() - dated).total_seconds() - self.clock_skew_s
-        early_s, late_s = since_s - took_s, -since_s
-        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
-        return max(age_s, early_s, late_s) if is_off else age_s
-
-    def update(self, response: Response, endpoint: Endpoint) -> None:
-        """Record the headers of a response that was received now."""
-        if self.clock_skew_s is None and response.is_success:
-            dated = parse_date(response.headers.get("Date", ""))
-            if dated is not None:
-                self.clock_skew_s = (self.clock() - dated).total_seconds()
-        source = _SOURCE_OF.get(endpoint)
-        sunset = parse_date(response.headers.get("Sunset", ""))
-        if source is not None and sunset is not None:
-            self.sunsets[source] = sunset.date()

@@ -14,7 +14,7 @@ from invite_sweeper.audit.events import LineHeader, format_timestamp
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.names import Globs, casefold_visible
+from invite_sweeper.text import Globs, casefold_visible
 
 _T = TypeVar("_T")
 _LITERAL: Final = re.compile(r"[a-z0-9@._+-]+")

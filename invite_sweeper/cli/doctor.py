@@ -50,12 +50,12 @@ from invite_sweeper.report.verdicts import (
     diagnosis_of,
     document_of_checks,
 )
-from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.dates import sunset_warnings
 from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
+    Command,
     OrganizationPlan,
     Reading,
     backlog,

@@ -19,7 +19,6 @@ from invite_sweeper.explain import Explanation
 from invite_sweeper.models import Invitation, PersonKey, person_named
 from invite_sweeper.json_text import json_line
 from invite_sweeper.models import Invitation, PersonKey
-from invite_sweeper.names import Globs, exact_glob
 from invite_sweeper.report.people import (
     EVENTS_OF_PEOPLE,
     OrganizationName,
@@ -30,6 +29,7 @@ from invite_sweeper.report.people import (
 )
 from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
+from invite_sweeper.text import Globs, exact_glob
 
 _PATIENCE_S: Final = 5.0
 """How long a request is retried whose answer decides nothing."""

@@ -37,7 +37,6 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy import (
     Execution,
     InvalidPolicy,
@@ -45,7 +44,7 @@ from invite_sweeper.policy import (
     parse_duration_option,
     parse_policy,
 )
-from invite_sweeper.text import escape_unprintable, shell_command
+from invite_sweeper.text import escape_unprintable, is_atlas_id, shell_command
 
 _T = TypeVar("_T")
 _DEFAULT_AGE = "14d"

@@ -21,13 +21,12 @@ from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.json_text import json_line
-from invite_sweeper.names import Globs
 from invite_sweeper.report import terminal
 from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import place_of_list
 from invite_sweeper.report.terminal import stdout_console
-from invite_sweeper.text import escape_unprintable, shorten_list
+from invite_sweeper.text import Globs, escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")

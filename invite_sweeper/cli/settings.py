@@ -33,7 +33,7 @@ from invite_sweeper.files import read_small_file
 from invite_sweeper.policy import MAX_BYTES, Policy, parse_duration_option, parse_policy
 from invite_sweeper.redaction import SECRETS, SIGNING_KEY_PREFIX
 from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
-from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import escape_unprintable, shell_command
 

@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy.model import (
     CONDITIONS,
     NOT_SIGNED,
@@ -43,7 +42,7 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
-from invite_sweeper.text import pluralize, shell_command, upper_first
+from invite_sweeper.text import is_atlas_id, pluralize, shell_command, upper_first
 
 
 class InvalidPolicy(UsageError):

@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from invite_sweeper.models import Source
-from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.policy.yaml_reader import NULL
+from invite_sweeper.text import ATLAS_ID
 
 _MAX_COUNT: Final = 1_000_000_000
 _MAX_DURATION: Final = timedelta(days=36_500)

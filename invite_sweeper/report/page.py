@@ -8,9 +8,8 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from invite_sweeper.names import ATLAS_ID
 from invite_sweeper.report.document import Document
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import ATLAS_ID, escape_unprintable
 
 
 def render_html(document: Document) -> str:

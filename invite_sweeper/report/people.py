@@ -63,7 +63,9 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
+    Globs,
     escape_unprintable,
+    exact_glob,
     organization_label,
     pluralize,
     shorten_list,

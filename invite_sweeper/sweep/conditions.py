@@ -18,8 +18,8 @@ from invite_sweeper.models import (
     MembershipStatus,
     parse_timestamp,
 )
-from invite_sweeper.names import Globs, IdsAndGlobs, casefold_lookalike, casefold_visible
 from invite_sweeper.policy import Keep, Rule
+from invite_sweeper.text import Globs, IdsAndGlobs, casefold_lookalike, casefold_visible
 
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown.

@@ -1,4 +1,4 @@
-"""What an organization is in a run, in four parts, each a frozen value that one step makes.
+"""What a run is given, and what an organization is in it: four frozen values, each of one step.
 
 `AtlasOrganization` is its identity, `Reading` what was read there, `OrganizationPlan` what is to
 be deleted, `Swept` what became of that. A step takes the part before its own. Only a plan can be
@@ -10,25 +10,32 @@ decides nothing.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from invite_sweeper.audit.events import ListResult, Planned
-from invite_sweeper.errors import RunError
+from invite_sweeper import __version__
+from invite_sweeper.audit import History, RunFile, SavedPlan
+from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
+from invite_sweeper.errors import Advisor, RunError
 from invite_sweeper.models import (
     InvitationKey,
     ListRef,
     ListUnreadable,
     Source,
     SourceRetired,
+    rfc3339,
 )
 from invite_sweeper.outcomes import Counts, total
+from invite_sweeper.policy import Policy
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.limits import Backlog, Limit, RunLimits
-from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.scope import RunScope, Shard, scope_sha256
+from invite_sweeper.sweep.steps import UNKNOWN_REASONS, Notice, Observer
 from invite_sweeper.text import organization_label
 
 if TYPE_CHECKING:  # what only shows runs imports no HTTP client
@@ -260,3 +267,107 @@ def backlog(plans: Sequence[OrganizationPlan], limits: RunLimits) -> Backlog | N
     left = {key: limit for plan in plans for key, limit in plan.left.items()}
     seen = total(plan.counts for plan in plans).invitations_seen
     return limits.backlog(left, seen, count_deletable(plans))
+
+
+@dataclass(frozen=True)
+class Command:
+    """One `sweep` or `plan`: the policy, the options of the operator, one instant, and the past.
+
+    All of it is known before Atlas is asked for anything, and nothing of it changes during the run.
+
+    Attributes:
+        policy: For the organizations of this command.
+        policy_path: As the operator wrote it.
+        now: The one instant of the run, aware UTC.
+        base_url: Of Atlas.
+        history: What earlier runs of the audit directory did.
+        clock: Monotonic seconds; the command began at `started_s`.
+        dry_run: Stop before the first DELETE.
+        saved: The plan that limits the deletions; None without one.
+        shard: Which part of the organizations this is; None for all.
+        shards_used: How many shards have an organization, where this one has none.
+        detailed_exit_code: A dry run that finds stale invitations ends with 10.
+        only_projects: Names or ids to which the operator narrows the policy's scope; none without.
+        restores: The runs whose deletions a restore undoes; None of any other run.
+        observe: Sees each invitation; None where nothing but the run does.
+        reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
+        advisor: Makes the commands of hints, for the same policy, Atlas and audit directory.
+    """
+
+    policy: Policy
+    policy_path: str
+    now: datetime
+    base_url: str
+    history: History
+    clock: Callable[[], float]
+    started_s: float
+    dry_run: bool = False
+    saved: SavedPlan | None = None
+    shard: Shard | None = None
+    shards_used: int | None = None
+    detailed_exit_code: bool = False
+    only_projects: tuple[str, ...] = ()
+    restores: tuple[RunFile, ...] | None = None
+    observe: Observer | None = None
+    reason: str | None = None
+    advisor: Advisor = field(default_factory=Advisor)
+
+    @property
+    def limits(self) -> RunLimits:
+        """What the command may delete; with shards, this shard's part of it."""
+        return RunLimits(self.policy.limits, self.shard, self.history.sent)
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        """The projects to which the run is narrowed; a saved plan has its own."""
+        return self.saved.start.projects if self.saved is not None else self.only_projects
+
+    @property
+    def scope_sha256(self) -> str:
+        """The hash of what the run reads."""
+        return scope_sha256(self.policy, self.projects)
+
+    def projects_seen_before(self, org_id: str) -> int:
+        """Return how many projects of an organization the last run that read the same saw, or 0."""
+        return self.history.projects_seen(self.base_url, self.scope_sha256, org_id)
+
+    @cached_property
+    def notice(self) -> Notice | None:
+        """The step that keeps what is stale until its notice is over; None without one."""
+        if self.policy.notice is None:
+            return None
+        announced = self.history.announcements(self.base_url)
+        # What a narrowed run does not read is not known: it ends no announcement.
+        unknown = {"reaches_out_of_scope"} if self.projects else ()
+        return Notice(announced, self.policy.notice.wait, self.now, UNKNOWN_REASONS.union(unknown))
+
+    def run_started(
+        self, organizations: Iterable[AtlasOrganization] = (), number: int = 0
+    ) -> RunStarted:
+        """Return the first line of the run; without organizations, none was connected.
+
+        Args:
+            number: Of the run in its audit directory; 0 where no run began.
+        """
+        is_restore = self.restores is not None
+        restored = self.restores or ()
+        mode: Mode = "dry-run" if self.dry_run else "sweep"
+        return RunStarted(
+            mode="restore" if is_restore else mode,
+            tool_version=__version__,
+            policy_sha256=self.policy.sha256,
+            policy_path=self.policy_path,
+            organizations=tuple(organization.id for organization in self.policy.organizations),
+            actors={organization.id: organization.client.actor for organization in organizations},
+            base_url=self.base_url,
+            now=rfc3339(self.now),
+            shard=str(self.shard) if self.shard is not None else None,
+            shards_used=self.shards_used,
+            projects=tuple(map(SECRETS.redact, self.projects)),
+            scope_sha256=None if is_restore else self.scope_sha256,
+            plan_sha256=self.saved.sha256 if self.saved is not None else None,
+            restores=tuple(run.run_id for run in restored) if is_restore else None,
+            restores_numbers=tuple(run.number for run in restored),
+            reason=SECRETS.redact(self.reason) if self.reason is not None else None,
+            number=number,
+        )

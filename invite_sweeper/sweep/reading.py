@@ -34,12 +34,12 @@ from invite_sweeper.models import (
     rfc3339,
 )
 from invite_sweeper.outcomes import Counts
-from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone
 from invite_sweeper.sweep.dates import Dates
 from invite_sweeper.sweep.invitations import combine, identities, may_show_people
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
+    Command,
     ReadDates,
     Reading,
     ReadLists,

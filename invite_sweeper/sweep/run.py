@@ -13,7 +13,6 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import (
@@ -24,6 +23,7 @@ from invite_sweeper.sweep.guards import (
 )
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
+    Command,
     OrganizationPlan,
     Reading,
     all_deletions,

@@ -19,8 +19,8 @@ from typing_extensions import override
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Invitation, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.names import IdsAndGlobs, casefold_visible, exact_glob, is_atlas_id
 from invite_sweeper.policy import Keep, Policy
+from invite_sweeper.text import IdsAndGlobs, casefold_visible, exact_glob, is_atlas_id
 
 
 class ProjectFilter:

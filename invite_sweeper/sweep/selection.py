@@ -20,7 +20,6 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.audit import is_recordable
 from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation
-from invite_sweeper.names import is_atlas_id
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.conditions import (
     NO_MEMBERS,
@@ -33,7 +32,7 @@ from invite_sweeper.sweep.conditions import (
     date_or_reason,
     match_all,
 )
-from invite_sweeper.text import escape_unprintable, shorten_list
+from invite_sweeper.text import escape_unprintable, is_atlas_id, shorten_list
 
 KEEP_REASONS: Final = {
     "too_young": "too young for every rule",

@@ -19,9 +19,9 @@ from invite_sweeper.audit.events import (
     announcement_key,
 )
 from invite_sweeper.models import Invitation, InvitationKey, rfc3339
-from invite_sweeper.names import casefold_visible
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.text import casefold_visible
 
 _ENDED: Final = frozenset(
     {

@@ -24,8 +24,8 @@ from invite_sweeper.endings import (
     status_of,
 )
 from invite_sweeper.errors import Advisor
-from invite_sweeper.names import exact_glob
 from invite_sweeper.policy import InvalidPolicy
+from invite_sweeper.text import exact_glob
 
 ADVISOR = Advisor(
     run="7", policy="my policy.yaml", audit_dir="my audit", base_url="https://cloud.mongodbgov.com"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.names import Globs, IdsAndGlobs, casefold_lookalike, casefold_visible
+from invite_sweeper.text import Globs, IdsAndGlobs, casefold_lookalike, casefold_visible
 
 PROJECT = "6a793fd0c0eb9e7a177181d4"
 GUS = "gus@board.example"

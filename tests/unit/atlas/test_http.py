@@ -10,13 +10,8 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import DaemonResolver, describe_error, parse_base_url
-from invite_sweeper.atlas.responses import (
-    Response,
-    ServerInfo,
-    parse_date,
-    parse_int_header,
-    retry_after_s,
-)
+from invite_sweeper.atlas.limits import ServerInfo, parse_date, parse_int_header, retry_after_s
+from invite_sweeper.atlas.responses import Response
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 

@@ -19,14 +19,13 @@ from invite_sweeper.atlas.endpoints import (
     BucketLimit,
 )
 from invite_sweeper.atlas.http import RequestCounters
-from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter, parse_rate_limit_error
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
     Response,
     RetryDecision,
     classify,
-    parse_rate_limit_error,
 )
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution

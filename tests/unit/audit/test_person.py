@@ -11,7 +11,7 @@ from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import HistoryReader, last_deletions
 from invite_sweeper.models import Entry, Source
-from invite_sweeper.names import Globs
+from invite_sweeper.text import Globs
 
 
 def history_of(directory, **criteria):
