@@ -28,20 +28,21 @@ from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.options import (
     DEFAULT_POLICIES,
-    DOCUMENTATION,
     FILE,
+    PATHS,
     POLICY_VARIABLE,
     ROWS_OUTPUT,
     RunOptions,
     SectionedCommand,
+    find_directory,
     find_policy,
     option,
     option_once,
     options,
     period_options,
+    verify_runs,
 )
-from invite_sweeper.cli.settings import PATHS, find_directory, verify_runs
-from invite_sweeper.cli.streams import OUTPUTS, print_error, print_line
+from invite_sweeper.cli.streams import DOCUMENTATION, OUTPUTS, print_error, print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Advisor, DamagedLog, RunError, UsageError
 from invite_sweeper.files import is_file

@@ -17,8 +17,15 @@ import click
 from typing_extensions import override
 
 from invite_sweeper import __version__
-from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH
-from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, secure, stdout_error
+from invite_sweeper.cli.streams import (
+    DOCUMENTATION,
+    MAX_WIDTH,
+    OUTPUTS,
+    json_requested,
+    print_error,
+    secure,
+    stdout_error,
+)
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready

@@ -11,13 +11,15 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.options import (
     FILE,
+    PATHS,
     SectionedCommand,
+    check_outside,
     option,
     option_once,
     options,
     period_options,
+    verify_runs,
 )
-from invite_sweeper.cli.settings import PATHS, check_outside, verify_runs
 from invite_sweeper.cli.streams import print_line
 from invite_sweeper.endings import DAMAGED_ADVICE
 from invite_sweeper.errors import Advisor, DamagedLog

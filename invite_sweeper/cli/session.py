@@ -31,7 +31,8 @@ from invite_sweeper.audit import AuditLog, History
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
-from invite_sweeper.cli.settings import Settings, check_has_no_secret
+from invite_sweeper.cli.options import check_has_no_secret
+from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS, audit_copy, coloured, fit_terminal
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.last_resort import LastResort

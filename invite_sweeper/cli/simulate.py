@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from invite_sweeper.cli.options import DOCUMENTATION, FILE, SectionedCommand
+from invite_sweeper.cli.options import FILE, SectionedCommand
 from invite_sweeper.cli.session import run_async
+from invite_sweeper.cli.streams import DOCUMENTATION
 from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (

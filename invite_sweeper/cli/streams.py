@@ -31,6 +31,9 @@ PATIENCE_S: Final = 10.0
 """How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
 _INDENT: Final = "  "
 _LABEL: Final = "Error:"
+DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
+MAX_WIDTH: Final = 200
+"""Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
 _DEFAULT_COLUMNS: Final = 80
 
 

@@ -26,10 +26,17 @@ from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.plans import may_replace_plan
 from invite_sweeper.audit.reader import read_back, read_run
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.cli.options import FILE, SWEEP, RunOptions, SectionedCommand, options
+from invite_sweeper.cli.options import (
+    FILE,
+    SWEEP,
+    RunOptions,
+    SectionedCommand,
+    check_outside,
+    options,
+)
 from invite_sweeper.cli.progress import TerminalView, print_end_at_question, print_result
 from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import Settings, check_options, check_outside, shard_of
+from invite_sweeper.cli.settings import Settings, check_options, shard_of
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options
-from invite_sweeper.cli.settings import read_policy
+from invite_sweeper.cli.options import FILE, SectionedCommand, find_policy, options, read_policy
 from invite_sweeper.cli.streams import OUTPUTS, print_line
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts
