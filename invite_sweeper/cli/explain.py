@@ -16,9 +16,8 @@ from invite_sweeper.cli.settings import check_options
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explanation
-from invite_sweeper.models import Invitation, PersonKey, person_named
 from invite_sweeper.json_text import json_line
-from invite_sweeper.models import Invitation, PersonKey
+from invite_sweeper.models import Invitation, PersonKey, person_named
 from invite_sweeper.report.people import (
     EVENTS_OF_PEOPLE,
     OrganizationName,

@@ -29,7 +29,6 @@ from invite_sweeper.models import (
     parse_timestamp,
     person_named,
 )
-from invite_sweeper.names import exact_glob
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
@@ -63,7 +62,6 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
-    Globs,
     escape_unprintable,
     exact_glob,
     organization_label,

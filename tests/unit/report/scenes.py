@@ -31,9 +31,9 @@ from invite_sweeper.audit.events import (
     RunWarning,
     WouldBeAnnounced,
 )
-from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.outcomes import Counts
 
 
 class Run(NamedTuple):

@@ -20,7 +20,6 @@ from report.hostile import HOSTILE
 from report.reading import Reader, tables, words
 from report.scenes import REFUSED, SCENES, UNREADABLE, run, write
 
-from invite_sweeper.advice import Advisor
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import (
     Announced,
@@ -31,6 +30,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
+from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import display_text
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.page import render_html
