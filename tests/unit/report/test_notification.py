@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from audit.runs import intent, outcome, planned
+from audit.runs import deletion, planned
 from builders import NOW, ORG
 from msgspec import structs
 from receiving import receiving
@@ -22,13 +22,12 @@ from invite_sweeper.audit.events import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
-from invite_sweeper.report.receivers import KINDS, is_due, notify, receiver_of
+from invite_sweeper.report.receivers import is_due, notify, receiver_of
 from invite_sweeper.report.receivers.lines import message_lines
 from invite_sweeper.report.receivers.run_message import MAX_USERS
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import PROGRAM_NAME
 
-FINISHED_AT = NOW + timedelta(minutes=1)
 QUIET = run()
 DELETED = run(stale=3, deleted=3)
 FAILED = run(stale=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,))
@@ -36,16 +35,14 @@ SLACK = Notification(kind="slack", url_env="CHAT_URL")
 TEAMS = Notification(kind="teams", url_env="TEAMS_URL")
 WEBHOOK = Notification(kind="webhook", url_env="HOOK_URL", secret_env="HOOK_KEY")
 PING = Notification(kind="ping", url_env="PING_URL")
+CHANNELS = {each.kind: each for each in (SLACK, TEAMS, WEBHOOK, PING)}
 
 
 def environment(receiver, **more: str) -> dict[str, str]:
     paths = {"CHAT_URL": "/services/T0/s3cret", "HOOK_URL": "/hook", "PING_URL": "/ping?create=1"}
     paths |= {"TEAMS_URL": "/workflows/s3cret/triggers/manual/paths/invoke?sig=s3cret"}
-    return {
-        **{name: receiver.url + path for name, path in paths.items()},
-        "HOOK_KEY": "k3y",
-        **more,
-    }
+    urls = {name: receiver.url + path for name, path in paths.items()}
+    return {**urls, "HOOK_KEY": "k3y", **more}
 
 
 @pytest.fixture
@@ -74,36 +71,19 @@ def sent(end):
     return request
 
 
-@pytest.fixture
-def named(sent):
-    """Send the message about a run to Slack with details, and return its text."""
-
-    async def text(*lines, waiting=()):
-        slack = SLACK.model_copy(update={"details": True})
-        _, _, body = await sent(slack, run(*lines), waiting)
-        return json.loads(body)["text"]
-
-    return text
+def person(number, result="deleted", age_days=20.0):
+    names = {"username": f"p{number}@example.com", "project_name": "Search"}
+    return deletion(number, result, **names, age=timedelta(days=age_days))
 
 
-def person(number, result="deleted", age_days=20.0, username=None):
-    one = planned(
-        number,
-        username=username or f"p{number}@example.com",
-        project_name="Search",
-        age=timedelta(days=age_days),
-    )
-    return [one, intent(one), outcome(one, result)]
-
-
-@pytest.mark.parametrize("channel", [SLACK, TEAMS, WEBHOOK, PING])
+@pytest.mark.parametrize("kind", get_args(ReceiverKind))
 @pytest.mark.parametrize("details", [True, False])
-async def test_users_are_named_only_with_details(sent, channel, details):
-    channel = channel.model_copy(update={"details": details})
+async def test_users_are_named_only_with_details(sent, kind, details):
+    channel = CHANNELS[kind].model_copy(update={"details": details})
     _, _, body = await sent(channel, run(*person(1, "failed")), [waiting(2, "ada@x.org")])
     assert (b"p1@example.com" in body) is details
     names = {b"p2@example.com", b"ada@x.org", waiting(2, None).invitation_id.encode()}
-    assert any(each in body for each in names) is (details and channel.kind != "ping")
+    assert any(each in body for each in names) is (details and kind != "ping")
     assert b"Acme" in body
 
 
@@ -113,13 +93,13 @@ async def test_without_details_a_webhook_has_no_pattern_of_the_policy(sent):
     assert b"ada@x.org" not in body
 
 
-async def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first(named):
+async def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_first(sent):
     lines = [line for n in range(1, 41) for line in person(n, age_days=float(n))]
-    text = await named(*lines, *person(99, "failed", age_days=1.0))
-    users = re.findall(r"^- (\S+) in Search: (\w+)$", text, re.MULTILINE)
+    scene = run(*lines, *person(99, "failed", age_days=1.0))
+    _, _, body = await sent(SLACK.model_copy(update={"details": True}), scene)
+    users = re.findall(r"^- (\S+) in Search: \w+$", json.loads(body)["text"], re.MULTILINE)
     assert len(users) == MAX_USERS == 10
-    assert [user.partition("@")[0] for user, _ in users[:3]] == ["p99", "p40", "p39"]
-    assert users[0][1] == "failed"
+    assert [user.partition("@")[0] for user in users[:3]] == ["p99", "p40", "p39"]
 
 
 def waiting(number, inviter, *, new=True, unread=False, days=1, **changes):
@@ -155,24 +135,19 @@ def test_messages_are_as_they_were_reviewed(directory):
     assert_reviewed("\n".join(parts), Path(__file__).with_name("messages.txt"))
 
 
-@pytest.mark.parametrize("details", [True, False])
-async def test_webhook_has_each_that_waits_and_names_it_only_with_details(sent, details):
-    scene = run(*person(1, "failed"))
+async def test_webhook_has_each_that_waits_with_its_days(sent):
     ones = [waiting(2, "ada@x.org"), waiting(3, None, new=False, unread=True)]
-    _, _, body = await sent(WEBHOOK.model_copy(update={"details": details}), scene, ones)
+    webhook = WEBHOOK.model_copy(update={"details": True})
+    _, _, body = await sent(webhook, run(*person(1, "failed")), ones)
     found = json.loads(body)
     new, old = found["announcements"]
     when = ("2026-11-27T01:00:00Z", "2026-12-04T01:00:00Z")
     assert (new["announced_at"], new["deletable_from"]) == when
     assert (new["new"], "unread" in new, new["rule"]) == (True, False, "forgotten")
     assert (old["new"], old["unread"]) == (False, True)
-    assert ("username" in new) is ("inviter" in new) is ("invitation_id" in new) is details
-    if details:
-        assert (new["username"], new["inviter"]) == ("p2@example.com", "ada@x.org")
-        (one,) = found["invitations"]
-        assert (one["username"], one["outcome"]) == ("p1@example.com", "failed")
-    else:
-        assert "invitations" not in found
+    assert (new["username"], new["inviter"]) == ("p2@example.com", "ada@x.org")
+    (one,) = found["invitations"]
+    assert (one["username"], one["outcome"]) == ("p1@example.com", "failed")
 
 
 async def test_webhook_has_null_where_announcements_are_not_known(sent):
@@ -275,10 +250,6 @@ def test_last_hash_is_evidence_of_what_was_done_and_not_that_of_a_plan(directory
     assert (last.text == f"Last hash: {'f' * 64}") is shown
 
 
-def test_every_kind_of_the_policy_has_its_receiver():
-    assert KINDS.keys() == set(get_args(ReceiverKind))
-
-
 @pytest.mark.parametrize(
     ("secret", "key"),
     [("k3y", b"k3y"), ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32)))],
@@ -289,7 +260,7 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(se
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         digest = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
         assert headers["webhook-signature"] == f"v1,{digest}"
-        assert int(headers["webhook-timestamp"]) == FINISHED_AT.timestamp()
+        assert int(headers["webhook-timestamp"]) == (NOW + timedelta(minutes=1)).timestamp()
     assert len({headers["webhook-id"] for _, headers, _ in requests}) == 2
     found = json.loads(body)
     assert (found["deleted"], found["exit_code"], found["succeeded"]) == (3, 0, True)
@@ -310,16 +281,12 @@ async def test_ping_reports_success_and_failure(sent):
         ("changes", QUIET, False),
         ("changes", DELETED, True),
         ("changes", FAILED, True),
-        ("changes", run(exit_code=3), True),
         ("changes", run(stale=1, already_gone=1), True),
-        ("changes", run(mode="dry-run", stale=1), True),
         ("changes", run(mode="dry-run", stale=1, exit_code=10), True),
         ("changes", run(mode="dry-run"), False),
         ("failures", DELETED, False),
         ("failures", run(mode="dry-run", stale=1, exit_code=10), False),
         ("failures", FAILED, True),
-        ("failures", run(exit_code=3), True),
-        ("failures", run(exit_code=8), True),
         ("failures", SCENES["list ends in 5 days"], True),
         ("failures", SCENES["remark"], False),
         ("ping, whatever its when is", QUIET, True),
@@ -332,13 +299,10 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     assert is_due(receiver_of(channel, {}), run_message(recorded(scene, directory))) is notified
 
 
-@pytest.mark.parametrize("new", [True, False])
-def test_something_that_waits_is_a_change_and_no_failure(new, directory):
-    message = run_message(recorded(QUIET, directory), [waiting(1, None, new=new)])
-    due = {}
-    for when in ("changes", "failures"):
-        due[when] = is_due(receiver_of(SLACK.model_copy(update={"when": when}), {}), message)
-    assert due == {"changes": True, "failures": False}
+@pytest.mark.parametrize(("when", "due"), [("changes", True), ("failures", False)])
+def test_something_that_waits_is_a_change_and_no_failure(when, due, directory):
+    message = run_message(recorded(QUIET, directory), [waiting(1, None, new=False)])
+    assert is_due(receiver_of(SLACK.model_copy(update={"when": when}), {}), message) is due
 
 
 async def test_failing_channel_does_not_stop_the_others(end):
@@ -353,44 +317,22 @@ async def test_failing_channel_does_not_stop_the_others(end):
     assert len(receiver.requests) == 1
 
 
-@pytest.mark.parametrize("status", [307, 400, 404, 500, 503])
-async def test_error_or_redirect_is_reported_without_the_address_and_not_followed(end, status):
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [
+        *((status, "Check the address in CHAT_URL.") for status in (307, 404)),
+        (500, "The receiver failed: check it there."),
+    ],
+)
+async def test_error_or_redirect_is_reported_without_the_address_and_not_followed(end, status, fix):
     with receiving() as receiver:
         receiver.status = status
         (message,) = await end([SLACK], environment(receiver), DELETED)
-    fix = "The receiver failed: check it there."
-    if status < 500:
-        fix = "Check the address in CHAT_URL."
     assert message == (
         "Notification to slack (CHAT_URL) was not sent: "
         f"127.0.0.1 responded with HTTP {status}. {fix}"
     )
     assert len(receiver.requests) == 1
-
-
-async def test_message_goes_through_the_proxy_of_the_environment(end, monkeypatch):
-    """The proxy gets CONNECT with the receiver's name; loopback is never sent through it."""
-    seen = []
-
-    async def proxy(reader, writer):
-        seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
-        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        monkeypatch.setenv("https_proxy", f"http://ada:p4ssw0rd@127.0.0.1:{port}")
-        env = {"CHAT_URL": "https://hooks.example.test/s3cret"}
-        (message,) = await end([SLACK], env, DELETED)
-        with receiving() as receiver:
-            assert await end([SLACK], environment(receiver), DELETED) == ()
-    (request,) = seen
-    assert request.startswith("CONNECT hooks.example.test:443")
-    assert "Proxy-Authorization: Basic " in request
-    assert message.startswith(
-        "Notification to slack (CHAT_URL) was not sent: proxy responded with HTTP 407. Check "
-    )
 
 
 async def test_invalid_proxy_is_reported_without_its_value(end, monkeypatch):
@@ -411,9 +353,7 @@ async def test_receiver_without_a_response_is_reported_after_the_limit(end, limi
 @pytest.mark.parametrize(
     ("channel", "variable", "value", "reason"),
     [
-        (SLACK, "CHAT_URL", "", "CHAT_URL is not set."),
         (SLACK, "CHAT_URL", "   ", "CHAT_URL is not set."),
-        (SLACK, "CHAT_URL", "http://hooks.example.com/s3cret", "does not start with https://."),
         (SLACK, "CHAT_URL", "ftp://127.0.0.1/s3cret", "does not start with https://."),
         (SLACK, "CHAT_URL", "s3cret", "does not start with https://."),
         (SLACK, "CHAT_URL", "http://127.0.0.1.example.com/s3cret", "start with https://."),
