@@ -1,6 +1,6 @@
 """What a reader gets of a run, and of the report of an audit directory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from io import StringIO
@@ -72,15 +72,20 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
     )
 
 
-def on_terminal(record: RunRecord, width: int = 10_000) -> str:
+def as_shown(document: Document, width: int = 10_000) -> str:
+    """Return what a terminal shows of a document."""
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
+    show_document(console, document)
+    return console.file.getvalue()
+
+
+def on_terminal(
+    record: RunRecord, width: int = 10_000, shown_above: Collection[str] = ("error",)
+) -> str:
     """Return what a terminal shows of a run that has ended."""
-    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
-    show_document(console, result_of(read_back(record), ADVISOR, shown_above={"error"}))
-    return console.file.getvalue()
+    return as_shown(result_of(read_back(record), ADVISOR, shown_above=shown_above), width)
 
 
-def question_about(record: RunRecord, width: int = 10_000) -> str:
+def question_about(record: RunRecord) -> str:
     """Return the question about the plan of a run."""
-    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
-    show_document(console, ask_about(read_back(record), ADVISOR, NOW))
-    return console.file.getvalue()
+    return as_shown(ask_about(read_back(record), ADVISOR, NOW))

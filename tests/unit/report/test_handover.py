@@ -1,6 +1,7 @@
 """A plan is passed on only while a sweep would take it."""
 
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -20,17 +21,11 @@ MOMENT = timedelta(microseconds=1)
 
 
 def dry_run(directory, **options):
-    start = options.pop("start", started(mode="dry-run"))
-    return write_run(directory, "r1", planned(1), start=start, **options)
+    return write_run(directory, "r1", planned(1), **{"start": started(mode="dry-run"), **options})
 
 
-def read(path, age=timedelta(), history=None):
-    return read_with(path, lambda: history, age)
-
-
-def read_with(path, read_history, age=timedelta()):
-    chain = FileChain(RunFile.of(path), hashed=True)
-    run = read_run(chain, Fold())
+def read(path, age=timedelta(), read_history=lambda: None):
+    run = read_run(FileChain(RunFile.of(path), hashed=True), Fold())
     return plan_to_apply(run, read_history, max_age=DAY, now=NOW + age)
 
 
@@ -48,10 +43,7 @@ def test_it_has_its_file_its_sha256_and_the_last_instant_at_which_a_sweep_takes_
     [
         (DAY + MOMENT, {}, "The plan is too old: it was created over 24 hours ago"),
         (-timedelta(minutes=5) - MOMENT, {}, "is more than 5 minutes ahead"),
-        *(
-            (timedelta(), {"start": started(mode="dry-run", now=now)}, "cannot be read")
-            for now in ("", "soon", "2026-11-25T01:00:00", "10000-01-01T00:00:00Z")
-        ),
+        (timedelta(), {"start": started(mode="dry-run", now="soon")}, "cannot be read"),
         (timedelta(), {"killed": True}, "was cut off, or its dry run did not finish"),
         (timedelta(), {"end": finished(exit_code=3)}, "ended with exit code 3"),
         (timedelta(), {"start": started(mode="sweep")}, "is not the file of a dry run"),
@@ -66,33 +58,27 @@ def test_a_plan_that_no_sweep_takes_is_refused_without_a_look_at_other_runs(
         raise AssertionError
 
     with pytest.raises(GuardRefused, match=message):
-        read_with(path, fail, age)
+        read(path, age, fail)
 
 
 def test_a_plan_is_passed_on_until_a_sweep_has_completed_it(directory):
     path = dry_run(directory)
     whole = read(path)
     applies = started(plan_sha256=whole.sha256)
+    read_history = partial(History.read, directory, NOW)
     write_run(directory, "r2", start=applies, end=finished(exit_code=3))
-    assert read(path, history=History.read(directory, NOW)) == whole
+    assert read(path, read_history=read_history) == whole
     write_run(directory, "r3", start=applies)
     with pytest.raises(GuardRefused, match="Run 3 has already applied the plan"):
-        read(path, history=History.read(directory, NOW))
+        read(path, read_history=read_history)
 
 
 def test_a_plan_is_not_passed_on_where_the_last_run_is_missing_and_may_have_used_it(directory):
     path = dry_run(directory)
+    read_history = partial(History.read, directory, NOW)
     write_run(directory, "r2").unlink()
     with pytest.raises(DamagedLog, match="is missing: it is the last run that HEAD names"):
-        read_with(path, lambda: History.read(directory, NOW))
+        read(path, read_history=read_history)
     write_run(directory, "r3", MissingAccepted((2,)))
     with pytest.raises(GuardRefused, match="whether that run has applied the plan is not known"):
-        read(path, history=History.read(directory, NOW))
-
-
-def test_a_damaged_log_of_its_audit_directory_is_an_error(directory):
-    path = dry_run(directory)
-    last = write_run(directory, "r2")
-    last.write_bytes(last.read_bytes()[:-2])
-    with pytest.raises(DamagedLog):
-        read_with(path, lambda: History.read(directory, NOW))
+        read(path, read_history=read_history)

@@ -41,8 +41,6 @@ def nights(ends, now=NOW, begun=None):
 
 
 MONTH = dict.fromkeys(range(1, 31), DONE)
-
-
 WITHOUT_FILE = datetime(2026, 12, 2, 1, tzinfo=UTC)
 AWAY = "Atlas is not reachable"
 
@@ -50,47 +48,42 @@ AWAY = "Atlas is not reachable"
 @pytest.mark.parametrize(
     ("ends", "begun", "parts"),
     [
-        ({}, None, ["30 done"]),
+        ({}, None, "30 done"),
         (
             {17: FAILED, 16: FAILED, 13: None},
             None,
-            [
-                "27 done",
-                f"2 failed (2026-11-16 to 2026-11-17: {AWAY})",
-                "1 without a run (2026-11-20)",
-            ],
+            f"27 done, 2 failed (2026-11-16 to 2026-11-17: {AWAY}), 1 without a run (2026-11-20)",
         ),
         (
             {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
             None,
-            [
-                *("26 done", f"2 failed (2026-11-30 to 2026-12-01: {AWAY})"),
-                *("1 unfinished (2026-11-13)", "1 refused (2026-11-23: max_deletions)"),
-            ],
+            (
+                f"26 done, 2 failed (2026-11-30 to 2026-12-01: {AWAY}), "
+                "1 unfinished (2026-11-13), 1 refused (2026-11-23: max_deletions)"
+            ),
         ),
         (
             dict.fromkeys((3, 6, 9, 12, 15), FAILED),
             None,
-            [
-                *("25 done", f"5 failed (2026-11-18: {AWAY}", f"2026-11-21: {AWAY}"),
-                f"2026-11-24: {AWAY} and 2 more)",
-            ],
+            (
+                f"25 done, 5 failed (2026-11-18: {AWAY}, 2026-11-21: {AWAY}, 2026-11-24: {AWAY} "
+                "and 2 more)"
+            ),
         ),
         (
             {1: None, 5: None},
             WITHOUT_FILE,
-            [
-                "28 done",
-                "1 refused (2026-12-02: a run began, and ended before it had a file)",
-                "1 without a run (2026-11-28)",
-            ],
+            (
+                "28 done, 1 refused (2026-12-02: a run began, and ended before it had a file), "
+                "1 without a run (2026-11-28)"
+            ),
         ),
     ],
     ids=["all done", "failed", "two months", "groups", "a run without a file"],
 )
 def test_nights_of_a_month_are_named_by_what_they_came_to(ends, begun, parts):
     found = nights(MONTH | ends, begun=begun)
-    text = f"Of the 30 nights from 2026-11-03 to 2026-12-02: {', '.join(parts)}."
+    text = f"Of the 30 nights from 2026-11-03 to 2026-12-02: {parts}."
     assert describe_endings(found) == text
     assert were_all_done(found) is (not ends)
 
@@ -100,7 +93,6 @@ def test_nights_of_a_month_are_named_by_what_they_came_to(ends, begun, parts):
     [
         ((DONE, REFUSED), Status.PARTLY_DONE),
         ((REFUSED, STOPPED), Status.PARTLY_DONE),
-        ((REFUSED, REFUSED), Status.REFUSED),
         ((REFUSED, FAILED), Status.FAILED),
         ((FAILED, DONE), Status.FAILED),
         ((KILLED, REFUSED, DONE), Status.UNFINISHED),
@@ -127,16 +119,12 @@ def test_the_night_of_now_is_not_missed_before_it_is_over(hour, missed):
 
 def test_a_dead_job_misses_each_night_since_its_newest_run():
     found = nights(dict.fromkeys(range(15, 31), DONE))
-    assert [str(night.day) for night in nights_since_newest(found)][::13] == [
-        "2026-11-19",
-        "2026-12-02",
-    ]
+    missed = [str(night.day) for night in nights_since_newest(found)]
+    assert (missed[0], missed[-1], len(missed)) == ("2026-11-19", "2026-12-02", 14)
     assert not were_all_done(found)
 
 
-@pytest.mark.parametrize(
-    "ends", [dict.fromkeys((1, 8, 15, 22, 29), DONE), {5: DONE}, {5: DONE, 3: DONE}]
-)
+@pytest.mark.parametrize("ends", [dict.fromkeys((1, 8, 15, 22, 29), DONE), {5: DONE, 3: DONE}])
 def test_who_runs_it_each_week_or_by_hand_misses_no_night(ends):
     found = nights(ends)
     assert were_all_done(found)

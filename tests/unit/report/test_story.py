@@ -3,18 +3,25 @@
 import json
 import re
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from audit.runs import intent, planned, started
 from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
-from report.reading import ADVISOR, Reader, on_terminal, page_of, question_about, run_message, words
+from report.reading import (
+    ADVISOR,
+    Reader,
+    as_shown,
+    on_terminal,
+    page_of,
+    question_about,
+    run_message,
+    words,
+)
 from report.scenes import SCENES, Run, recorded, run
 from reviewed import assert_reviewed
 from rich.cells import cell_len
-from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import RunFinished, WouldBeAnnounced
@@ -29,7 +36,6 @@ from invite_sweeper.report.page import render_html
 from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import result_json, result_of, what_needs_attention
 from invite_sweeper.report.story import describe_stale, story_of
-from invite_sweeper.report.terminal import show_document
 from invite_sweeper.report.verdicts import document_of_verification
 
 STORIES = Path(__file__).with_name("stories.txt")
@@ -110,10 +116,8 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_warning_that_a_terminal_has_shown_is_not_repeated_below_the_result(directory, is_terminal):
     record = recorded(SCENES["list ends in 5 days"], directory)
-    console = Console(file=StringIO(), width=200)
-    shown_above = {"error", "warning"} if is_terminal else {"error"}
-    show_document(console, result_of(read_back(record), ADVISOR, shown_above=shown_above))
-    assert ("Atlas ends the list invites in 5 days." in console.file.getvalue()) is not is_terminal
+    text = on_terminal(record, shown_above={"error", "warning"} if is_terminal else {"error"})
+    assert ("Atlas ends the list invites in 5 days." in text) is not is_terminal
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
@@ -172,14 +176,11 @@ def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(d
     first = to_json(result_json(run))
     for file in directory.files():
         file.path.unlink()
-    console = Console(file=StringIO(), width=200)
-    show_document(console, result_of(run, ADVISOR, differing_only=True))
-    shown = console.file.getvalue()
+    shown = as_shown(result_of(run, ADVISOR, differing_only=True))
     assert "person-3@example.com" in shown
     assert "person-1@example.com" not in shown  # it was deleted as planned
-    assert any(
-        "person-3@example.com" in line.text for line in what_needs_attention(run, ADVISOR).brief()
-    )
+    lines = what_needs_attention(run, ADVISOR).brief()
+    assert any("person-3@example.com" in line.text for line in lines)
     assert to_json(result_json(run)) == first
 
 
