@@ -59,6 +59,7 @@ class LazyCommands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"invite_sweeper.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        gc.freeze()  # no collection examines what was imported: it lives to the end
         command: click.Command = getattr(module, cmd_name)
         return command
 
