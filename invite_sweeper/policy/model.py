@@ -35,7 +35,13 @@ def key(default: object, description: str, *examples: object) -> Any:  # noqa: A
 class StrictModel(BaseModel):
     """A part of the policy that allows no unknown keys and converts no types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # only `Policy` is parsed: its parts need no validator of their own
+    )
 
 
 CONDITIONS = ("older_than", "expired", "expires_within", "statuses", "inviter_gone")
