@@ -15,12 +15,12 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from typing import Final, NamedTuple, Self
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 from tenacity import (
     AsyncRetrying,
@@ -460,8 +460,7 @@ class Look(NamedTuple):
     judge: Callable[[ResponseOrFailure], Outcome | None]
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """A request, and the looks that come directly before it.
 
     A removal is sent at most once, and only if no look is against it.

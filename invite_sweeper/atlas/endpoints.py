@@ -4,11 +4,13 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import quote
+
+import msgspec
+from msgspec import structs
 
 from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
 from invite_sweeper.text import is_atlas_id
@@ -57,8 +59,7 @@ V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
 
 
-@dataclass(frozen=True, eq=False)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, eq=False, dict=True):
     """An operation of the Atlas API, as the client uses it. Compared by identity.
 
     Attributes:
@@ -151,7 +152,9 @@ LIST_GROUP_PEOPLE: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GR
 """Users in any known status: read before a re-invitation, never for a deletion."""
 LIST_ORG_PEOPLE: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _EVERYONE)
 LIST_ORG_ACTIVE_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
-FIND_ORG_ACTIVE_MEMBER: Final = replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0)
+FIND_ORG_ACTIVE_MEMBER: Final = structs.replace(
+    LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0
+)
 """Whether a person is an active member. It is not documented whether the name must be exact."""
 LIST_GROUP_TEAMS: Final = _paged_list(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only."""

@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from typing import Final, NamedTuple, TypeAlias
 
@@ -97,8 +96,7 @@ class RequestCounters(msgspec.Struct):
     rate_limited: int = 0
 
 
-@dataclass(slots=True)
-class HttpSession:
+class HttpSession(msgspec.Struct):
     """Sends every request, to one base URL.
 
     Attributes:
@@ -112,7 +110,7 @@ class HttpSession:
     session: aiohttp.ClientSession
     base_url: URL
     proxy_headers: Mapping[str, str] | None = None
-    counters: RequestCounters = field(default_factory=RequestCounters)
+    counters: RequestCounters = msgspec.field(default_factory=RequestCounters)
     repeats: int = 0
 
     async def send(

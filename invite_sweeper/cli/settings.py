@@ -4,10 +4,11 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from invite_sweeper import clock
 from invite_sweeper.atlas.credentials import Credentials, read_credentials
@@ -82,8 +83,7 @@ def shard_of(options: RunOptions, environment: Mapping[str, str]) -> Shard | Non
     return Shard.parse(options.shard, completion_index=environment.get("JOB_COMPLETION_INDEX"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What `sweep`, `plan`, `list`, `restore`, `explain` and `doctor` are to do.
 
     Attributes:

@@ -6,7 +6,6 @@ Aliases, tags, merge keys, duplicate keys and deep nesting are errors.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias, cast
 
@@ -73,8 +72,7 @@ class NotReadableError(Exception):
         self.issue = issue_at(at, (), message, hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(msgspec.Struct, frozen=True):
     """Replaces a value that no key takes, so that it is an error of its key.
 
     Attributes:
@@ -88,8 +86,7 @@ NULL: Final = Unusable("is empty")
 """No value, or `~`."""
 
 
-@dataclass(slots=True)
-class Node:
+class Node(msgspec.Struct):
     """One value of the file, and where it is.
 
     Attributes:
@@ -104,7 +101,7 @@ class Node:
     key_at: Position
     value: object = None
     text: str | None = None
-    children: "dict[str | int, Node]" = field(default_factory=dict)
+    children: "dict[str | int, Node]" = msgspec.field(default_factory=dict)
 
     def find(self, path: KeyPath) -> "tuple[Node, KeyPath]":
         """Return the deepest existing value on a path, and the path to it."""
@@ -275,7 +272,8 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         raise NotReadableError("is not UTF-8", "save it as UTF-8", _end_of(before)) from None
-    if forbidden := _FORBIDDEN.search(text):
+    # What YAML forbids is checked here because the parsers report no position.
+    if forbidden := Reader.NON_PRINTABLE.search(text) or _FORBIDDEN.search(text):
         message = f"has the character {quote(forbidden[0])}"
         hint = "remove it; lines end with LF or CR LF"
         raise NotReadableError(message, hint, _end_of(text[: forbidden.start()]))
@@ -288,10 +286,8 @@ def _end_of(text: str) -> Position:
 
 
 _FORBIDDEN: Final = re.compile(
-    # What YAML forbids; checked here because the parsers report no position.
-    f"{Reader.NON_PRINTABLE.pattern}"
     # Line ends for YAML 1.1 and not for editors: a comment would end, and policy would follow.
-    "|[\x85\u2028\u2029]|\r(?!\n)"
+    "[\x85\u2028\u2029]|\r(?!\n)"
     # Direction marks: an editor shows a line in another order than it is read.
     "|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
     # A byte order mark inside: invisible, and the parsers disagree about what follows it.

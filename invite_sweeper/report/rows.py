@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Final, Self
+
+import msgspec
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.audit.events import (
@@ -39,8 +40,7 @@ FAILED_OUTCOMES: Final = frozenset({"failed", "unknown"})
 """Outcomes that need the operator's attention."""
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """One invitation, and what became of it.
 
     What only some lines have, such as the rule of a planned invitation or the day of an announced

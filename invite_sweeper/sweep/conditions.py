@@ -7,10 +7,11 @@ unknown, with the reason: then a rule makes nothing stale, and a keep entry keep
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
 
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -51,8 +52,7 @@ def date_or_reason(text: str | None) -> datetime | str:
     return date if date >= ATLAS_LAUNCHED_AT else "no_date"
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveMembers:
+class ActiveMembers(msgspec.Struct, frozen=True):
     """The active members of one organization; names are folded (`casefold_visible`).
 
     Attributes:

@@ -12,9 +12,10 @@ Last, what ends under every policy: lists that Atlas stops serving, secrets of a
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
+
+from msgspec import structs
 
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -158,7 +159,7 @@ class Dates:
             instants.remove(instant)
             decisions = self._decisions_at(instant, left)
             if notice is not None:
-                notice = replace(notice, now=instant)
+                notice = structs.replace(notice, now=instant)
                 decisions = tuple(map(notice, decisions))
                 notice = notice.after(decisions)
                 instants.update(_ends_of_waits(decisions))

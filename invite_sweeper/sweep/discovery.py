@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from msgspec import structs
@@ -453,7 +452,7 @@ class OrganizationReader:
         if isinstance(expiries, tuple):
             live = [expiry for expiry in expiries if expiry > self._command.now]
             first_end = min(live, default=None)
-            builder.dates = replace(builder.dates, credentials_expire=first_end)
+            builder.dates = structs.replace(builder.dates, credentials_expire=first_end)
             self._result.warn(*secret_warnings(live, self._command.now))
         name = names.get(organization.id) if names is not None else None
         if name:

@@ -7,11 +7,12 @@ A place is a project, or the lists of an organization. What earlier runs sent wi
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from math import ceil, inf
 from typing import Final, NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
@@ -88,8 +89,7 @@ class Backlog(NamedTuple):
     nights: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunLimits:
+class RunLimits(msgspec.Struct, frozen=True):
     """The limits of one run; with shards, this shard's part of them.
 
     Attributes:

@@ -11,11 +11,13 @@ decides nothing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import History, RunFile, SavedPlan
@@ -42,8 +44,7 @@ if TYPE_CHECKING:  # what only shows runs imports no HTTP client
     from invite_sweeper.atlas.deleter import AtlasClient
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AtlasOrganization:
+class AtlasOrganization(msgspec.Struct, frozen=True, eq=False):
     """One organization of the policy, and how it is reached.
 
     Attributes:
@@ -63,8 +64,7 @@ class AtlasOrganization:
         return organization_label(self.id, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLists:
+class ReadLists(msgspec.Struct, frozen=True):
     """What was read of the lists of one organization.
 
     Attributes:
@@ -73,9 +73,9 @@ class ReadLists:
         retired: The lists that Atlas no longer serves.
     """
 
-    entries: dict[ListRef, int] = field(default_factory=dict)
-    unread: list[ListUnreadable] = field(default_factory=list)
-    retired: dict[Source, SourceRetired] = field(default_factory=dict)
+    entries: dict[ListRef, int] = msgspec.field(default_factory=dict)
+    unread: list[ListUnreadable] = msgspec.field(default_factory=list)
+    retired: dict[Source, SourceRetired] = msgspec.field(default_factory=dict)
 
     def results(self, org_id: str, sources: Iterable[Source]) -> Iterator[ListResult]:
         """Yield what was read of each source that Atlas serves."""
@@ -93,8 +93,7 @@ class ReadLists:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPeople:
+class ReadPeople(msgspec.Struct, frozen=True):
     """What is known of the people of one organization.
 
     Attributes:
@@ -107,8 +106,7 @@ class ReadPeople:
     absent: frozenset[InvitationKey] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadDates:
+class ReadDates(msgspec.Struct, frozen=True):
     """When something happens in one organization; None where nothing does, or it is not known.
 
     Attributes:
@@ -127,8 +125,7 @@ class ReadDates:
     stale_within_30d: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What was read of one organization, and what the policy decided about it.
 
     Attributes:
@@ -145,10 +142,10 @@ class Reading:
     scope: RunScope | None = None
     error: RunError | None = None
     deletable: tuple[Planned, ...] = ()
-    counts: Counts = field(default_factory=Counts)
-    lists: ReadLists = field(default_factory=ReadLists)
-    people: ReadPeople = field(default_factory=ReadPeople)
-    dates: ReadDates = field(default_factory=ReadDates)
+    counts: Counts = msgspec.field(default_factory=Counts)
+    lists: ReadLists = msgspec.field(default_factory=ReadLists)
+    people: ReadPeople = msgspec.field(default_factory=ReadPeople)
+    dates: ReadDates = msgspec.field(default_factory=ReadDates)
 
     @property
     def id(self) -> str:
@@ -156,8 +153,7 @@ class Reading:
         return self.organization.id
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationPlan:
+class OrganizationPlan(msgspec.Struct, frozen=True):
     """What is to be deleted in an organization that was read without an error.
 
     Attributes:
@@ -167,7 +163,7 @@ class OrganizationPlan:
 
     reading: Reading
     deletions: tuple[Planned, ...]
-    left: Mapping[InvitationKey, Limit] = field(default_factory=dict)
+    left: Mapping[InvitationKey, Limit] = msgspec.field(default_factory=dict)
 
     @property
     def organization(self) -> AtlasOrganization:
@@ -195,8 +191,7 @@ def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
     return {plan.organization.id: plan.organization.label for plan in plans}
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(msgspec.Struct, frozen=True):
     """What became of the plan of one organization, or of the people that a restore invited there.
 
     Attributes:
@@ -205,8 +200,8 @@ class Swept:
         error: What ended the deletions there; None while nothing did.
     """
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-    counts: Counts = field(default_factory=Counts)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    counts: Counts = msgspec.field(default_factory=Counts)
     error: RunError | None = None
 
     def __add__(self, later: "Swept") -> "Swept":
@@ -243,7 +238,7 @@ def make_plans(
                 left_there[planned.key] = left[planned.key]
             else:
                 deletions.append(planned)
-        trimmed_plans.append(replace(plan, deletions=tuple(deletions), left=left_there))
+        trimmed_plans.append(structs.replace(plan, deletions=tuple(deletions), left=left_there))
     return tuple(trimmed_plans)
 
 
@@ -269,8 +264,7 @@ def backlog(plans: Sequence[OrganizationPlan], limits: RunLimits) -> Backlog | N
     return limits.backlog(left, seen, count_deletable(plans))
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, dict=True):
     """One `sweep` or `plan`: the policy, the options of the operator, one instant, and the past.
 
     All of it is known before Atlas is asked for anything, and nothing of it changes during the run.
@@ -310,7 +304,7 @@ class Command:
     restores: tuple[RunFile, ...] | None = None
     observe: Observer | None = None
     reason: str | None = None
-    advisor: Advisor = field(default_factory=Advisor)
+    advisor: Advisor = msgspec.field(default_factory=Advisor)
 
     @property
     def limits(self) -> RunLimits:

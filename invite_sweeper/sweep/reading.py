@@ -10,7 +10,6 @@ organization are kept (`list_unread`).
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -111,7 +110,7 @@ class ReadingBuilder:
             counts=self._counts.plus(**self._counts_of_decided()),
             lists=self._lists,
             people=self.people,
-            dates=replace(
+            dates=structs.replace(
                 self.dates,
                 stale_within_7d=self._stale_within_7d,
                 stale_within_30d=self._stale_within_30d,
@@ -193,7 +192,7 @@ class ReadingBuilder:
             absent = frozenset(
                 each.key for each in of_projects if shown.isdisjoint(identities(each))
             )
-            self.people = replace(self.people, absent=absent)
+            self.people = structs.replace(self.people, absent=absent)
 
     def _lists_that_may_show_others(self, ended: Collection[Source]) -> tuple[str, ...]:
         """Return the lists that were not read and may show people whom no other list shows."""
@@ -207,7 +206,7 @@ class ReadingBuilder:
 
     def know_name(self, name: str) -> None:
         """Decide by the name of the organization that Atlas returned from now on."""
-        self.organization = replace(self.organization, name=name)
+        self.organization = structs.replace(self.organization, name=name)
         self._know(name, self.people.members)
 
     def know_members(self, members: ActiveMembers) -> None:
@@ -217,7 +216,7 @@ class ReadingBuilder:
     def _know(self, returned_name: str | None, members: ActiveMembers | None) -> None:
         """Decide by what is known of the organization from now on."""
         self.returned_name = returned_name
-        self.people = replace(self.people, members=members)
+        self.people = structs.replace(self.people, members=members)
         org_id = self.organization.id
         known_members = {org_id: members} if members is not None else {}
         names = {org_id: returned_name} if returned_name is not None else {}
@@ -259,7 +258,7 @@ class ReadingBuilder:
                 continue
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is None or expires_at > self._command.now:
-                self.dates = replace(self.dates, oldest=sent_at)
+                self.dates = structs.replace(self.dates, oldest=sent_at)
 
     def _add_invitation(self, by_policy: Decision) -> None:
         """Take the steps after the policy's decision, and count and record what comes of it."""
@@ -307,7 +306,7 @@ class ReadingBuilder:
         if deletable_from is None:
             return
         if self.dates.next_due is None or deletable_from < self.dates.next_due:
-            self.dates = replace(self.dates, next_due=deletable_from)
+            self.dates = structs.replace(self.dates, next_due=deletable_from)
         if announcement.rule is None:  # an earlier sweep announced it
             return
         kind: type[events.Announced | events.WouldBeAnnounced]
@@ -388,7 +387,7 @@ class MemberCheck:
                 elif not is_member:
                     gone.add(inviter)
             if gone:
-                self._builder.know_members(replace(members, gone=members.gone | gone))
+                self._builder.know_members(structs.replace(members, gone=members.gone | gone))
 
     def report(self) -> None:
         """Warn of inviters of whom it is not known whether they are active members."""

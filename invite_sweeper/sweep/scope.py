@@ -9,10 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import msgspec
 from msgspec import structs
 from typing_extensions import override
 
@@ -97,8 +97,7 @@ def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     return frozenset((casefold_visible(key), casefold_visible(value)) for key, value in tags)
 
 
-@dataclass
-class RunScope:
+class RunScope(msgspec.Struct, dict=True):
     """The projects of one organization that a run sees, and its lists.
 
     Made when the projects are listed. A project that two organizations show is taken out later.
@@ -115,11 +114,11 @@ class RunScope:
     """
 
     org_id: str
-    projects: list[Project] = field(default_factory=list)
-    excluded: list[Project] = field(default_factory=list)
-    team_projects: list[Project] = field(default_factory=list)
-    unreadable: list[ListUnreadable] = field(default_factory=list)
-    project_names: dict[str, str] = field(default_factory=dict)
+    projects: list[Project] = msgspec.field(default_factory=list)
+    excluded: list[Project] = msgspec.field(default_factory=list)
+    team_projects: list[Project] = msgspec.field(default_factory=list)
+    unreadable: list[ListUnreadable] = msgspec.field(default_factory=list)
+    project_names: dict[str, str] = msgspec.field(default_factory=dict)
     is_narrowed: bool = False
 
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
@@ -247,8 +246,7 @@ def scope_sha256(policy: Policy, only: Iterable[str] = ()) -> str:
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(msgspec.Struct, frozen=True):
     """Shard `index` of `count`, counted from 1, of the policy's organizations.
 
     They are dealt out in the order of the policy: one that is added at the end leaves the

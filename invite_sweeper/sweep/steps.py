@@ -6,10 +6,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import HeldAnnouncement, end_of_wait
@@ -36,8 +36,7 @@ UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organi
 not known, and its announcement holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """Lets what is stale wait until its notice is over: exactly then it is due.
 
     What is announced is the invitation: its list, its id and its date, so that a person who is
@@ -80,7 +79,7 @@ class Notice:
         """Return the notice with the announcements of these entries alone."""
         keys = map(announcement_key, entries)
         announced = {key: self.announced[key] for key in keys if key in self.announced}
-        return replace(self, announced=announced)
+        return structs.replace(self, announced=announced)
 
     def after(self, decisions: Iterable[Decision]) -> "Notice":
         """Return the notice as a later sweep has it, by the decisions that this one made."""
@@ -99,7 +98,7 @@ class Notice:
                 )
                 held = HeldAnnouncement(line, self.now, due_at, run_id="")
                 announced[announcement_key(named)] = held
-        return replace(self, announced=announced)
+        return structs.replace(self, announced=announced)
 
     def _find(self, entry: Invitation) -> HeldAnnouncement | None:
         """Return the announcement of an entry; None without one, or if it is later than now."""

@@ -1,9 +1,9 @@
 """Paths of the client: only known endpoints, versions and queries, with well-formed ids."""
 
-from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec import structs
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import (
@@ -58,8 +58,8 @@ def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
         (LIST_GROUPS, (), 0),
         (LIST_GROUPS, (PROJECT,), 1),
         (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", endpoints.TOKENS), (PROJECT,), None),
-        (replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
-        (replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
+        (structs.replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
+        (structs.replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
     ],
 )
 def test_wrong_number_of_ids_wrong_page_or_unknown_endpoint_is_refused(endpoint, ids, page):

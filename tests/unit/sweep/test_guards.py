@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import count
@@ -14,6 +13,7 @@ from audit.runs import planned
 from builders import NOW, ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 from reviewed import assert_reviewed
 from sweep.night import Earlier, command_of
 
@@ -70,7 +70,7 @@ def trim(plans, command):
     """Return the plans with the oldest that the limits allow."""
     limits = command.policy.limits.model_copy(update={"over_limit": "trim"})
     policy = command.policy.model_copy(update={"limits": limits})
-    limits = replace(command, policy=policy).limits
+    limits = structs.replace(command, policy=policy).limits
     return make_plans([each.reading for each in plans], limits, command.now)
 
 
