@@ -61,14 +61,13 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert (result.exit_code, result.verdict) == (0, "All checks passed: a sweep would run.")
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
-        *("sunset invites", "clock", "limits"),
+        *("clock", "limits"),
         *("scope", "list invites", "list users", "list org_users"),
     ]
     assert "1 entry in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
     assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
-    assert f"{cli.sim.sunsets['invites']}" in messages(checks, "sunset invites")
     assert {check.organization for check in checks[-4:]} == {ORG_ID}
     assert {check.organization for check in checks[:-4]} == {None}
 
@@ -168,7 +167,7 @@ ENDS = {
     "more unreadable projects than the limit": (unreadable, 3, "limits", "failed", "Vault"),
     "a missing role": (
         role_missing, 4, "list invites", "warning",
-        "1 list cannot be read: Vault. The role is missing. Grant the credentials the role Project",
+        "requires the role Project Owner. Grant the credentials the role Project Owner there",
     ),
     "a role in a project that reads, and may or may not delete": (
         only_read, 4, "list users", "ok",  # the policy reads no list of the organization
@@ -181,10 +180,10 @@ ENDS = {
     ),
     "excluded projects": (
         excluded, 0, "scope", "ok",
-        "1 of 2 projects is in scope. Out of scope: prod-billing.",
+        "1 of 2 projects in scope. Out of scope: prod-billing.",
     ),
     "a list that ends in 170 days": (
-        ending, 4, "sunset invites", "warning", "write users and org_users instead",
+        ending, 4, "sunset", "ok", "write users and org_users instead",
     ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
     "a retired list alone": (
