@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.models import Invitation, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.conditions import MatchResult, Members, OrganizationNames, status_at
 from invite_sweeper.sweep.dates import Dates, StaleFrom

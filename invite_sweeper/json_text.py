@@ -1,7 +1,9 @@
-"""JSON as text: parse what others sent, write what others read."""
+"""JSON as text, and its timestamps: parse what others sent, write what others read."""
 
 import json
 import re
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -60,3 +62,29 @@ def json_line(value: object) -> bytes:
 def _as_json_escape(character: re.Match[str]) -> str:
     """Return a character that cannot be shown as JSON escapes it; any other as it is."""
     return json.dumps(character[0])[1:-1] if is_unprintable(character[0]) else character[0]
+
+
+@lru_cache(maxsize=1024)
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Return a date in UTC; None without one, and where it cannot be read.
+
+    Cached: each step from the list to the decision asks for the dates of an invitation.
+
+    A date without an offset cannot be read: it could mean any of 26 hours. Nor can one with a
+    control character: `fromisoformat` reads a text only up to a NUL.
+    """
+    if text is None or not text.isprintable():
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is UTC:  # as all that Atlas sends
+            return moment
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`

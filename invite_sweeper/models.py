@@ -4,16 +4,15 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from invite_sweeper.endings import FactEnum
-from invite_sweeper.json_text import to_json
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 _EventT = TypeVar("_EventT", bound="Invitation")
@@ -144,32 +143,6 @@ INVITED_STATUSES: Final = (
     MembershipStatus.INVITATION_REJECTED,
 )
 """The statuses of an invitation: a user with one of them is not a member yet."""
-
-
-@lru_cache(maxsize=1024)
-def parse_timestamp(text: str | None) -> datetime | None:
-    """Return a date in UTC; None without one, and where it cannot be read.
-
-    Cached: each step from the list to the decision asks for the dates of an invitation.
-
-    A date without an offset cannot be read: it could mean any of 26 hours. Nor can one with a
-    control character: `fromisoformat` reads a text only up to a NUL.
-    """
-    if text is None or not text.isprintable():
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is UTC:  # as all that Atlas sends
-            return moment
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
-    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
 
 
 class Project(msgspec.Struct, frozen=True, gc=False):

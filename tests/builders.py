@@ -8,7 +8,8 @@ from msgspec import structs
 
 from invite_sweeper.audit import HeldAnnouncement
 from invite_sweeper.audit.events import Announced, AnnouncementKey, Kept, announcement_key
-from invite_sweeper.models import Entry, Invitation, Project, Source, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Entry, Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
 
 InvitationT = TypeVar("InvitationT", bound=Invitation)

@@ -29,6 +29,7 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     UnexpectedContent,
 )
+from invite_sweeper.json_text import parse_timestamp, rfc3339
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
@@ -36,8 +37,6 @@ from invite_sweeper.models import (
     MembershipStatus,
     Project,
     Source,
-    parse_timestamp,
-    rfc3339,
 )
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id, visible_name

@@ -5,8 +5,7 @@ from invite_sweeper.audit.directory import AuditDirectory
 from invite_sweeper.audit.file_chain import MissingFile, RunFile
 from invite_sweeper.audit.history import HeldAnnouncement, History, OpenIntent, end_of_wait
 from invite_sweeper.audit.log import AuditLog, check_written_plan
-from invite_sweeper.audit.plans import SavedPlan, read_plan
-from invite_sweeper.audit.reader import LogReader
+from invite_sweeper.audit.reader import LogReader, SavedPlan, read_plan
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.audit.search import LineFilter
 from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory

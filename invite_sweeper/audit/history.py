@@ -27,7 +27,8 @@ from invite_sweeper.audit.file_chain import FileChain, RunFile
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.endings import ExitCode, Status, status_of
-from invite_sweeper.models import Source, parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome
 
 _NIGHT_MAY_BE_EARLY: Final = timedelta(hours=1)

@@ -23,8 +23,7 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, RunFinished, RunWarning
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.plans import may_replace_plan
-from invite_sweeper.audit.reader import read_back, read_run
+from invite_sweeper.audit.reader import may_replace_plan, read_back, read_run
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.options import (
     FILE,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import Hint, escape_unprintable, truncate
 

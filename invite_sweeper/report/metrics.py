@@ -25,7 +25,7 @@ from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, WarningCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.receivers import Notified

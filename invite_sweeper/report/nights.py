@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
 from invite_sweeper.text import shorten_list
 

@@ -21,14 +21,8 @@ from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
 from invite_sweeper.endings import Style
 from invite_sweeper.errors import Advisor
 from invite_sweeper.explain import Explanation, PendingInvitation
-from invite_sweeper.models import (
-    Invitation,
-    ListUnreadable,
-    PersonKey,
-    Source,
-    parse_timestamp,
-    person_named,
-)
+from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.models import Invitation, ListUnreadable, PersonKey, Source, person_named
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,

@@ -10,10 +10,11 @@ from msgspec import structs
 
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, Planned, RunStarted, WouldBeAnnounced
-from invite_sweeper.audit.plans import why_not_made
+from invite_sweeper.audit.reader import why_not_made
 from invite_sweeper.endings import ExitCode, Style
 from invite_sweeper.errors import Advisor, GuardRefused
-from invite_sweeper.models import ListUnreadable, parse_timestamp, rfc3339
+from invite_sweeper.json_text import parse_timestamp, rfc3339
+from invite_sweeper.models import ListUnreadable
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report.document import (
     Attention,

@@ -18,10 +18,10 @@ The functions of the module `faults` create what `sim.faults` injects.
 """
 
 from invite_sweeper.simulator import faults
+from invite_sweeper.simulator.api import serve
 from invite_sweeper.simulator.auth import Account
 from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import Size
-from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 __all__ = [

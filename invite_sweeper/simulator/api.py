@@ -1,17 +1,25 @@
-"""The table of endpoints, how a request finds its one, and the checks before it.
+"""The server: its table of endpoints, how a request finds its one, and the checks before it.
 
 A new endpoint is a function of `handlers` and a row of `SERVED_ENDPOINTS`.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from email.utils import format_datetime
+from functools import partial
+from ssl import SSLContext
 from typing import Final, TypeAlias
+
+from aiohttp import web
 
 from invite_sweeper.simulator import handlers
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Account
-from invite_sweeper.simulator.operation import Operation
+from invite_sweeper.simulator.faults import Send
+from invite_sweeper.simulator.handlers import Operation
 from invite_sweeper.simulator.responses import (
+    LOCALHOST,
     Call,
     Rejected,
     SimulatedResponse,
@@ -148,3 +156,38 @@ def _find_scope(operation: Operation, family: Family) -> None:
     operation.organization = sim.organizations[org_id]
     if org_id not in operation.account.org_ids:
         raise Rejected(missing_role("NOT_IN_GROUP"))
+
+
+@asynccontextmanager
+async def serve(
+    sim: SimulatedAtlas, *, port: int = 0, ssl_context: SSLContext | None = None
+) -> AsyncIterator[str]:
+    """Serve `sim` during the block and yield the base URL, without a trailing slash.
+
+    Port 0 means any free port. With an `ssl_context` for servers, it serves HTTPS.
+    """
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        call = Call(request.method, request.raw_path, request.headers, body, request.transport)
+        # The fault that was added first is the outermost: it sees what the others answered.
+        answer: Send = partial(handle, sim, call)
+        for fault in reversed(sim.faults.faults_for(call.method, call.path)):
+            answer = partial(fault, call, answer)
+        response = await answer()
+        # aiohttp adds a `Date` and a `Server` of its own where a response has none.
+        date = format_datetime(sim.clock(), usegmt=True)
+        headers = {"Date": date, "Server": "mdbws", **dict(response.headers)}
+        if response.media is not None:
+            headers["Content-Type"] = response.media
+        return web.Response(status=response.status, body=response.body, headers=headers)
+
+    runner = web.ServerRunner(web.Server(respond, access_log=None), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, LOCALHOST, port, ssl_context=ssl_context, backlog=1024)
+    try:
+        await site.start()
+        scheme = "http" if ssl_context is None else "https"
+        yield f"{scheme}://{LOCALHOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
     MembershipStatus,
-    parse_timestamp,
 )
 from invite_sweeper.policy import Keep, Rule
 from invite_sweeper.text import Globs, IdsAndGlobs, casefold_lookalike, casefold_visible

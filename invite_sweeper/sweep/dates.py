@@ -19,7 +19,8 @@ from msgspec import structs
 
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
-from invite_sweeper.models import Invitation, Source, parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.models import Invitation, Source
 from invite_sweeper.policy import Keep, Policy
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import Decision, Selector

@@ -22,7 +22,8 @@ from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project, parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project
 from invite_sweeper.outcomes import total
 from invite_sweeper.sweep.limits import Exceeded, describe_place
 from invite_sweeper.sweep.plan import (

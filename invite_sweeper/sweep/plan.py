@@ -23,14 +23,8 @@ from invite_sweeper import __version__
 from invite_sweeper.audit import History, RunFile, SavedPlan
 from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.errors import Advisor, RunError
-from invite_sweeper.models import (
-    InvitationKey,
-    ListRef,
-    ListUnreadable,
-    Source,
-    SourceRetired,
-    rfc3339,
-)
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import InvitationKey, ListRef, ListUnreadable, Source, SourceRetired
 from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.policy import Policy
 from invite_sweeper.redaction import SECRETS

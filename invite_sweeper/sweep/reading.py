@@ -19,6 +19,7 @@ from invite_sweeper.atlas.responses import is_role_missing
 from invite_sweeper.audit import events
 from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import RunError
+from invite_sweeper.json_text import parse_timestamp, rfc3339
 from invite_sweeper.models import (
     Invitation,
     Invitations,
@@ -29,8 +30,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     SourceRetired,
-    parse_timestamp,
-    rfc3339,
 )
 from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone

@@ -24,7 +24,8 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
-from invite_sweeper.models import Source, SourceRetired, hint_without, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Source, SourceRetired, hint_without
 from invite_sweeper.outcomes import Counts, Outcome, total
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.limits import Backlog

@@ -14,13 +14,8 @@ from msgspec import structs
 
 from invite_sweeper.audit import HeldAnnouncement, end_of_wait
 from invite_sweeper.audit.events import Announced, AnnouncementKey, Planned, announcement_key
-from invite_sweeper.models import (
-    Entry,
-    Invitation,
-    InvitationKey,
-    is_status_within,
-    rfc3339,
-)
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Entry, Invitation, InvitationKey, is_status_within
 from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize

@@ -18,7 +18,8 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     announcement_key,
 )
-from invite_sweeper.models import Invitation, InvitationKey, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import casefold_visible

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from invite_sweeper.models import parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.report.csv_rows import neutralize_formula
 from invite_sweeper.text import (
     describe_duration,

@@ -16,7 +16,8 @@ from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_o
 from invite_sweeper.atlas.reader import AtlasReader, user_request
 from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Invitation, ListUnreadable, Project, Source
 
 USER = "6" * 24
 TEAM = "7" * 24

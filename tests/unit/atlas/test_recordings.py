@@ -16,7 +16,8 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
     is_unauthenticated,
 )
-from invite_sweeper.models import Project, Source, parse_timestamp
+from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.models import Project, Source
 
 pytestmark = pytest.mark.needs("recordings")
 

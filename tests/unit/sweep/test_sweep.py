@@ -13,7 +13,8 @@ from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable
-from invite_sweeper.models import Source, rfc3339
+from invite_sweeper.json_text import rfc3339
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep.scope import Shard
 
