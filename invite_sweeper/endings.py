@@ -70,10 +70,6 @@ UNFINISHED_ADVICE: Final = (
     "If the run is still running, wait. If it was killed, run the same command again: it records "
     "what became of each request that was sent."
 )
-UNFINISHED_PLAN_ADVICE: Final = (
-    "If the run is still running, wait. If it was killed, its plan cannot be applied: make another "
-    "one. A dry run sends nothing."
-)
 
 
 class _ExitCodeRow(NamedTuple):

@@ -242,7 +242,7 @@ class _Doctor:
         advice_of_last = None
         # What stopped the last run, killed or refused, may stop the next one, too.
         if last.end is None or last.exit_code == ExitCode.REFUSED:
-            found = story.attention[0].text
+            found += f"\n{story.attention[0].text}"
             advice_of_last = story.attention[0].hint
         when = describe_instant(last.start.now)
         self._add(name, f"The last run, {last.file.number} of {when}: {found}", advice_of_last)

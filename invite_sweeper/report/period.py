@@ -60,17 +60,16 @@ from invite_sweeper.report.rows import (
     Row,
     announced_rows,
     detail_cell,
-    first_rows,
     full_place_cell,
     invitation_columns,
     invited_cell,
     kept_rows,
     label_of,
-    line_cell,
     list_cell,
     organization_labels_of,
     place_cell,
     rows_of,
+    sorted_rows,
     text_cell,
 )
 from invite_sweeper.report.run import unread_section
@@ -144,10 +143,11 @@ def read_period(
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
     log = document_of_verification(verification, folder)
     story = story_of(newest, advisor)
-    attention = (
-        *_of_log_and_newest(reader, newest, story, log, verification),
-        *_silence(nights, advisor),
-    )
+    # Of a damaged file the verification says all that is known.
+    of_newest = story.attention if newest.is_whole else ()
+    # The newest run may be one that the verification found without an end: that is shown once.
+    found = dict.fromkeys((*log.attention, *of_newest, *_silence(nights, advisor)))
+    attention = tuple(found)
     verdict = _verdict(story, nights, attention, reader)
     is_damaged = verification.verdict is Verdict.DAMAGED
     if is_damaged:
@@ -161,27 +161,6 @@ def read_period(
     )
 
 
-def _of_log_and_newest(
-    reader: PeriodReader,
-    newest: RunRecord,
-    story: Document,
-    log: Document,
-    verification: Verification,
-) -> Iterator[Attention]:
-    """Yield what needs attention of the log and of the newest run.
-
-    Args:
-        newest: The newest run, and `story` its story.
-        log: The document of the verification.
-    """
-    # A killed run is in its own story: the verification adds only earlier ones.
-    is_earlier_run_open = any(run.file != newest.file.name for run in verification.unfinished)
-    if verification.verdict is Verdict.DAMAGED or is_earlier_run_open:
-        yield from log.attention
-    if _is_read(reader):
-        yield from story.attention
-
-
 def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
     """Yield that a nightly job has not run since an earlier night."""
     missed = nights_since_newest(nights)
@@ -189,11 +168,6 @@ def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
         text = f"{pluralize(len(missed), 'night')} without a run since, up to {missed[-1].day}."
         title = f"The newest run is of {missed[0].day - NIGHT}"
         yield Attention(title, (text,), Hint(CHECK_SCHEDULE, advisor.check()))
-
-
-def _is_read(reader: PeriodReader) -> bool:
-    """Return whether the file of the newest run could be read to its end."""
-    return reader.runs[-1].status is not Status.DAMAGED
 
 
 def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
@@ -265,7 +239,7 @@ def _sections(
     elif story.facts:
         yield Section("The run", story.facts)
     yield from story.sections
-    if _is_read(reader):
+    if newest.is_whole:
         list_run = partial(advisor_of(newest, advisor).list_run, *_filter(reader))
         yield from unread_section(newest, list_run, MAX_TABLE_ROWS)
     if reader.scan is not None:
@@ -292,10 +266,7 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
     is_dry_run = run.mode == "dry-run"
     planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    rows = first_rows(planned, MAX_TABLE_ROWS)
-    yield from _people(
-        reader, "invitations", f"{caption}{as_of}", rows, list_run(), total=len(planned)
-    )
+    yield from _people(reader, "invitations", f"{caption}{as_of}", sorted_rows(planned), list_run())
     if is_dry_run:
         caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
         command = list_run("--event", WouldBeAnnounced.event)
@@ -457,7 +428,7 @@ _NIGHTS: Final[CellsOf[Night]] = {
 _REASONS: Final[CellsOf[NightRun]] = {
     Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
     Column("Run"): lambda run: text_cell(run.label),
-    Column("Reason"): lambda run: line_cell(escape_unprintable(run.reason or "")),
+    Column("Reason"): lambda run: (Line(escape_unprintable(run.reason or "")),),
 }
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): _in_force,

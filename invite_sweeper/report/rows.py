@@ -20,7 +20,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.record import RecoveredRequest, RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import PendingInvitation
-from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, SourceRetired
+from invite_sweeper.models import Invitation, ListUnreadable, SourceRetired
 from invite_sweeper.report.document import (
     Cell,
     CellsOf,
@@ -245,19 +245,6 @@ def unread_lines(run: RunRecord) -> list[Fact]:
     return lines
 
 
-def first_rows(rows: Iterable[Row], max_rows: int) -> list[Row]:
-    """Return the first rows in their order: what failed, then of each organization as many."""
-    ordered = sorted_rows(rows)
-    rows_of_organization = Counter[str]()
-    rank: dict[InvitationKey, int] = {}  # of a row in its organization
-    for row in ordered:
-        rank[row.event.key] = rows_of_organization[row.event.org_id]
-        rows_of_organization[row.event.org_id] += 1
-    # The first row of each organization, then the second ones: a large one hides no small one.
-    ordered.sort(key=lambda row: (not row.has_failed, rank[row.event.key]))
-    return sorted_rows(ordered[:max_rows])
-
-
 ANNOUNCED_CAPTION: Final = "Announced for a later deletion"
 WOULD_BE_ANNOUNCED_CAPTION: Final = "Would be announced"
 KEPT_CAPTION: Final = "Kept invitations"
@@ -281,12 +268,7 @@ _MAX_ROLES: Final = 20
 
 def text_cell(text: str | None) -> Cell:
     """Return the cell of a text, as `display_text` shows it; of no text, an empty one."""
-    return line_cell(display_text(text)) if text else ()
-
-
-def line_cell(text: str) -> Cell:
-    """Return the cell of one line that is safe to show."""
-    return (Line(text),)
+    return (Line(display_text(text)),) if text else ()
 
 
 _ORDINARY_ROLES: Final = {
@@ -349,21 +331,16 @@ _OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "accepted_before": "info",
     "skipped": "warning",
     "active": "bad",
+    "failed": "bad",
+    "unknown": "bad",
     NO_OUTCOME: "bad",
 }
-"""Of the outcomes that have not failed."""
-
-
-def _outcome_style(outcome: str) -> Style:
-    if outcome in FAILED_OUTCOMES:
-        return "bad"
-    return _OUTCOME_STYLES.get(outcome, "plain")
 
 
 def age_cell(row: Row) -> Cell:
     """Return the age in days."""
     age_days = row.event.age_days
-    return line_cell("?" if age_days is None else f"{age_days:,.1f} d")
+    return text_cell("?" if age_days is None else f"{age_days:,.1f} d")
 
 
 def invited_cell(row: Row) -> Cell:
@@ -392,15 +369,10 @@ def full_place_cell(row: Row) -> Cell:
 
 def _outcome_cell(row: Row) -> Cell:
     outcome = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
-    state = Line(outcome.replace("_", " "), _outcome_style(outcome))
+    state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
     if not row.detail:
         return (state,)
     return (state, Line(row.detail, "strong"))
-
-
-def _due_cell(row: Row) -> Cell:
-    """Return when an announced invitation may be deleted; of any other, an empty cell."""
-    return text_cell(describe_instant(row.due)) if row.due else ()
 
 
 def list_cell(row: Row) -> Cell:
@@ -411,16 +383,12 @@ def list_cell(row: Row) -> Cell:
 
 def place_cell(row: Row) -> Cell:
     """Return the place, with its organization where the run was about several."""
-    return full_place_cell(row) if row.is_of_several else line_cell(row.place)
+    return full_place_cell(row) if row.is_of_several else (Line(row.place),)
 
 
 def detail_cell(row: Row) -> Cell:
     """Return why an invitation is kept, or the decision about a pending one."""
     return text_cell(row.detail)
-
-
-def _rule_cell(row: Row) -> Cell:
-    return text_cell(row.rule)
 
 
 AGE: Final = Column("Age", "number")
@@ -454,12 +422,12 @@ def invitation_columns(
         PLACE: place,
     }
     if any(row.due for row in rows):
-        columns[_FROM] = _due_cell
+        columns[_FROM] = lambda row: text_cell(row.due and describe_instant(row.due))
     # The detail of a row without an outcome is why it is kept.
     if any(row.detail and not row.outcome for row in rows):
         columns[BECAUSE] = detail_cell
     else:
-        columns[_RULE] = _rule_cell
+        columns[_RULE] = lambda row: text_cell(row.rule)
     columns |= ROLES_AND_INVITER
     if any(row.outcome for row in rows):
         columns[_OUTCOME] = _outcome_cell
@@ -478,6 +446,6 @@ def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
     rank = {place: number for number, place in enumerate(places)}
     # The places of one organization are in the order of their first rows.
     ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
-    columns = invitation_columns(ordered, lambda row: line_cell(row.place_in_text))
+    columns = invitation_columns(ordered, lambda row: (Line(row.place_in_text),))
     table = Table.of("plan", columns, ordered)
     return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

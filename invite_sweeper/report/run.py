@@ -39,7 +39,6 @@ from invite_sweeper.report.rows import (
     WOULD_BE_ANNOUNCED_CAPTION,
     Row,
     announced_rows,
-    first_rows,
     invitation_columns,
     kept_rows,
     place_name,
@@ -173,7 +172,7 @@ def _document_of(
 
 def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
     """Yield the first rows of the plan below their projects."""
-    first = first_rows(rows, max_rows)
+    first = sorted_rows(rows)[:max_rows]
     if first:
         table = table_by_place(first, rows)
         yield Section(table=table, total=len(rows), command=about.list_run())

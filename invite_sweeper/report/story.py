@@ -15,7 +15,6 @@ from invite_sweeper.audit.record import Recovered, RunRecord
 from invite_sweeper.endings import (
     CUT_OFF_CAUSE,
     UNFINISHED_ADVICE,
-    UNFINISHED_PLAN_ADVICE,
     ExitCode,
     Reason,
     Status,
@@ -72,49 +71,34 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 # A run without an end ----------------------------------------------------------------------------
 
 
+RUN_WITHOUT_END: Final = Attention("A run did not end", (), Hint(UNFINISHED_ADVICE))
+
+
 def _story_of_killed(run: RunRecord) -> Document:
     """Return the story of a run without an end: from its lines, and a run that recovered it."""
     outcomes = describe_outcomes(run.mode, run.outcomes)
-    parts = [outcomes] if outcomes else []
-    if run.recovered is not None:
-        return _story_of_recovered(run, run.recovered, parts)
-    messages = ["The run has no last line: it is still running, or it was killed."]
-    if run.mode == "restore" and run.open_requests:
-        invitations = pluralize(run.open_requests, "invitation")
-        parts.append(f"{invitations} sent without an outcome")
-        messages.append(f"Without an outcome: {invitations}.")
-    advice = UNFINISHED_ADVICE
     left = run.planned - run.outcomes.total()
-    if run.mode == "dry-run":
-        advice = UNFINISHED_PLAN_ADVICE
-        parts.append(f"{run.planned:,} planned so far")
+    of_plan = f"{left:,} of {run.planned:,} planned"
+    rest = "it has no last line"
+    if run.recovered is not None:
+        rest = describe_recovery(run.recovered)
+        if run.mode == "sweep" and left > 0:
+            rest += f"; {of_plan} were not sent"
+        elif not outcomes:
+            rest += "; nothing was sent"
+    elif run.mode == "dry-run":
+        rest = f"{run.planned:,} planned so far"
+    elif run.mode == "restore" and run.open_requests:
+        rest = f"{pluralize(run.open_requests, 'invitation')} sent without an outcome"
     elif left > 0:
         # `audit verify` counts those that may have been sent.
         count = f"{run.open_requests:,}" if run.open_requests else "none"
-        sent = f"{count} of them may have been sent"
-        parts.append(f"{left:,} of {run.planned:,} planned without an outcome ({sent})")
-        messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}, {sent}.")
-    done = ", ".join(parts) or "it has no last line"
+        rest = f"{of_plan} without an outcome ({count} of them may have been sent)"
     return Document(
-        headline=_headline(run, done),
+        headline=_headline(run, f"{outcomes}, {rest}" if outcomes else rest),
         facts=tuple(which_run(run)),
-        attention=(Attention("The run has no end", tuple(messages), Hint(advice)),),
+        attention=() if run.recovered is not None else (RUN_WITHOUT_END,),
     )
-
-
-def _story_of_recovered(run: RunRecord, recovered: Recovered, parts: Sequence[str]) -> Document:
-    """Return the story of a run without an end that left nothing open.
-
-    Args:
-        parts: What became of its requests.
-    """
-    not_sent = run.planned - run.outcomes.total()
-    ended = describe_recovery(recovered)
-    if run.mode == "sweep" and not_sent > 0:
-        ended += f"; {not_sent:,} of {run.planned:,} planned were not sent"
-    elif not parts:
-        ended += "; nothing was sent"
-    return Document(_headline(run, ", ".join((*parts, ended))), tuple(which_run(run)))
 
 
 def describe_recovery(run: Recovered) -> str:
@@ -267,12 +251,10 @@ def _attention_to_error(
     code = ExitCode(end.exit_code)
     sentences = [*error["message"].split("\n"), error["consequence"]]
     messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
-    reasons_of_code = [reason for reason in known if reason.exit_code is code]
     hint = hint_of(error)
-    if not hint.text:  # the most exact advice that there is
-        *others, last = advisor.advise(reasons_of_code) or (Hint(code.advice),)
-        text = " ".join([*(other.sentence for other in others), last.text])
-        hint = Hint(text, last.command)
+    if not hint.text:
+        of_code = [reason for reason in known if reason.exit_code is code]
+        hint = next(iter(advisor.advise(of_code)), Hint(code.advice))  # the most urgent one
     return Attention(f"Exit code {end.exit_code}: {code.label}", messages, hint, "error")
 
 

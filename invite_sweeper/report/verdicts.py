@@ -11,10 +11,10 @@ import msgspec
 from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.record import Recovered, Unfinished
-from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode, Style
+from invite_sweeper.endings import DAMAGED_ADVICE, ExitCode, Style
 from invite_sweeper.report.document import Attention, Document, Fact, Section
 from invite_sweeper.report.people import OrganizationName
-from invite_sweeper.report.story import describe_recovery
+from invite_sweeper.report.story import RUN_WITHOUT_END, describe_recovery
 from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
@@ -137,9 +137,8 @@ def document_of_verification(verification: Verification, folder: Path | None = N
     if verification.verdict is Verdict.SOUND:
         return Document(Fact("Sound", _intact(verification), "good"), lines)
     headline = Fact("Unfinished", " ".join(_left_open(verification)), "warning")
-    attention = Attention("Runs left something open", (), Hint(UNFINISHED_ADVICE))
     chain = Fact("Chain", _intact(verification))
-    return Document(headline, (chain, *lines), attention=(attention,))
+    return Document(headline, (chain, *lines), attention=(RUN_WITHOUT_END,))
 
 
 def _document_of_damage(damage: str, folder: Path | None) -> Document:

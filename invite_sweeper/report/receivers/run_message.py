@@ -10,9 +10,9 @@ from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import Document, Section, describe_instant, display_text
 from invite_sweeper.report.rows import (
     Row,
-    first_rows,
     organization_labels_of,
     rows_of,
+    sorted_rows,
 )
 from invite_sweeper.report.story import last_hash_of, story_of
 from invite_sweeper.sweep.waiting import WaitingInvitation
@@ -62,7 +62,7 @@ class RunMessage(NamedTuple):
         """Return the planned deletions: those that need attention first."""
         rows = rows_of(self.run)
         sentences = []
-        for row in first_rows(rows, MAX_USERS):
+        for row in sorted_rows(rows)[:MAX_USERS]:
             outcome = display_text(row.outcome or "planned").replace("_", " ")
             sentences.append(f"{_person(row)}: {outcome}")
         command = self.advisor.list_run()
@@ -75,7 +75,7 @@ class RunMessage(NamedTuple):
             new_first = sorted(waiting, key=lambda invitation: not invitation.new)
             sentences = [self._waiting(invitation) for invitation in new_first[:MAX_USERS]]
         return Section(
-            f"Announced: {_counts(waiting)}",
+            _counts(waiting),
             sentences=tuple(sentences),
             total=len(waiting),
             command=self.advisor.pending(),
@@ -99,20 +99,13 @@ def _person(row: Row) -> str:
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:
     """Return how many wait, how many of them are new, and from when the first may be deleted."""
-    # What a sweep would announce, after a dry run, has no instant yet.
-    announced = [invitation for invitation in waiting if invitation.announced_at is not None]
-    parts = []
-    if announced:
-        new = sum(invitation.new for invitation in announced)
-        verb = plural_form(len(announced), "waits", "wait")
-        parts.append(f"{pluralize(len(announced), 'invitation')} {verb} to be deleted")
-        parts.append(f"{new:,} announced by this run")
-    unread = sum(invitation.unread for invitation in announced)
+    verb = plural_form(len(waiting), "waits for its", "wait for their")
+    parts = [f"{pluralize(len(waiting), 'invitation')} {verb} notice"]
+    new = sum(invitation.new for invitation in waiting)
+    if new:
+        parts.append(f"{new:,} new")
+    unread = sum(invitation.unread for invitation in waiting)
     if unread:
         parts.append(f"{unread:,} in lists that were not read this time")
-    would_be_announced = len(waiting) - len(announced)
-    if would_be_announced:
-        more = " more" if announced else ""
-        parts.append(f"a sweep would announce {would_be_announced:,}{more}")
     due = describe_instant(waiting[0].deletable_from)
     return f"{', '.join(parts)}; the first may be deleted from {due}."

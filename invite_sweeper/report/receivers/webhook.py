@@ -19,7 +19,7 @@ from invite_sweeper.report.document import Attention
 from invite_sweeper.report.receivers.base import Receiver
 from invite_sweeper.report.receivers.run_message import MAX_USERS, RunMessage
 from invite_sweeper.report.receivers.sending import Message, NotSent
-from invite_sweeper.report.rows import first_rows, planned_rows
+from invite_sweeper.report.rows import planned_rows, sorted_rows
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.sweep.waiting import WaitingInvitation
 
@@ -70,7 +70,7 @@ class Webhook(Receiver):
                 _announcement(invitation, details=message.details) for invitation in message.waiting
             ]
         if message.details:
-            planned = first_rows(planned_rows(message.run), MAX_USERS)
+            planned = sorted_rows(planned_rows(message.run))[:MAX_USERS]
             fields["invitations"] = [planned_result(row) for row in planned]
         return fields
 

@@ -150,7 +150,7 @@ def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directo
     write(DRY_RUN, directory, days_ago=1)
     page = page_of(directory)
     assert log_of(page).startswith("unfinished: Run 1: 1 deletion that may have been sent")
-    assert [item.title for item in page.attention] == ["Runs left something open"]
+    assert [item.title for item in page.attention] == ["A run did not end"]
     write(run(outcome(planned(2), "already_gone", recovers="run-1"), recovered=1), directory)
     page = page_of(directory)
     assert log_of(page).startswith("sound: ")
