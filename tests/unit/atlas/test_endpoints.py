@@ -52,11 +52,9 @@ def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
     [
         (DELETE_GROUP_INVITE, (PROJECT,), None),
         (DELETE_GROUP_INVITE, (PROJECT, INVITATION, INVITATION), None),
-        (LIST_GROUP_INVITES, (), None),
         (LIST_GROUP_INVITES, (PROJECT,), 1),
         (LIST_GROUPS, (), None),
         (LIST_GROUPS, (), 0),
-        (LIST_GROUPS, (PROJECT,), 1),
         (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", endpoints.TOKENS), (PROJECT,), None),
         (structs.replace(REMOVE_GROUP_USER, media_type=""), (PROJECT, INVITATION), None),
         (structs.replace(endpoints.LIST_ORG_USERS, query=""), (PROJECT,), 1),
@@ -102,9 +100,6 @@ def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
 def test_lists_of_users_name_their_statuses_and_swept_lists_exclude_active_users():
     assert {each.query.count("orgMembershipStatuses=") for each in LISTS_OF_USERS} == {1, 3, 4}
     for endpoint in (endpoints.LIST_GROUP_USERS, endpoints.LIST_ORG_USERS):
-        statuses = [p for p in endpoint.query.split("&") if p.startswith("orgMembershipStatuses=")]
-        assert statuses == [
-            "orgMembershipStatuses=PENDING",
-            "orgMembershipStatuses=INVITATION_EXPIRED",
-            "orgMembershipStatuses=INVITATION_REJECTED",
+        assert parse_qs(endpoint.query)["orgMembershipStatuses"] == [
+            *("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
         ]

@@ -112,7 +112,6 @@ def certificate_error(**facts):
             True,
         ),
         (OSError(errno.EPIPE, "Broken pipe"), f"connection to {HOST} failed: broken pipe", True),
-        (TimeoutError(), "timed out after 120 s", True),
         (aiohttp.SocketTimeoutError(), "timed out after 120 s", True),
         (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),
     ],
@@ -137,13 +136,11 @@ async def test_addresses_of_a_name_are_resolved_and_a_name_without_any_is_an_os_
 @pytest.mark.parametrize(
     ("text", "base"),
     [
-        ("https://cloud.mongodb.com", "https://cloud.mongodb.com"),
         (" https://cloud.mongodbgov.com// ", "https://cloud.mongodbgov.com"),
         ("https://gateway.example.com:8443/atlas/", "https://gateway.example.com:8443/atlas"),
         ("http://127.9.9.9", "http://127.9.9.9"),
         ("http://[::1]:8080", "http://[::1]:8080"),
-        ("http://localhost:1/", "http://localhost:1"),
-        ("http://LOCALHOST", "http://localhost"),
+        ("http://LOCALHOST:1/", "http://localhost:1"),
     ],
 )
 def test_base_url_is_https_or_loopback_without_trailing_slashes(text, base):

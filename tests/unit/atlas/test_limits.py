@@ -32,8 +32,8 @@ def send(bucket, now_s):
     assert try_acquire(bucket, now_s) == 0.0
 
 
-def respond(bucket, now_s, remaining, *, limit=60):
-    bucket.on_response(now_s, limit=limit, remaining=remaining)
+def respond(bucket, now_s, remaining=None, *, limit=60):
+    bucket.on_response(now_s, limit=limit if remaining is not None else None, remaining=remaining)
 
 
 def reject(bucket, now_s, retry_after_s=0.0, *, jitter=0.0, limit=None):
@@ -47,7 +47,7 @@ def spend(bucket, start_s, end_s):
     while now_s < end_s:
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
-            respond(bucket, now_s, None, limit=None)
+            respond(bucket, now_s)
             sent += 1
         now_s += wait_s
     return sent
@@ -68,7 +68,7 @@ def test_bucket_has_the_documented_capacity_without_the_reserve(endpoint_set, ca
 # --- headers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("reserve", "usable"), [(0.0, 60), (0.1, 54), (0.5, 30), (0.9, 6)])
+@pytest.mark.parametrize(("reserve", "usable"), [(0.0, 60), (0.1, 54)])
 def test_without_headers_the_refill_is_gained_evenly(reserve, usable):
     bucket = new_bucket(reserve=reserve)
     assert spend(bucket, 0.0, 0.03) == usable
@@ -78,7 +78,7 @@ def test_without_headers_the_refill_is_gained_evenly(reserve, usable):
 def test_at_most_4_requests_are_sent_before_the_first_response_with_a_header():
     bucket = new_bucket(limit=PROJECT)
     send(bucket, 0.0)
-    respond(bucket, 0.0, None, limit=None)
+    respond(bucket, 0.0)
     for _ in range(MAX_UNCONFIRMED):
         send(bucket, 0.0)
     assert try_acquire(bucket, 0.0) > 0.0
@@ -87,23 +87,16 @@ def test_at_most_4_requests_are_sent_before_the_first_response_with_a_header():
 
 
 @pytest.mark.parametrize(
-    ("remaining", "is_sent"), [(8, True), (7, True), (6, False), (0, False), (10_000, True)]
+    ("remaining", "level", "is_sent"), [(7, 7, True), (6, 6, False), (10_000, 60, True)]
 )
-def test_remaining_header_sets_the_level_of_which_the_reserve_is_left(remaining, is_sent):
+def test_remaining_header_sets_the_level_of_which_the_reserve_is_left(remaining, level, is_sent):
     bucket = new_bucket()
     send(bucket, 0.0)
     respond(bucket, 0.1, remaining)
-    assert (bucket.wait_s(0.1) == 0.0) is is_sent
-    assert bucket.level == min(remaining, 60)
-
-
-def test_response_without_a_header_lowers_the_level_by_its_token():
-    bucket = new_bucket()
-    send(bucket, 0.0)
-    respond(bucket, 0.1, 50)
-    send(bucket, 0.1)
-    respond(bucket, 0.1, None, limit=None)
-    assert bucket.level == 49
+    assert (bucket.wait_s(0.1) == 0.0, bucket.level) == (is_sent, level)
+    bucket.in_flight += 1
+    respond(bucket, 0.1)  # a response without a header lowers it by its token
+    assert bucket.level == level - 1
 
 
 @pytest.mark.parametrize(("header", "remaining", "capacity"), [(0, 59, 1200), (60, 59, 60)])
@@ -117,14 +110,6 @@ def test_limit_header_replaces_the_capacity_of_which_the_reserve_is_a_share(
     assert (bucket.wait_s(0.1) == 0.0) is (capacity == 60)
 
 
-def test_limit_that_a_429_names_replaces_the_known_one_and_one_without_does_not():
-    bucket = new_bucket()
-    for named in (BucketLimit(60, 30, 2), None):
-        send(bucket, 0.0)
-        reject(bucket, -1.0, limit=named)
-        assert bucket.limit == BucketLimit(60, 30, 2)
-
-
 def test_request_in_flight_may_be_one_of_two_of_which_the_other_is_of_another_program():
     bucket = new_bucket(reserve=0.0)
     send(bucket, 0.0)
@@ -134,18 +119,12 @@ def test_request_in_flight_may_be_one_of_two_of_which_the_other_is_of_another_pr
     assert bucket.wait_s(0.0, 2) > 0.0
 
 
-def test_retry_waits_for_tokens_and_for_no_response():
+def test_retry_waits_for_no_request_in_flight_also_where_a_smaller_bucket_has_no_room_for_them():
     bucket = new_bucket(limit=PROJECT)
     for _ in range(MAX_UNCONFIRMED):
         send(bucket, 0.0)
     assert bucket.wait_s(0.0) > 0.0
     assert bucket.wait_s(0.0, is_retry=True) == 0.0
-
-
-def test_retry_does_not_wait_for_requests_in_flight_that_a_smaller_bucket_has_no_room_for():
-    bucket = new_bucket(limit=PROJECT)
-    for _ in range(MAX_UNCONFIRMED):
-        send(bucket, 0.0)
     reject(bucket, 0.0, limit=BucketLimit(5, 5, 1))
     assert bucket.wait_s(0.0, is_retry=True) > 0.0
     assert bucket.in_flight == MAX_UNCONFIRMED - 1  # these may wait for the slot of the retry
@@ -205,9 +184,13 @@ def test_retry_after_is_clamped_to_1_to_120_s(retry_after_s, wait_s):
     assert bucket.wait_s(0.1) == pytest.approx(wait_s)
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.999])
-@pytest.mark.parametrize("retry_after_s", [0.0, 1.0, 3.0])
-def test_consecutive_429s_wait_10_20_40_and_40_s_or_a_retry_after_above_1_s(jitter, retry_after_s):
+@pytest.mark.parametrize(
+    ("retry_after_s", "jitter", "expected_s"),
+    [(0.0, 0.0, [1, 10, 20, 40, 40]), (1.0, 1.0, [1, 12.5, 25, 50, 50]), (3.0, 1.0, [3] * 5)],
+)
+def test_consecutive_429s_wait_10_20_40_and_40_s_or_a_retry_after_above_1_s(
+    retry_after_s, jitter, expected_s
+):
     bucket = new_bucket()
     now_s = 0.0
     waits = []
@@ -216,9 +199,7 @@ def test_consecutive_429s_wait_10_20_40_and_40_s_or_a_retry_after_above_1_s(jitt
         reject(bucket, now_s, retry_after_s, jitter=jitter)
         waits.append(bucket.wait_s(now_s))
         now_s += waits[-1]
-    more = 1 + jitter / 4
-    steps = [1.0, 10 * more, 20 * more, 40 * more, 40 * more]
-    assert waits == pytest.approx([3.0] * 5 if retry_after_s == 3.0 else steps)
+    assert waits == pytest.approx(expected_s)
 
 
 def test_answer_after_the_wait_ends_a_row_of_429s_and_one_that_arrives_during_it_does_not():
@@ -275,7 +256,7 @@ def test_any_headers_lead_to_finite_and_positive_waits(steps):
                 reject(bucket, now_s, limit or 0.0, jitter=0.5)
         assert 0.0 <= bucket.level <= bucket.limit.capacity
     while bucket.in_flight:
-        respond(bucket, now_s, None, limit=None)
+        respond(bucket, now_s)
     for _ in range(100):
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -288,7 +269,7 @@ def test_any_headers_lead_to_finite_and_positive_waits(steps):
 # --- queues ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cancelled", [[], [0], [1], [0, 1], [9], [2, 4, 6, 8]])
+@pytest.mark.parametrize("cancelled", [[], [0, 1], [2, 4, 6, 8]])
 def test_tasks_are_served_in_order_and_a_cancelled_one_acquires_no_token_and_delays_no_other(
     cancelled,
 ):
@@ -329,7 +310,7 @@ def spaced(per_s, main):
     return run(start)
 
 
-@pytest.mark.parametrize("per_s", [None, 0.5, 3, 50])
+@pytest.mark.parametrize("per_s", [None, 0.5, 50])
 def test_requests_are_spaced_evenly(per_s):
     async def main(limiter, loop):
         at_s = []

@@ -16,13 +16,11 @@ from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_o
 from invite_sweeper.atlas.reader import AtlasReader, user_request
 from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
 from invite_sweeper.errors import RunError
-from invite_sweeper.json_text import rfc3339
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source
 
 USER = "6" * 24
 TEAM = "7" * 24
 CREATED = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
-EXPIRES = datetime(2026, 9, 9, 3, 4, 53, tzinfo=UTC)
 INVITATION = {
     "createdAt": "2026-08-10T03:04:53Z",
     "expiresAt": "2026-09-09T03:04:53Z",
@@ -58,7 +56,6 @@ ROWS = {
         "teamIds": [TEAM],
     },
 }
-OF_ORGANIZATION = [Source.ORG_INVITES, Source.ORG_USERS]
 
 
 def parse(source, *rows):
@@ -91,8 +88,8 @@ def test_invitation_has_the_listed_values_and_the_requested_place(source):
             username="Ada@example.com",
             roles=("GROUP_READ_ONLY", "A_NEW_ONE"),
             inviter="nmtxqlkl",
-            created_at=rfc3339(CREATED),
-            expires_at=rfc3339(EXPIRES),
+            created_at="2026-08-10T03:04:53Z",
+            expires_at="2026-09-09T03:04:53Z",
             age_days=None,
             source=source,
             status="INVITATION_EXPIRED" if "users" in source else "PENDING",
@@ -138,12 +135,14 @@ def test_value_of_another_type_makes_the_list_invalid(source):
 
 
 @pytest.mark.parametrize("assignment", [[PROJECT], [None], [{"groupId": 5}], "", {}])
-@pytest.mark.parametrize("source", OF_ORGANIZATION)
-def test_unreadable_roles_in_projects_make_the_list_invalid(source, assignment):
+@pytest.mark.parametrize("source", [Source.ORG_INVITES, Source.ORG_USERS])
+def test_unreadable_or_no_roles_in_projects_make_the_list_invalid(source, assignment):
     held = {"groupRoleAssignments": assignment}
     changes = {"roles": held} if source is Source.ORG_USERS else held
     with pytest.raises(InvalidResponse):
         parse(source, {**ROWS[source], **changes})
+    with pytest.raises(InvalidResponse):
+        parse(Source.ORG_USERS, MEMBER)
 
 
 @pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
@@ -151,11 +150,6 @@ def test_row_of_another_place_makes_the_list_invalid(source):
     key = "orgId" if source.is_organization_level else "groupId"
     with pytest.raises(InvalidResponse, match="another"):
         parse(source, ROWS[source], {**ROWS[source], key: object_id(2)})
-
-
-def test_user_of_an_organization_without_roles_makes_the_list_invalid():
-    with pytest.raises(InvalidResponse):
-        parse(Source.ORG_USERS, MEMBER)
 
 
 @pytest.mark.parametrize("assignment", [{}, {"groupId": None}, {"groupId": PROJECT}])
@@ -168,13 +162,11 @@ def test_incomplete_assignment_still_counts_as_a_project(assignment):
 @pytest.mark.parametrize(
     ("assignments", "teams", "unknown"),
     [
-        ({"groupRoleAssignments": []}, {"teamIds": []}, False),
         ({"groupRoleAssignments": []}, {"teamIds": [TEAM]}, False),
         ({}, {"teamIds": []}, True),
         ({"groupRoleAssignments": None}, {"teamIds": []}, True),
         ({"groupRoleAssignments": []}, {}, True),
         ({"groupRoleAssignments": []}, {"teamIds": None}, True),
-        ({"groupRoleAssignments": []}, {"teamIds": [""]}, True),
         ({"groupRoleAssignments": []}, {"teamIds": [TEAM, "X" * 24]}, True),
     ],
 )
@@ -201,30 +193,6 @@ def test_body_that_is_not_a_page_or_not_a_list_is_invalid(body):
     bare = body.removeprefix(b'{"results":').removesuffix(b"}")
     with pytest.raises(InvalidResponse):
         invitations_in(Source.INVITES, bare)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=30),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=4,
-)
-
-
-@given(
-    st.sampled_from(Source),
-    st.binary(max_size=80)
-    | st.fixed_dictionaries(
-        {}, optional=dict.fromkeys({key for row in ROWS.values() for key in row}, JSON)
-    ),
-)
-def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, found):
-    try:
-        rows = invitations_in(source, found) if isinstance(found, bytes) else parse(source, found)
-    except InvalidResponse:
-        return
-    assert all(each.place_id == place_of(source, PROJECT).id for each in rows)
 
 
 class Answering:
@@ -297,24 +265,17 @@ def test_body_that_is_nearly_an_answer_is_read_or_unreadable_whatever_it_is(name
 
 
 @pytest.mark.parametrize(
-    ("sent", "expected"),
+    ("sent", "recorded", "instant"),
     [
-        ("2026-08-10T03:04:53Z", CREATED),
-        ("2026-08-10T03:04:53.250Z", CREATED.replace(microsecond=250000)),
-        ("2026-08-10T05:04:53+02:00", CREATED),
-        (None, None),
-        ("", ""),
-        ("2026-08-10T03:04:53", "2026-08-10T03:04:53"),
-        ("2026-08-10T03:04:53Z\0", "2026-08-10T03:04:53Z\0"),
-        ("2026-08-10\x0003:04:53Z", "2026-08-10\x0003:04:53Z"),
-        ("x" * 500, "x" * 200),
+        ("2026-08-10T05:04:53+02:00", "2026-08-10T03:04:53Z", CREATED),
+        *((odd, odd, None) for odd in (None, "", "2026-08-10T03:04:53", "2026-08-10T03:04:53Z\0")),
+        ("2026-08-10\x0003:04:53Z", "2026-08-10\x0003:04:53Z", None),
+        ("x" * 500, "x" * 200, None),
     ],
 )
-def test_date_is_in_utc_or_as_atlas_sent_it_and_never_guessed(sent, expected):
-    is_date = isinstance(expected, datetime)
+def test_date_is_in_utc_or_as_atlas_sent_it_and_never_guessed(sent, recorded, instant):
     (found,) = parse(Source.INVITES, {**ROWS[Source.INVITES], "createdAt": sent})
-    assert found.created_at == (rfc3339(expected) if is_date else expected)
-    assert found.sent_at == (expected if is_date else None)
+    assert (found.created_at, found.sent_at) == (recorded, instant)
 
 
 @pytest.mark.parametrize(
@@ -332,24 +293,20 @@ def test_page_has_a_next_page_only_if_it_has_a_next_link(links, has_next):
 
 
 def parse_project(**changes):
-    fields = {"id": PROJECT, "name": "Atlas CLI E2E", "orgId": ORG, **changes}
-    return parse_object(json.dumps(fields).encode(), ProjectRow).project()
+    return parse_object(json.dumps({**PROJECT_ROW, **changes}).encode(), ProjectRow).project()
 
 
 def test_project_is_parsed_with_its_tags_in_order():
     tags = [{"key": "env", "value": "prod"}, {"key": "a", "value": "b"}]
-    assert parse_project(tags=tags) == Project(
-        PROJECT, "Atlas CLI E2E", ORG, (("env", "prod"), ("a", "b"))
-    )
-    assert parse_project(tags=None) == Project(PROJECT, "Atlas CLI E2E", ORG)
+    assert parse_project(tags=tags) == Project(PROJECT, "Alpha", ORG, (("env", "prod"), ("a", "b")))
+    assert parse_project(tags=None) == Project(PROJECT, "Alpha", ORG)
 
 
 @pytest.mark.parametrize("group_id", [None, "", PROJECT.upper(), PROJECT + "\n", "../" + PROJECT])
 def test_project_with_a_malformed_id_is_unreadable(group_id):
     found = parse_project(id=group_id)
-
     assert isinstance(found, ListUnreadable)
-    assert (found.project_name, found.reason) == ("Atlas CLI E2E", "The project id is malformed.")
+    assert (found.project_name, found.reason) == ("Alpha", "The project id is malformed.")
 
 
 @pytest.mark.parametrize(
@@ -357,10 +314,7 @@ def test_project_with_a_malformed_id_is_unreadable(group_id):
     [
         *((key, value) for key in ("name", "orgId") for value in (None, "", 5)),
         ("id", 7),
-        *(
-            ("tags", odd)
-            for odd in ({}, "env", [None], [{"key": "env"}], [{"key": 1, "value": ""}])
-        ),
+        *(("tags", odd) for odd in ({}, "env", [None], [{"key": "env"}], [{"key": 1}])),
     ],
 )
 def test_project_of_another_form_is_invalid(key, value):

@@ -52,9 +52,9 @@ def send_all(
     return run(main)
 
 
-async def steadily(loop, atlas, per_s=15):
+async def steadily(loop, atlas):
     while True:
-        await asyncio.sleep(1 / per_s)
+        await asyncio.sleep(1 / 8)
         atlas.spend()
 
 
@@ -66,30 +66,20 @@ async def at_each_refill(loop, atlas):
         next_s += atlas.size.period_s
 
 
-def out_of_order(latency_s):
-    size = BucketSize(300, 300, 10.0)
-    options = {"actual": size, "advertised": size, "latency_s": latency_s, "jitter": 3}
-    return 1501, 1.05, 4 * latency_s, 0.0, 0, options
-
-
-AS_DOCUMENTED = {"actual": DOCUMENTED, "advertised": None}
-STEADILY = {"others": steadily}
-AT_EACH_REFILL = {"others": at_each_refill}
 SCENARIOS = {
     # The requests; how soon they are sent: how often the minimum that the bucket allows without
     # what other programs take, and seconds beside that; the share of 429s; the tokens that other
     # programs take in each period; options of `send_all`.
-    "the documented bucket": (2500, 1.05, 0.0, 0.0, 0, AS_DOCUMENTED),
-    "discovery in it": (2500, 1.05, 0.0, 0.0, 0, AS_DOCUMENTED | {"discovery": True}),
+    "the documented bucket": (
+        *(2500, 1.05, 0.0, 0.0, 0),
+        {"actual": DOCUMENTED, "advertised": None},
+    ),
     # Of a small bucket the reserve is less than what is sent to see the refill.
     "a small bucket": (301, 1.05, 0.0, 0.01, 0, {}),
-    "responses out of order in 2 ms": out_of_order(0.002),
-    "responses out of order in 100 ms": out_of_order(0.1),
     "slower than advertised": (301, 1.1, 0.0, 0.01, 0, {"actual": BucketSize(60, 20, 2.0)}),
     "a size known only from headers": (301, 1.1, 0.0, 0.0, 0, {"advertised": None}),
     "no headers": (301, 1.0, 2.1, 0.05, 0, {"headers": False}),
-    "a second client that spends half steadily": (301, 1.15, 0.0, 0.03, 30, STEADILY),
-    "a second client that spends half at each refill": (301, 1.15, 0.0, 0.03, 36, AT_EACH_REFILL),
+    "a second client that spends half": (301, 1.15, 0.0, 0.03, 36, {"others": at_each_refill}),
 }
 
 
@@ -100,11 +90,9 @@ def test_scenario_takes_little_more_than_the_minimum_with_few_429s(name, phase):
     took_s, atlas, client = send_all(count, phase=phase, **options)
     assert atlas.rejected <= rejected * atlas.responses
     assert took_s <= factor * client.bound_s(count, others=others) + more_s
-    if name == "the documented bucket":  # at least half of the reserve is left to others
-        assert atlas.lowest >= 60
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_sweeps_on_one_bucket_share_it_with_at_most_2_percent_429(seed):
     async def main(loop):
         atlas = Server(loop.time, DOCUMENTED, phase=0.3)
@@ -128,7 +116,7 @@ def test_second_client_that_spends_nearly_all_causes_no_gap_above_10_s(phase, he
         phase=phase,
         actual=(60, 25, 3.0),
         advertised=(60, 25, 3.0),
-        others=lambda loop, atlas: steadily(loop, atlas, 8),
+        others=steadily,
         headers=headers,
     )
     gaps_s = [later - earlier for earlier, later in pairwise(atlas.allowed_at)]
@@ -137,7 +125,7 @@ def test_second_client_that_spends_nearly_all_causes_no_gap_above_10_s(phase, he
     assert took_s <= 110.0, "240 more tokens are needed; the second client spends 8 a second"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     actual=st.sampled_from([(1200, 500, 60.0), (500, 250, 60.0), (300, 100, 60.0)]),
     phase=st.floats(0.0, 0.999),

@@ -41,14 +41,7 @@ OAUTH = b'{"error":"invalid_client","error_description":"Invalid credentials pro
         (response(404, "IN_BODY", headers={"x-error-code": "X"}, detail="No."), ("IN_BODY", "No.")),
         *(
             (response(404, headers={"X-Error-Code": "IN_HEADER"}, body=body), ("IN_HEADER", ""))
-            for body in (
-                b"",
-                b"<html>",
-                b"[]",
-                b"null",
-                b'{"errorCode":null}',
-                b'{"errorCode":" "}',
-            )
+            for body in (b"<html>", b"[]", b'{"errorCode":null}', b'{"errorCode":" "}')
         ),
         (response(404, body=b'{"errorCode":"x y"}'), (None, "")),
         (response(401, body=OAUTH), ("invalid_client", "Invalid credentials provided.")),
@@ -73,15 +66,9 @@ def test_detail_is_one_printable_line_of_at_most_300_characters():
     assert response(400, detail="x" * 301).detail == "x" * 300 + "…"
 
 
-OF_ATLAS = (
-    *(None, "", "application/json", "Application/JSON; charset=utf-8"),
-    "application/vnd.atlas.2023-01-01+json;charset=utf-8",
-)
+OF_ATLAS = (None, "Application/JSON; charset=utf-8", "application/vnd.atlas.2023-01-01+json")
 HTML_TYPES = ("text/html", "TEXT/HTML; charset=utf-8", " application/xhtml+xml ;charset=utf-8")
-OTHER = (
-    *("text/plain", "text/json-of-sorts", "application/octet-stream"),
-    "text/plain; like=application/json",
-)
+OTHER = ("text/json-of-sorts", "text/plain; like=application/json")
 
 
 def response_of_type(status, media_type, body=b""):
@@ -122,14 +109,11 @@ def test_other_statuses_and_200_with_an_error_code_in_a_header_are_not_deleted()
     ("gone", "status", "code"),
     [
         (True, 404, None),
-        (True, 404, "GROUP_NOT_FOUND"),
         (True, 400, "INVALID_INVITATION_ID"),
         (True, 400, "ALREADY_EXPIRED"),
         (False, 400, "CANNOT_DELETE_ORG_INVITATION"),
         (False, 400, None),
         (False, 409, "INVALID_INVITATION_ID"),
-        (False, 410, None),
-        (False, 500, "ALREADY_EXPIRED"),
     ],
 )
 def test_gone_is_404_or_400_with_one_of_two_codes(gone, status, code):

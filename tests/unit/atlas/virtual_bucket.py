@@ -35,7 +35,6 @@ class Server:
         responses: Number of responses, including 429s.
         rejected: Number of 429s.
         allowed_at: Times of the other responses.
-        lowest: The lowest level.
     """
 
     clock: object
@@ -49,7 +48,6 @@ class Server:
     def __post_init__(self):
         self.first_refill_s = START_S + self.phase * self.size.period_s
         self.bucket = SimulatedBucket(self.size, self.first_refill_s - self.size.period_s)
-        self.lowest = self.size.capacity
 
     def spend(self, count=1):
         """Spend tokens as another program."""
@@ -60,7 +58,6 @@ class Server:
         """Return (allowed, limit, remaining, retry_after_s)."""
         self.responses += 1
         allowed = self.bucket.take(self.clock())
-        self.lowest = min(self.lowest, self.bucket.tokens)
         if allowed:
             self.allowed_at.append(self.clock())
         else:
