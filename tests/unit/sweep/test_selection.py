@@ -1,11 +1,9 @@
-"""Decisions about entries: each condition at its boundary in each list, and properties of all."""
+"""Decisions about entries: each condition at its boundary in each list."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, invitation, object_id, policy
-from hypothesis import given
-from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
@@ -14,7 +12,6 @@ from invite_sweeper.sweep.selection import Selector
 
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(days=1)
-NO_TIME = timedelta()
 SECRET = "s3cret-of-the-job"
 LATE = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
@@ -57,10 +54,8 @@ DECISIONS = [
     # Age, from the date on which it was sent.
     ({"age": 14 * DAY}, {}, "forgotten"),
     ({"age": 14 * DAY - MICROSECOND}, {}, "too_young"),
-    ({"age": NO_TIME}, {}, "too_young"),
     ({"created_at": ATLAS_LAUNCHED_AT}, {}, "forgotten"),
     ({"created_at": ATLAS_LAUNCHED_AT - MICROSECOND}, {}, "no_date"),
-    ({"created_at": datetime(1970, 1, 1, tzinfo=UTC)}, {}, "no_date"),
     ({"created_at": datetime(1, 1, 1, tzinfo=UTC)}, {}, "no_date"),
     ({"created_at": None}, {}, "no_date"),
     ({"created_at": None, "expires_at": NOW - DAY}, rule(expired=True), "no_date"),
@@ -73,37 +68,24 @@ DECISIONS = [
     ({"expires_at": NOW}, old(expired=False), "no_rule"),
     ({"expires_at": NOW + 3 * DAY}, rule(expires_within="3d"), "r"),
     ({"expires_at": NOW + 3 * DAY + MICROSECOND}, rule(expires_within="3d"), "no_rule"),
-    ({"expires_at": NOW + MICROSECOND}, rule(expires_within="3d"), "r"),
     ({"expires_at": NOW}, rule(expires_within="3d"), "no_rule"),
     ({"expires_at": None}, rule(expired=True), "no_date"),
     ({"expires_at": "soon"}, rule(expires_within="1d"), "unreadable_date"),
     ({"expires_at": ATLAS_LAUNCHED_AT}, rule(expired=True), "r"),
     ({"expires_at": ATLAS_LAUNCHED_AT - MICROSECOND}, rule(expired=True), "no_date"),
-    # Names, roles, projects and statuses.
+    # Names, roles and projects.
     (NAMED, old(usernames=["*@gmail.COM"]), "r"),
-    (NAMED, old(usernames=["*gmail"]), "no_rule"),
-    (NAMED, old(usernames=["a@*", "ann@*"]), "r"),
     (NAMED, old(inviters=["*@gmail.COM"]), "r"),
-    (NAMED, old(inviters=["*gmail"]), "no_rule"),
     ({}, old(roles=["group_read_only", "X"]), "r"),
     ({}, old(roles=["GROUP_OWNER"]), "no_rule"),
     ({}, old(projects=["SANDBOX*"]), "r"),
     ({}, old(projects=[PROJECT]), "r"),
     ({}, old(projects=["sandbox"]), "no_rule"),
-    ({}, old(projects=["*cd*"]), "no_rule"),  # digits of the id
     # All but the company's own people.
     (NAMED, old(not_usernames=["*@example.com"]), "r"),
     (NAMED, old(not_usernames=["*@example.com", "*@gmail.COM"]), "no_rule"),
-    (NAMED, old(not_usernames=["ann@gmail.com"]), "no_rule"),
-    (NAMED, old(usernames=["ann@*"], not_usernames=["*@example.com"]), "r"),
-    (NAMED, rule(older_than="30d", not_usernames=["*@example.com"]), "too_young"),
     (NAMED, keep(not_usernames=["*@example.com"]), "keep:k"),
     (NAMED, keep(not_usernames=["*@gmail.com"]), "forgotten"),
-    # Organizations, by id.
-    ({}, old(organizations=[ORG]), "r"),
-    ({"org_id": OTHER_ORG}, old(organizations=[ORG], **TWO), "no_rule"),
-    ({}, keep(organizations=[ORG]), "keep:k"),
-    ({"org_id": OTHER_ORG}, keep(organizations=[ORG], **TWO), "forgotten"),
     # A rule or keep entry that needs a value that Atlas did not send.
     ({"username": None}, old(usernames=["*"]), "no_username"),
     ({"inviter": None}, old(inviters=["*"]), "no_inviter"),
@@ -115,7 +97,6 @@ DECISIONS = [
     ({"roles": (), "project_roles": ()}, keep(roles=["X"]), "no_roles"),
     ({"expires_at": datetime(1, 1, 1, tzinfo=UTC)}, keep(expires_within="3d"), "no_date"),
     # All keys of a rule must match, and the first rule that does is named.
-    ({"username": "a@gmail.com"}, BOTH, "r"),
     ({"username": "a@example.com"}, BOTH, "no_rule"),
     ({"username": "a@gmail.com", "age": DAY}, BOTH, "too_young"),
     ({"username": "a@example.com", "age": DAY}, BOTH, "no_rule"),
@@ -126,7 +107,6 @@ DECISIONS = [
     # Keep entries come before rules, dates and missing values.
     ({}, keep(usernames=["PERSON-*"]), "keep:k"),
     ({}, keep(usernames=["board@*"]), "forgotten"),
-    ({"age": DAY}, keep(usernames=["person-*"]), "keep:k"),
     ({"created_at": None}, keep(usernames=["person-*"]), "keep:k"),
     ({}, keep(usernames=["*"], inviters=["x"]), "forgotten"),
     (
@@ -134,7 +114,6 @@ DECISIONS = [
         {"keep": [{"name": "a", "inviters": ["x"]}, {"name": "b", "usernames": ["*"]}]},
         "keep:b",
     ),
-    ({}, keep(usernames=["*"], until=NOW.date()), "keep:k"),
     ({}, keep(usernames=["*"], until=NOW.date()) | {"now": LATE}, "keep:k"),
     ({}, keep(usernames=["*"], until=NOW.date()) | {"now": LATE + MICROSECOND}, "forgotten"),
     # What cannot be deleted.
@@ -182,7 +161,6 @@ def linked(*names, **changes):
         (linked("Alpha", "Beta"), old(projects=["alpha"]), "no_rule"),
         (linked("Alpha", "Beta"), old(projects=["alpha", "beta"]), "r"),
         (linked(), old(projects=["*"]), "no_rule"),
-        (linked(), old(projects=[ORG]), "no_rule"),
         (linked("Alpha", "Beta"), keep(projects=["alp*"]), "keep:k"),
         (linked("Alpha", "Beta"), keep(projects=[object_id(2)]), "keep:k"),
         (linked(project_roles=((object_id(1), "GROUP_OWNER"),)), keep(roles=["x"]), "forgotten"),
@@ -197,28 +175,18 @@ def test_rule_must_match_every_project_that_an_invitation_reaches_and_a_keep_ent
 
 # Names that look the same ------------------------------------------------------------------------
 
-# `test_text` has more.
-LOOKALIKES = [
-    ("*@bücher.example", "ada@xn--bcher-kva.example"),
-    ("*@XN--BCHER-KVA.example", "ADA@BÜCHER.EXAMPLE"),
-    ("*@board.example.com", "ada\uff20\uff42oard\uff0eexample\u3002com"),
-    ("a\u034fda@board.example.com", "ada@board.example.com"),
-    ("ada@board.example.com", "ad\u3164a@board.example.com"),
-]
-INVISIBLE = [("*@board.example.com", f"{each}ceo@board.example.com ") for each in " \u200b\u2066"]
-
 
 @pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize(("pattern", "name"), LOOKALIKES + INVISIBLE)
-def test_keep_protects_a_name_that_looks_the_same_and_no_rule_means_it(pattern, name, source):
-    """And a name that looks like a colleague's is not one of the others."""
+def test_keep_protects_a_name_that_looks_the_same_and_no_rule_means_it(source):
+    """And a name that looks like a colleague's is not one of the others; `test_names` has more."""
+    name = "ada\uff20\uff42oard\uff0eexample\u3002com\u200b"
+    globs = ["*@board.example.com"]
     one = entry_of(source, username=name)
-    assert verdict(one, **keep(usernames=[pattern])) == "keep:k"
-    assert verdict(entry_of(source, inviter=name), **keep(inviters=[pattern])) == "keep:k"
-    assert verdict(one, **old(not_usernames=[pattern])) == "no_rule"
-    assert verdict(one, **keep(not_usernames=[pattern])) == "forgotten"
-    if (pattern, name) in LOOKALIKES:
-        assert verdict(one, **old(usernames=[pattern])) == "no_rule"
+    assert verdict(one, **keep(usernames=globs)) == "keep:k"
+    assert verdict(one, **old(usernames=globs)) == "no_rule"
+    assert verdict(entry_of(source, inviter=name), **keep(inviters=globs)) == "keep:k"
+    assert verdict(one, **old(not_usernames=globs)) == "no_rule"
+    assert verdict(one, **keep(not_usernames=globs)) == "forgotten"
 
 
 def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_not():
@@ -235,10 +203,6 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
     ("name", "entries", "by_rule", "by_keep"),
     [
         ("Acme Sandbox", ["acme *"], "r", "keep:k"),
-        ("Acme Sandbox", ["x", "*SANDBOX"], "r", "keep:k"),
-        ("Acme Sandbox", ["acme"], "no_rule", "forgotten"),
-        ("Acme Sandbox", ["*cde4"], "no_rule", "forgotten"),  # digits of the id
-        (ORG, ["5efd*"], "r", "keep:k"),
         ("\uff21cme", ["acme"], "no_rule", "keep:k"),
         # The name is not known: by id alone; and a glob makes nothing stale and keeps.
         (None, ["*"], "no_organization_name", "no_organization_name"),
@@ -288,7 +252,7 @@ def test_list_of_users_shows_the_status_whenever_it_ends(source):
 )
 def test_row_of_the_older_lists_is_pending_until_it_expires(expires_at, status, source):
     one = entry_of(source, expires_at=expires_at)
-    for wanted in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
+    for wanted in ("PENDING", "INVITATION_EXPIRED"):
         by_rule, by_keep = ("r", "keep:k") if wanted == status else ("no_rule", "forgotten")
         unknown = "no_status" if status is None else None
         assert verdict(one, **rule(statuses=[wanted])) == (unknown or by_rule)
@@ -342,11 +306,6 @@ def test_inviter_is_unknown_where_the_members_are(members):
     assert verdict(one, members=members, **rule(**LEFT)) == "inviter_unknown"
 
 
-def test_other_conditions_of_a_rule_for_inviters_must_hold_too():
-    one = entry_of(Source.USERS, inviter="gone@example.com", **SOON)
-    assert verdict(one, members=MEMBERS, **old(**LEFT)) == "too_young"
-
-
 # Explain -----------------------------------------------------------------------------------------
 
 
@@ -369,59 +328,6 @@ def test_explain_returns_the_keys_of_each_entry_with_their_policy_names_and_resu
     assert kept == (both.keep[0], False, list(unknown.items()))
     results = [(k, k != "inviters" or "no_inviter") for k in keys]
     assert ruled == (both.rules[0], "no_inviter", results)
-
-
-# Properties --------------------------------------------------------------------------------------
-
-ages = st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=90))
-dates = st.one_of(st.none(), st.text(max_size=5), st.builds(lambda age: NOW - age, ages))
-names = st.one_of(
-    st.none(), st.sampled_from(["a@gmail.com", "B@Example.com", "c@board.example.com"])
-)
-invitations = st.builds(
-    invitation,
-    number=st.integers(1, 10**6),
-    created_at=dates,
-    expires_at=dates,
-    username=names,
-    inviter=names,
-    roles=st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2).map(tuple),
-    status=st.sampled_from(["PENDING", "INVITATION_EXPIRED", None]),
-    source=st.sampled_from(list(Source)),
-)
-entry_keys = st.fixed_dictionaries(
-    {},
-    optional={
-        "usernames": st.just(["*@gmail.com"]),
-        "not_usernames": st.just(["*@gmail.com"]),
-        "organizations": st.sampled_from([[ORG], ["acme*"]]),
-        "inviters": st.just(["*@example.com"]),
-        "roles": st.just(["GROUP_OWNER"]),
-        "projects": st.just(["sandbox*"]),
-        "older_than": st.sampled_from(["1d", "14d"]),
-        "expired": st.booleans(),
-    },
-)
-rule_lists = st.lists(entry_keys, min_size=1, max_size=3).map(
-    lambda found: [{"older_than": "7d", **m, "name": f"r{n}"} for n, m in enumerate(found)]
-)
-keep_lists = st.lists(entry_keys.filter(bool), max_size=3).map(
-    lambda found: [{**m, "name": f"k{n}"} for n, m in enumerate(found)]
-)
-
-
-@given(one=invitations, older_than=st.integers(1, 60), later=st.integers(0, 10**7))
-def test_stale_by_age_stays_stale_as_now_grows(one, older_than, later):
-    keys = rule(older_than=f"{older_than}d")  # with `statuses`, a row of `invites` may expire
-    if decide(one, **keys).stale:
-        assert decide(one, now=NOW + timedelta(seconds=later), **keys).stale
-
-
-@given(one=invitations, rules=rule_lists, keep=keep_lists, more=entry_keys.filter(bool))
-def test_one_more_keep_entry_never_deletes_more(one, rules, keep, more):
-    before = decide(one, rules=rules, keep=keep)
-    after = decide(one, rules=rules, keep=[*keep, {**more, "name": "more"}])
-    assert before.stale or not after.stale
 
 
 def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
