@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from audit.runs import intent, outcome, planned
-from builders import ORG, OTHER_ORG, object_id, policy
+from builders import ORG, object_id, policy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sweep.fakes import FakeAtlas, FakeDeletionLog
@@ -23,7 +23,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import CircuitBreaker, Executor, ProjectQueues, delete
+from invite_sweeper.sweep.executor import CircuitBreaker, Executor, ProjectQueues
 from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.result import Result
 
@@ -496,49 +496,3 @@ def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
         group = []
         assert (queues.take(group, size), group) == (wait_s, taken)
     assert list(queues.left()) == [six]
-
-
-# Several organizations ---------------------------------------------------------------------------
-
-
-def two_organizations(found):
-    """Return plans of two deletions each; the first with these results."""
-    atlases = {ORG: FakeAtlas(results=found), OTHER_ORG: FakeAtlas()}
-    found = [AtlasOrganization(id_, FakeClient(atlas)) for id_, atlas in atlases.items()]
-    return [OrganizationPlan(Reading(each), tuple(plan(2))) for each in found]
-
-
-async def delete_in(plans, log):
-    """Delete what is planned; return what the view began to show, and what became of it."""
-    rules = policy(limits={"canary": 0}, execution={"concurrency": 1})
-    view = QuietView()
-    begun = []
-    view.started = lambda *shown: begun.append(shown)
-    command = command_of(rules, clock=asyncio.get_running_loop().time)
-    result = Result(command, [each.organization for each in plans], view)
-    result.plans = tuple(plans)
-    try:
-        await delete(result, log, StopRequest())
-    except AuditLogError as error:
-        result.error = error
-    return begun, result
-
-
-async def test_refused_credentials_end_one_organization_and_the_others_go_on():
-    begun, result = await delete_in(two_organizations(results(REFUSED, 2)), FakeDeletionLog())
-    assert begun == [("Deleting invitations", 2, id_) for id_ in (ORG, OTHER_ORG)]
-    first = result.swept[ORG]
-    second = result.swept[OTHER_ORG]
-    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "failed": 1}, {"deleted": 2})
-    assert isinstance(first.error, CredentialsRefused)
-    assert first.error.organization == ORG
-    assert first.error.consequence == "1 invitation had been deleted there by then."
-    assert second.error is None
-
-
-async def test_log_that_fails_ends_the_sweep_of_all_organizations():
-    _, result = await delete_in(two_organizations({}), FakeDeletionLog(fails_at=2))
-    first = result.swept[ORG]
-    second = result.swept[OTHER_ORG]
-    assert result.error.consequence == "1 invitation had been deleted by then."
-    assert (first.outcomes, second.outcomes) == ({"deleted": 1, "skipped": 1}, {"skipped": 2})
