@@ -1,6 +1,7 @@
 """Stateful fakes: an in-memory Atlas, and an in-memory audit log that can fail."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -43,6 +44,8 @@ class FakeAtlas:
         requested: Project ids of the lists that were read, in order.
         teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
+        on_list: Called with the project of a list that is read.
+        on_delete: Called with an invitation whose deletion begins.
         gate: While it is clear, deletions block; it is set by default.
     """
 
@@ -60,6 +63,8 @@ class FakeAtlas:
     api_keys: dict[str, str] | ListUnreadable = field(default_factory=dict)
     keys_requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    on_list: Callable[[Project], object] = id
+    on_delete: Callable[[Invitation], object] = id
     in_flight: int = 0
     max_in_flight: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,6 +84,7 @@ class FakeAtlas:
         self, project: Project, source: Source = Source.INVITES
     ) -> Invitations | ListUnreadable | ProjectGone:
         self.requested.append(project.id)
+        self.on_list(project)
         await asyncio.sleep(0)
         key = source, project.id
         result = self.list_results.get(key, self.list_results.get(project.id))
@@ -117,6 +123,7 @@ class FakeAtlas:
         return waits.pop(0) if waits else 0.0
 
     async def delete(self, invitation: Invitation, progress: Sending) -> Sending:
+        self.on_delete(invitation)
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         progress.attempts += 1

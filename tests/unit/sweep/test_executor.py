@@ -98,22 +98,19 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
-class ChecksIntents(FakeAtlas):
-    """Fails for a DELETE whose intent is not on disk."""
+def checks_intents(log, **known):
+    """Return an Atlas that fails for a DELETE whose intent is not on disk."""
 
-    def __init__(self, log, **known):
-        super().__init__(**known)
-        self.log = log
+    def check(one):
+        assert ("intent", one.invitation_id) in log.lines[: log.on_disk]
 
-    async def delete(self, one, progress):
-        assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
-        return await super().delete(one, progress)
+    return FakeAtlas(on_delete=check, **known)
 
 
 async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded():
     """Intents are written in groups: a sync for each would cost more than its deletion."""
     log = FakeDeletionLog()
-    atlas = ChecksIntents(log)
+    atlas = checks_intents(log)
     run = Run(atlas, log, workers=20)
     await run.run(plan(150, 50))
     assert sorted(atlas.deleted) == ids(*range(1, 201))
@@ -296,23 +293,17 @@ async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
     assert all(progress.cancelled for progress in atlas.in_progress)
 
 
-class Defective(FakeAtlas):
-    """Fails at its fourth deletion."""
-
-    async def delete(self, one, progress):
-        if len(self.deleted) == 3:
-            raise KeyError("a defect")
-        return await super().delete(one, progress)
-
-
 @pytest.mark.parametrize("where", ["deletion", "callback", "tokens"])
 async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
-    atlas = Defective() if where == "deletion" else FakeAtlas()
+    atlas = FakeAtlas()
     log = FakeDeletionLog()
+    fourth = lambda *_: len(atlas.deleted) == 3 and {}["a defect"]  # noqa: E731
     options = {}
-    if where == "callback":
-        options["on_done"] = lambda *_: len(atlas.deleted) == 3 and {}["x"]
-    elif where == "tokens":
+    if where == "deletion":
+        atlas.on_delete = fourth
+    elif where == "callback":
+        options["on_done"] = fourth
+    else:
         tokens = dict.fromkeys(range(3), 0.0)
         atlas.try_acquire = lambda _: tokens.popitem()[1]
     run = Run(atlas, log, workers=1, **options)
@@ -457,7 +448,7 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
     async def go():
         stop = StopRequest()
         log = FakeDeletionLog(fails_at=fails_at)
-        atlas = ChecksIntents(
+        atlas = checks_intents(
             log,
             results={object_id(n): result for n, result in found.items()},
             waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},

@@ -377,13 +377,7 @@ async def test_stop_while_projects_are_listed_deletes_nothing(directory):
 
 async def test_stop_while_the_first_organization_is_swept_skips_the_others(directory):
     night = Night(directory, 1, 2)
-    delete = night.atlases[0].delete
-
-    async def stopping(one, progress):
-        night.stop.request("SIGTERM came")
-        return await delete(one, progress)
-
-    night.atlases[0].delete = stopping
+    night.atlases[0].on_delete = lambda _: night.stop.request("SIGTERM came")
     result = await night.run()
     assert (night.deleted, result.deleted, result.skipped) == ([1, 0], 1, 2)
     assert (result.exit_code, result.error["consequence"]) == (8, "The audit log is complete.")
