@@ -13,7 +13,6 @@ from audit.runs import planned
 from builders import NOW, ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
-from msgspec import structs
 from reviewed import assert_reviewed
 from sweep.night import Earlier, command_of
 
