@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 from audit.runs import deletion, write_run
-from deploy.manifests import DEPLOY, KUBERNETES, documents, overlaid
+from deploy.manifests import DEPLOY, KUBERNETES, documents, night_of, overlaid
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 
@@ -132,30 +131,26 @@ def test_no_file_is_touched_while_a_run_holds_the_lock(log, archive):
     assert all(file.path.suffix == ".jsonl" for file in log.files())
 
 
-def test_unit_and_job_run_the_script_on_the_directory_of_the_night(tmp_path):
+def test_unit_runs_the_script_on_the_directory_of_the_night():
     nightly = (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^ExecStart=(.*)$", UNIT, re.MULTILINE)
-    program, script, audit, target = line.split()
-    assert (program, Path(script).name) == ("/bin/sh", SCRIPT.name)
-    assert f"--audit-dir {audit} " in nightly.replace("\\\n", " ").replace("  ", " ")
+    (line,) = re.findall(r"^ExecStart=/bin/sh (.*)$", UNIT, re.MULTILINE)
+    script, audit, target = line.split()
+    assert Path(script).name == SCRIPT.name
+    assert f"--audit-dir {audit} " in nightly
     assert f"\nReadWritePaths={target}\n" in UNIT
-    job = yaml.safe_load((SCRIPT.parent / "cronjob.yaml").read_text(encoding="utf-8"))
-    (box,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    night_job = (KUBERNETES / "base/cronjob.yaml").read_text(encoding="utf-8")
-    assert f"--audit-dir={box['command'][2]}\n" in night_job
 
 
 @pytest.mark.needs("kustomize")
-def test_component_adds_a_job_with_the_script_and_the_image_of_the_overlay(tmp_path):
+def test_component_adds_a_job_with_the_script_the_image_and_the_directory_of_the_night(tmp_path):
     plain = documents(overlaid(tmp_path))
     found = documents(overlaid(tmp_path, "archive"))
     added = {key: each for key, each in found.items() if key not in plain}
+    night = night_of(plain)
+    archive = night_of(added)
+    assert {key: found[key] for key in plain} == plain
     assert {kind for kind, _ in added} == {"CronJob", "ConfigMap"}
     script = added["ConfigMap", "invite-sweeper-archive"]["data"]["archive.sh"]
     assert script == SCRIPT.read_text(encoding="utf-8")
-    job = found["CronJob", "invite-sweeper-archive"]
-    nightly = found["CronJob", "invite-sweeper"]
-    pods = [each["spec"]["jobTemplate"]["spec"]["template"]["spec"] for each in (job, nightly)]
-    assert pods[0]["containers"][0]["image"] == pods[1]["containers"][0]["image"]
-    assert pods[0]["securityContext"] == pods[1]["securityContext"]
-    assert {key: found[key] for key in plain} == plain
+    assert archive.box["image"] == night.box["image"]
+    assert archive.pod["securityContext"] == night.pod["securityContext"]
+    assert archive.box["command"][2] == night.options["audit-dir"]

@@ -95,24 +95,6 @@ def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
 
 
 @NEEDS_TOOLS
-def test_pod_that_is_given_its_command_twice_does_not_start(tmp_path):
-    """Kubernetes refuses a variable with both: "may not be specified when `value` is not empty"."""
-    variable = [{"name": "INVITE_SWEEPER_COMMAND", "value": "sweep"}]
-    box = {"name": NAME, "env": variable}
-    spec = {"template": {"spec": {"containers": [box]}}}
-    patch = {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": NAME, "namespace": NAME},
-        "spec": {"jobTemplate": {"spec": spec}},
-    }
-    text = overlaid(tmp_path, patches=[{"patch": yaml.safe_dump(patch)}])
-    found = [each for each in night_of(text).box["env"] if each["name"] == variable[0]["name"]]
-
-    assert [each.keys() for each in found] == [{"name", "value", "valueFrom"}]
-
-
-@NEEDS_TOOLS
 @pytest.mark.parametrize(
     ("other", "name"),
     [
@@ -144,28 +126,26 @@ def test_archives_of_two_installations_share_no_claim(tmp_path):
     assert "PersistentVolumeClaim" not in {kind for kind, _ in found}
 
 
-def test_second_installation_of_the_examples_selects_its_own_pods(tmp_path):
-    text = built(KUBERNETES / "examples/second")
-    (policy,) = (each for (kind, _), each in documents(text).items() if kind == "NetworkPolicy")
-    selector = policy["spec"]["podSelector"]["matchLabels"].items()
-    labels, others = (
-        night_of(each).job["template"]["metadata"]["labels"].items()
-        for each in (text, overlaid(tmp_path))
-    )
-
-    assert selector <= labels
-    assert not selector <= others
-    assert what_is_shared(text) & what_is_shared(overlaid(tmp_path)) == set()
-
-
-def test_claim_of_the_second_installation_is_the_one_that_its_comment_makes():
+@NEEDS_TOOLS
+def test_second_installation_of_the_examples_shares_nothing_and_makes_its_claim(
+    tmp_path,
+):
     """`kubectl apply -f -` would create what the command writes."""
     folder = KUBERNETES / "examples/second"
+    text, first = built(folder), overlaid(tmp_path)
+    (policy,) = (each for (kind, _), each in documents(text).items() if kind == "NetworkPolicy")
+    selector = policy["spec"]["podSelector"]["matchLabels"].items()
+    own, others = (
+        night_of(each).job["template"]["metadata"]["labels"].items() for each in (text, first)
+    )
     comment = (folder / "kustomization.yaml").read_text(encoding="utf-8")
     (command,) = re.findall(r"^#   (sed .*) \| kubectl apply -f -$", comment, re.MULTILINE)
     claim = yaml.safe_load(run("sh", "-c", command, cwd=KUBERNETES).stdout)
-    (volume,) = night_of(built(folder)).pod["volumes"][-1:]
+    volume = night_of(text).pod["volumes"][-1]
 
+    assert what_is_shared(text) & what_is_shared(first) == set()
+    assert selector <= own
+    assert not selector <= others
     assert claim["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
 
 

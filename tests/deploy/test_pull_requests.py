@@ -201,47 +201,31 @@ def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(small,
     assert "mdb_sa_sk_wrong" not in done.stdout + done.stderr
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """A git repository with two policies, whose hooks come from a repository of this program."""
-    program = tmp_path / "program"
-    program.mkdir()
-    for name in ("invite_sweeper", "config"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, program / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml"):
-        shutil.copy(ROOT / name, program)
+@pytest.mark.weekly
+@pytest.mark.needs("pre-commit", "git", "pyproject-build")
+def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(checkout, tmp_path):
+    program = shutil.copytree(checkout, tmp_path / "program")
     user = tmp_path / "user"
-    user.mkdir()
+    (user / "eu").mkdir(parents=True)
     for folder in (program, user):
         git(folder, "init", "--quiet")
     git(program, "add", ".")
     git(program, "commit", "--quiet", "--message=Import")
     hooks = [{"id": "invite-sweeper-validate"}]
     source = {"repo": str(program), "rev": git(program, "rev-parse", "HEAD"), "hooks": hooks}
-    (user / ".pre-commit-config.yaml").write_text(
-        yaml.safe_dump({"repos": [source]}), encoding="utf-8"
-    )
-    for name in ("policy.yaml", "eu/policy.yaml"):
-        (user / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "config/policy.yaml", user / name)
+    config = yaml.safe_dump({"repos": [source]})
+    (user / ".pre-commit-config.yaml").write_text(config, encoding="utf-8")
+    shutil.copy(ROOT / "config/policy.yaml", user / "eu")
     (user / "other.yaml").write_text(INVALID, encoding="utf-8")
     git(user, "add", ".")
-    return user
-
-
-@pytest.mark.weekly
-@pytest.mark.needs("pre-commit", "git")
-def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(repository, tmp_path):
     environment = os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
     command = ("pre-commit", "run", "--all-files", "--color=never")
-    options = {"cwd": repository, "env": environment, "check": False}
+    options = {"cwd": user, "env": environment, "check": False}
     valid = run(*command, **options)
-    assert valid.returncode == 0, valid.stdout + valid.stderr
-    assert "Passed" in valid.stdout
-
-    (repository / "eu/policy.yaml").write_text(INVALID, encoding="utf-8")
+    (user / "eu/policy.yaml").write_text(INVALID, encoding="utf-8")
     invalid = run(*command, **options)
-    assert invalid.returncode == 1
+
+    assert (valid.returncode, invalid.returncode) == (0, 1), valid.stdout + valid.stderr
+    assert "Passed" in valid.stdout
     assert "eu/policy.yaml:2:17: organizations[0]: " in invalid.stdout
     assert "other.yaml" not in invalid.stdout

@@ -1,5 +1,9 @@
-"""systemd runs the shipped units with the restrictions that the kernel supports."""
+"""A plain Debian: the pages are followed, and cron and systemd run what they install.
 
+systemd runs the shipped units with the restrictions that the kernel supports.
+"""
+
+import email
 import re
 
 import pytest
@@ -14,6 +18,14 @@ from running import wait_until
 
 from invite_sweeper.endings import ExitCode
 
+CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
+NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
+END = "--end of mail--\n"
+# Two jobs of one minute may end together.
+SENDMAIL = """#!/bin/sh
+exec 9>/tmp/sending && flock 9
+{ echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
+"""
 SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8")
 EXEC_START = re.compile(r"^ExecStart=.*?[^\\]\n", re.MULTILINE | re.DOTALL)
 UNIT = "/etc/systemd/system/invite-sweeper.service"
@@ -39,24 +51,86 @@ pytestmark = [
 ]
 
 
+def test_readme_installs_the_program_and_leads_to_a_dry_run_as_the_user_of_cron(fresh):
+    demo, dry_run = fresh
+
+    assert "This Atlas is simulated" in demo
+    assert "would be deleted" in demo
+    assert "would be deleted" in dry_run
+
+
 @pytest.fixture(scope="module")
 def machine(containers, fresh, tmp_path_factory):
+    """A machine with mail and cron, and nothing scheduled."""
     with started(containers, tmp_path_factory.mktemp("machine")) as up:
-        up.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(up.stage.base_url))
-        up.run("rmdir", "/var/lib/invite-sweeper")
+        up.write("/usr/sbin/sendmail", SENDMAIL, mode="0755")
         yield up
+
+
+@pytest.fixture(scope="module")
+def mails(machine):
+    """The mails of the shipped crontab and of one with a misspelt policy.
+
+    The test changes the schedule to every minute, and Atlas's address. Both are in one file, so
+    that cron reads them in the same minute.
+    """
+    faulty = CRONTAB.replace("policy.yaml", "polcy.yaml").replace("sweeper/audit", "sweeper/other")
+    every_minute, times = NIGHTLY.subn("* * ", CRONTAB + faulty)
+    assert times == 2
+    address = f"MONGODB_ATLAS_BASE_URL={machine.stage.base_url}\n"
+    machine.write("/etc/cron.d/invite-sweeper", address + every_minute)
+    sent = wait_until(lambda: sent_by(machine), within_s=100)
+    machine.run("rm", "/etc/cron.d/invite-sweeper")
+    return sent
+
+
+def sent_by(machine):
+    """Return both mails, that of the shipped crontab first; None until both were sent."""
+    *sent, _ = machine.run("cat", "/tmp/sent", check=False).stdout.split(END)
+    if len(sent) < 2:
+        return None
+    return sorted(map(decoded, sent[:2]), key=lambda mail: "polcy.yaml" in mail)
+
+
+def decoded(sent):
+    """Return the arguments of sendmail, the recipient, the subject and the text of a mail."""
+    arguments, _, mail = sent.partition("\n")
+    message = email.message_from_string(mail)
+    text = message.get_payload(decode=True).decode()
+    return f"{arguments}\nTo: {message['To']}\n{message['Subject']}\n{text}"
+
+
+def test_mail_goes_to_root_and_lists_stale_invitations(mails, machine):
+    listed, _ = mails
+
+    assert re.search(r"^To: root$", listed, re.MULTILINE)
+    assert "would be deleted" in listed
+    assert set(re.findall(r"old\d@example\.com", listed)) == {
+        "old0@example.com", "old1@example.com", "old2@example.com",
+    }  # fmt: skip
+    machine.stage.assert_untouched()
+
+
+def test_failed_run_is_mailed_with_what_to_fix(mails):
+    _, failed = mails
+
+    assert "/etc/invite-sweeper/polcy.yaml" in failed
+    assert "Atlas was not called" in failed
 
 
 @pytest.fixture(scope="module")
 def followed(machine):
     """The section of the README, followed on a machine that is prepared as for cron."""
+    machine.write(f"{UNIT}.d/test.conf", TEST_CONFIG.format(machine.stage.base_url))
+    machine.run("rm", "--recursive", STATE)
     return machine.follow(section(OPERATORS, "systemd"))
 
 
 def test_commands_of_the_readme_run_a_dry_run_and_enable_the_timer(followed, machine):
     assert "would be deleted" in followed
     machine.stage.assert_untouched()
-    assert machine.run("systemctl", "is-enabled", "invite-sweeper.timer").stdout == "enabled\n"
+    listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
+    assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
 
 
 def start(machine, unit_text):
@@ -87,7 +161,7 @@ def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(followed, mac
     assert listed.splitlines() == ["invite-sweeper 700", "invite-sweeper 600"]
 
 
-def test_service_can_access_only_its_folder_and_credentials(machine):
+def test_service_can_access_only_its_folder_and_credentials(followed, machine):
     machine.write("/usr/local/bin/probe", PROBE, mode="0755")
     code, log = start(machine, EXEC_START.sub("ExecStart=probe\n", SERVICE))
 
@@ -146,12 +220,6 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
     assert machine.run("wc", "-l", "/var/lib/mail-inviters/mailed").stdout.startswith("1 ")
 
 
-def test_timer_is_scheduled_for_the_night(followed, machine):
-    listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
-
-    assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
-
-
 def test_metrics_are_written_as_the_guide_says_and_another_user_reads_them(followed, machine):
     lines = section(OPERATORS, "What to monitor").text.splitlines()
     (bullet,) = (line for line in lines if line.startswith("- **Metrics.**"))
@@ -196,7 +264,7 @@ def test_secret_is_encrypted_as_the_guide_says_and_the_plain_file_is_gone(follow
     assert code == ExitCode.DONE, log
 
 
-def test_wrong_credentials_are_not_retried(machine):
+def test_wrong_credentials_are_not_retried(followed, machine):
     machine.write("/etc/invite-sweeper/client-secret", "mdb_sa_sk_wrong", mode="0400")
     code, log = start(machine, SERVICE)
 
