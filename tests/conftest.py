@@ -38,7 +38,7 @@ settings.load_profile("here")
 
 CONTAINERS = (
     "test_cluster.py", "test_container_run.py", "test_distribution.py", "test_machine.py",
-    "test_mail_image.py", "test_publishing.py",
+    "test_publishing.py",
 )  # fmt: skip
 """Files of tests/deploy/ with the image, or the wheel, that one worker builds."""
 

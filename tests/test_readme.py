@@ -69,7 +69,7 @@ RUN_BY = {
     (INSTALLATIONS, "Removing or renaming one"): "deploy/test_pages.py",
     (ARCHIVE, "The archive"): "deploy/test_machine.py",
     (MAIL, "systemd"): "deploy/test_machine.py",
-    (MAIL, "Kubernetes"): "deploy/test_mail_inviters.py",
+    (MAIL, "Kubernetes"): "deploy/test_container_run.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,
     (f"{HELP}/audit.md", "Restore"): HERE,
     (f"{HELP}/deployment.md", "Running it every night"): HERE,

@@ -109,15 +109,12 @@ def refusals(values, folder):
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory):
+def test_wrong_value_is_refused_by_its_name(tmp_path):
     values = {f"c{n}": values_of(each[:2]) for n, each in enumerate(REFUSED)}
-    return refusals(values, tmp_path_factory.mktemp("refused"))
+    told = refusals(values, tmp_path)
+    accepted = [each for n, each in enumerate(REFUSED) if each[2] not in told.get(f"c{n}", "")]
 
-
-@pytest.mark.parametrize("number", range(len(REFUSED)), ids=lambda n: ascii(REFUSED[n]))
-def test_wrong_value_is_refused_by_its_name(refused, number):
-    assert REFUSED[number][2] in refused[f"c{number}"]
+    assert accepted == []
 
 
 def test_option_of_a_sweep_is_no_extra_argument_unless_it_switches_off_no_guard(tmp_path):
@@ -214,28 +211,19 @@ def test_objects_have_the_name_of_the_release_and_of_the_chart(release, override
     [
         "a: 1\r\nkind: Secret\r\n",
         "  indented\nkind: Secret\n\n\n",
-        "{{ .Release.Name }}\n\ttab: 'x'\n",
-        "…: \U0001f510 # comment",
+        "{{ .Release.Name }}\n\ttab: 'x' # \U0001f510",
     ],
     ids=ascii,
 )
-def test_free_text_stays_one_string(text, tmp_path):
-    values = {
-        "policy": text,
-        "extraEnv": [{"name": "A", "value": text}],
-        "podAnnotations": {"a": text},
-        "job": {"name": "once", "args": [text]},
-    }
+def test_free_text_stays_as_it_is(text, tmp_path):
+    environment = [{"name": "A", "value": text}]
+    values = {"policy": text, "extraEnv": environment, "podAnnotations": {"a": text}}
     found = documents(rendered(values, tmp_path))
     night = night_of(found)
 
-    assert len(found) == 7
     assert found["ConfigMap", f"{NAME}-policy"]["data"] == {"policy.yaml": text}
     assert night.environment["A"] == text
     assert night.job["template"]["metadata"]["annotations"] == {"a": text}
-    (job,) = (each for (kind, _), each in found.items() if kind == "Job")
-    (once,) = job["spec"]["template"]["spec"]["containers"]
-    assert once["args"] == [text]
 
 
 def test_claim_survives_uninstalling_argo_cd_and_flux(tmp_path):

@@ -1,8 +1,7 @@
 """The pages for operators: their examples give what a policy needs."""
 
 import re
-import shlex
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.policy import check_policy
+from invite_sweeper.policy import parse_policy
 from invite_sweeper.report.metrics import Metrics
-from invite_sweeper.sweep.scope import Shard
 
 PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-NAMES = ("NORTH", "SOUTH")
+POLICY = parse_policy(BLOCKS["yaml policy"].encode(), "policy.yaml")
+NAMES = [each.credentials for each in POLICY.organizations]
 KEYS = {f"{part}_{name}" for part in ("CLIENT_ID", "CLIENT_SECRET") for name in NAMES}
 
 
@@ -93,25 +92,6 @@ def test_command_of_the_page_makes_the_secret_whose_keys_the_examples_name(tmp_p
 
     assert yaml.safe_load(done.stdout)["metadata"]["name"] == "invite-sweeper-atlas"
     assert yaml.safe_load(done.stdout)["data"].keys() == KEYS
-
-
-def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each():
-    policy, issues = check_policy(BLOCKS["yaml policy"].encode(), date(2026, 11, 27))
-    job = yaml.safe_load(BLOCKS["yaml matrix"])["jobs"]["shard"]
-    dealt = []
-    directories = set()
-    for number in job["strategy"]["matrix"]["shard"]:
-        words = shlex.split(job["steps"][0]["run"].replace("${{ matrix.shard }}", str(number)))
-        assert words[:2] == ["invite-sweeper", "plan"]  # armed by the operator
-        given = dict(zip(words[2::2], words[3::2], strict=True))
-        directories.add(given["--audit-dir"])
-        shard = Shard.parse(given["--shard"], completion_index=None)
-        dealt += [each.credentials for each in shard.part_of_policy(policy).organizations]
-
-    assert issues == ()
-    assert job["strategy"]["fail-fast"] is False
-    assert dealt == list(NAMES)
-    assert len(directories) == len(NAMES)
 
 
 @pytest.mark.needs("curl")
