@@ -30,10 +30,9 @@ def check(name, manifests, values):
 def check_times(night, values):
     """Check that one run at a time has its deadlines, retries and codes."""
     cron, job, pod, _ = night
-    minutes = values.get("deadlineMinutes", 60)
     shards = values.get("shards", 0)
+    minutes = values.get("deadlineMinutes", 60)
     retries = values.get("retries", 4)
-    per_pod = "PerIndex" if shards else ""
     waits_s = sum(10 * 2**attempt for attempt in range(retries))  # Kubernetes waits so long
     final, *_, retryable = job["podFailurePolicy"]["rules"]
 
@@ -43,7 +42,7 @@ def check_times(night, values):
     assert 60 * minutes + GRACE_S + 60 <= pod["activeDeadlineSeconds"]
     assert 2 * pod["activeDeadlineSeconds"] + waits_s <= job["activeDeadlineSeconds"]
     assert pod["terminationGracePeriodSeconds"] >= GRACE_S + 10
-    assert {key: job[key] for key in job if "backoff" in key} == {f"backoffLimit{per_pod}": retries}
+    assert job["backoffLimitPerIndex" if shards else "backoffLimit"] == retries
     assert (job["podReplacementPolicy"], pod["restartPolicy"]) == ("Failed", "Never")
     for rule, action, codes in (
         (final, "FailIndex" if shards else "FailJob", FINAL), (retryable, "Count", RETRYABLE)
@@ -58,10 +57,7 @@ def check_times(night, values):
 
 
 def check_pod(name, night, values):
-    """Check that the pod has what its container names, and is restricted.
-
-    The container shows its other restrictions when it runs (test_cluster.py).
-    """
+    """Check that the pod has what its container names; its restrictions show in test_cluster.py."""
     _, _, pod, box = night
     volumes = {each["name"]: each for each in pod["volumes"]}
     account = values.get("credentials", {})

@@ -153,4 +153,15 @@ def test_component_adds_a_job_with_the_script_the_image_and_the_directory_of_the
     assert script == SCRIPT.read_text(encoding="utf-8")
     assert archive.box["image"] == night.box["image"]
     assert archive.pod["securityContext"] == night.pod["securityContext"]
-    assert archive.box["command"][2] == night.options["audit-dir"]
+    *_, audit, target = archive.box["command"]
+    mounts = {each["mountPath"]: each["name"] for each in archive.box["volumeMounts"]}
+    claims = {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in archive.pod["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+    assert audit == night.options["audit-dir"]
+    assert [claims[mounts[str(Path(path).parent)]] for path in (audit, target)] == [
+        "invite-sweeper-audit",
+        "invite-sweeper-archive",
+    ]

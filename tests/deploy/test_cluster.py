@@ -4,10 +4,7 @@ import json
 import re
 
 import pytest
-import yaml
 from deploy.cluster import container_of, remove_pods
-from deploy.containers import IMAGE
-from deploy.manifests import KUBERNETES, built, documents, load
 from readmes import OPERATORS, section
 
 pytestmark = [
@@ -77,38 +74,6 @@ def test_second_person_approves_the_plan_of_the_night(cluster, terminal, stage, 
 
     assert output.count("@example.com") == len(stage.stale)
     stage.assert_swept_once()
-
-
-@pytest.mark.weekly  # the base of the gate has no flock
-def test_job_of_the_archive_copies_the_runs_of_the_nights(cluster, terminal, containers):
-    page = terminal.folder / "kustomization.yaml"
-    overlay = yaml.safe_load(page.read_text("utf-8"))
-    component = "deploy/kubernetes/components/archive"
-    page.write_text(yaml.safe_dump(overlay | {"components": [component]}), "utf-8")
-    found = documents(built(terminal.folder))
-    page.write_text(yaml.safe_dump(overlay), "utf-8")
-    spec = found["CronJob", "invite-sweeper-archive"]["spec"]["jobTemplate"]["spec"]
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "night"}, "spec": spec}
-    claim = load(KUBERNETES / "archive-claim.yaml")
-    # podman 5.4 does not support fsGroup, which gives the volume to the group.
-    claim["metadata"]["annotations"] = {
-        f"volume.podman.io/{id_}": "10001" for id_ in ("uid", "gid")
-    }
-    maps = found["ConfigMap", "invite-sweeper-archive"]
-    parts = [maps, load(KUBERNETES / "audit-claim.yaml"), claim, job]
-    path = terminal.folder / "archive.yaml"
-    path.write_text(yaml.safe_dump_all(parts), "utf-8")
-    containers.podman("kube", "play", "--network=host", "--tls-verify=false", path)
-    code = containers.podman("wait", "night-pod-archive").stdout
-    log = containers.podman("logs", "night-pod-archive")
-    remove_pods(containers)
-    archive = "--volume=invite-sweeper-archive:/archive"
-    verify = (IMAGE, "audit", "verify", "/archive/audit")
-
-    assert code == "0\n", log.stdout + log.stderr
-    assert " copied to /archive/audit" in log.stdout
-    alone = ("run", "--rm", "--network=none", archive)
-    assert containers.podman(*alone, *verify).stdout.startswith("Sound ")
 
 
 @pytest.mark.weekly  # the chart renders to the manifests of kustomize

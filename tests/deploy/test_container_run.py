@@ -82,6 +82,13 @@ def test_image_is_the_same_to_the_byte_when_it_is_built_again(containers, image,
     assert again in containers.podman("inspect", "--format={{.Id}}", IMAGE).stdout
 
 
+@pytest.mark.weekly  # the base of the gate has no flock
+def test_image_has_the_commands_of_the_script_of_the_archive(containers, image):
+    look = "command -v date flock gzip sha256sum sync"
+    found = containers.podman(*RUN, "--network=none", "--entrypoint=sh", IMAGE, "-c", look)
+    assert found.stdout.count("\n") == 5
+
+
 def command(stage, *before):
     return (*RUN, "--network=host", *stage.mounts, *before, IMAGE, "sweep", "--output=json")
 

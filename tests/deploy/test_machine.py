@@ -222,9 +222,9 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
 
 def test_metrics_are_written_as_the_guide_says_and_another_user_reads_them(followed, machine):
     lines = section(OPERATORS, "What to monitor").text.splitlines()
-    (bullet,) = (line for line in lines if line.startswith("- **Metrics.**"))
-    make, link = re.findall(r"`((?:install -d|ln -s) [^`]+)`", bullet)
-    option, setting = re.findall(r"`(--metrics-file /[^`]+|ReadWritePaths=[^`]+)`", bullet)
+    (bullet,) = (line for line in lines if line.startswith("- **Metrics**"))
+    make, link, setting = re.findall(r"`((?:install -d|ln -s|ReadWritePaths=)[^`]+)`", bullet)
+    option = f"--metrics-file {link.split()[2]}"
     machine.run("sh", "-c", f"mkdir -p /var/lib/prometheus/node-exporter && {make} && {link}")
     unit = SERVICE.replace("    plan \\\n", f"    plan \\\n    {option} \\\n")
     code, log = start(machine, unit.replace("[Service]\n", f"[Service]\n{setting}\n"))
