@@ -17,7 +17,6 @@ from pathlib import Path
 import forked
 from running import COMMAND, CliRunner
 
-_END_OF_INPUT = b"\x04"
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -43,10 +42,6 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self.descriptor, keys.encode())
-
-    def end_input(self) -> None:
-        """Press Ctrl-D."""
-        os.write(self.descriptor, _END_OF_INPUT)
 
     def end(self, timeout_s: float = 60.0) -> tuple[int, str]:
         """Read to the end; return the exit code and all output."""

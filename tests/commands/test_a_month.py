@@ -155,7 +155,7 @@ CHECK = "Check the base URL, the proxy, and whether this network can reach Atlas
 QUESTIONS = {
     "Did it run each night, and what became of the killed run?": (
         "audit show",
-        "Of the 19 nights from 2026-11-01 to 2026-11-19: 12 done, 3 failed (2026-11-09 to 2026-11-11: ",
+        "Of the 19 nights from 2026-11-01 to 2026-11-19: 12 done, 3 failed (2026-11-09 to ",
         "1 partly done (2026-11-15: credentials refused)",
         "1 without a run (2026-11-07)",
         "5  2026-11-05 02:00 UTC  sweep     Recovered  1 failed, recovered by run 6",

@@ -11,7 +11,6 @@ from commands.terminals import terminal_of
 from running import wait_until
 
 DAYS = timedelta(days=1)
-POLICY = ("--policy", "policy.yaml")
 
 
 @pytest.fixture
@@ -20,29 +19,27 @@ def cli(cli):
     return cli
 
 
-def swept(cli, users=3):
-    """Sweep users from a project and return its id."""
-    project = cli.sim.add_project("Project")
-    for number in range(users):
-        cli.sim.invite(
-            project,
-            f"person-{number}@example.com",
-            age=(20 + number) * DAYS,
-            roles=("GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"),
-        )
-    cli.sim.invite(project, "young@example.com", age=DAYS)
+ROLES = ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
+
+
+def swept(cli):
+    """Sweep three people from a project and return its id."""
+    (project,) = cli.stock(stale=0, young=1)
+    for number in range(3):
+        name = f"person-{number}@example.com"
+        cli.sim.invite(project, name, age=20 * DAYS, roles=ROLES)
     assert cli.sweep().code == 0
     return project
 
 
-def restore(cli, *arguments, code=0, **changes):
-    done = cli.run("restore", *arguments, *POLICY, "--output", "json", **changes)
+def restore(cli, *arguments, code=0):
+    done = cli.run("restore", *arguments, "--output", "json")
     assert done.code == code, done.err
     return done.summary
 
 
 def verify(cli):
-    return cli.run("audit", "verify", "audit").code
+    return cli.run("audit", "verify").code
 
 
 def posts(cli):
@@ -56,12 +53,11 @@ def invited(cli, project):
 
 def test_restore_brings_back_exactly_what_the_last_sweep_deleted_once(cli):
     project = swept(cli)
-    roles = ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
     result = restore(cli)
     assert (result["mode"], result["restored"], result["already_there"]) == ("restore", 3, 0)
     assert result["restores"] == [cli.lines()[0]["run_id"]]
-    people = {f"person-{n}@example.com": roles for n in range(3)}
-    assert invited(cli, project) == {"young@example.com": ["GROUP_READ_ONLY"], **people}
+    people = {f"person-{n}@example.com": ROLES for n in range(3)}
+    assert invited(cli, project) == {"young-0@example.com": ["GROUP_READ_ONLY"], **people}
     again = restore(cli)
     assert (again["restored"], again["already_there"], posts(cli)) == (0, 3, 3)
     assert verify(cli) == 0
@@ -73,17 +69,15 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
     result = restore(cli, "--dry-run")
     assert len(result["to_invite"]) == 3
     assert (posts(cli), cli.run_files()) == (0, files)
-    shown = cli.run("restore", *POLICY, "--dry-run").out
-    assert re.search(
-        "person-1@example.com .*forgotten", shown
-    )  # the rule by which each was deleted
+    shown = cli.run("restore", "--dry-run").out
+    assert re.search("person-1@example.com .*forgotten", shown)  # by this rule it was deleted
     assert "3 people would be invited again" in shown
 
 
-@pytest.mark.parametrize("command", [("restore",), ("audit", "show")])
+@pytest.mark.parametrize("command", ["restore", "audit show"])
 def test_second_username_is_wrong_usage_and_not_ignored(cli, command):
-    done = cli.run(*command, "--username", "ada@example.com", "--username", "bob@example.com")
-    assert (done.code, len(cli.sim.requests)) == (2, 0)
+    done = cli.run(*command.split(), "--username", "ada@*", "--username", "bob@*")
+    assert (done.code, cli.sim.requests) == (2, ())
     assert "Give it once" in done.err
 
 
@@ -92,7 +86,7 @@ def test_a_mistyped_address_invites_no_person_and_names_the_runs_that_were_searc
     assert (cli.plan().code, cli.sweep().code) == (0, 0)
     mistyped = "persn-1*"
     for words in ((), ("--dry-run",), ("1",)):
-        done = cli.run("restore", *words, *POLICY, "--username", mistyped)
+        done = cli.run("restore", *words, "--username", mistyped)
         assert (done.code, done.out) == (4, "")
         (error,) = done.errors
         searched = "run 1 was searched." if words == ("1",) else "runs 1 to 3 of "
@@ -101,17 +95,15 @@ def test_a_mistyped_address_invites_no_person_and_names_the_runs_that_were_searc
 
 
 def test_a_file_from_elsewhere_is_wrong_usage_and_a_path_in_the_directory_is_its_run(cli):
-    project = swept(cli, users=1)
+    project = swept(cli)
     forged = cli.folder / "a\x1b[31mb\nDry run: 9 people" / cli.log_path.name
     forged.parent.mkdir()
     forged.write_bytes(cli.log_path.read_bytes())
     sent = len(cli.sim.requests)
-    for words in (("--dry-run",), ()):
-        done = cli.run("restore", str(forged), *words, *POLICY, "--log-format", "text")
-        assert (done.code, done.out, len(cli.sim.requests)) == (2, "", sent)
-        assert "is not a file of the audit directory" in done.err
-        assert "\x1b" not in done.err
-        assert "\nDry run" not in done.err
+    done = cli.run("restore", str(forged), "--log-format", "text")
+    assert (done.code, done.out, len(cli.sim.requests)) == (2, "", sent)
+    assert "is not a file of the audit directory" in done.err
+    assert not re.search("\x1b|\nDry run", done.err)
     assert len(cli.run_files()) == 1
     link = cli.folder / "link"
     link.symlink_to(cli.audit_dir)
@@ -134,31 +126,28 @@ def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     """What was cut off is shown as that before, and as recovered afterwards."""
     project = swept(cli)
     cli.sim.faults.add(faults.hang(late=True), method="POST", nth=2, times=None)
-    process = cli.fork("restore", *POLICY)
+    process = cli.fork("restore")
     wait_until(lambda: len(invited(cli, project)) == 3)
     process.kill()
     process.communicate(timeout=60)
     cli.sim.faults.clear()
     assert verify(cli) == 3
-    shown = " ".join(cli.run("audit", "show", "--audit-dir", "audit").out.split())
+    shown = " ".join(cli.run("audit", "show").out.split())
     assert "restore Restore: unfinished" in shown
     assert "sent without an outcome" in shown
     result = restore(cli)
     assert (result["restored"], result["already_there"]) == (1, 2)
     assert len(cli.sim.invitations(project)) == 4
     assert verify(cli) == 0
-    for words in (("verify", "audit"), ("show", "2", "--audit-dir", "audit")):
+    for words in (("verify",), ("show", "2")):
         assert "recovered by run 3" in cli.run("audit", *words).out
-
-
-ASKS = "Type yes or no: "
 
 
 @pytest.mark.parametrize(("answer", "code"), [("yes\n", 0), ("no\n", 3)])
 def test_question_lists_the_users_and_only_yes_invites_them(cli, answer, code):
     swept(cli)
-    with terminal_of(cli, "restore", *POLICY) as terminal:
-        shown = terminal.read_until(ASKS)
+    with terminal_of(cli, "restore") as terminal:
+        shown = terminal.read_until("Type yes or no: ")
         assert "person-1@example.com" in shown
         assert "Invite 3 people again?" in shown
         assert posts(cli) == 0
@@ -179,7 +168,7 @@ def test_user_that_atlas_adds_at_once_is_active_loud_and_ends_with_4(cli):
     # A federated organization: Atlas documentation, invitations (read 2026-11).
     join = faults.altered(lambda body: body.replace(b'"PENDING"', b'"ACTIVE"'))
     cli.sim.faults.add(join, method="POST", path="*/users", times=None)
-    done = cli.run("restore", *POLICY, "--quiet")
+    done = cli.run("restore", "--quiet")
     assert (done.code, done.out) == (4, "")
     assert "2 active memberships at once" in done.err
     logged = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
