@@ -52,6 +52,24 @@ from invite_sweeper.sweep.result import Result
 R0 = RunFile(1, "r0", Path("000001-r0.jsonl"))
 CREATED = Sending(Outcome.RESTORED, 1, 200)
 LATER = Sending(None, 1, 400, "RATE_LIMITED_IP")
+OTHER_PROJECT = object_id(50)
+TEAM = object_id(60)
+
+
+def of_list(number=1, **changes):
+    return planned(number, **{"source": Source.INVITES, **changes})
+
+
+def row_of(source, *roles, number=1, **changes):
+    """Return the row of a person in a list; one of an organization has the roles there alone."""
+    if source.is_organization_level:
+        changes = {"project_id": None, "project_name": None, **changes}
+    return planned(number, source=source, roles=roles, **changes)
+
+
+def deleted(*lines):
+    """Return what a sweep wrote that deleted these."""
+    return [event for line in lines for event in (intent(line), outcome(line))]
 
 
 # What a run deleted ------------------------------------------------------------------------------
@@ -69,10 +87,6 @@ def found_in(directory, wanted):
     except NoDeletionFound:
         return ()
     return found.lost
-
-
-def of_list(number=1, **changes):
-    return planned(number, **{"source": Source.INVITES, **changes})
 
 
 @pytest.mark.parametrize(
@@ -101,12 +115,9 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
     assert tuple(map(len, asked)) == found
 
 
-@pytest.mark.parametrize(
-    ("glob", "numbers"), [(None, [2, 1]), ("person-*", [2, 1]), ("PERSON-1@*", [1]), ("x*", [])]
-)
+@pytest.mark.parametrize(("glob", "numbers"), [(None, [2, 1]), ("PERSON-1@*", [1]), ("x*", [])])
 def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
-    lines = [each for n in (2, 1) for each in deletion(n, source=Source.INVITES)]
-    write_run(directory, "r1", *lines)
+    write_run(directory, "r1", *deleted(of_list(2), of_list(1)))
     found = found_in(directory, Wanted("1", glob))
     assert [each.invitation_id for each in found] == [object_id(n) for n in numbers]
 
@@ -123,10 +134,9 @@ def test_a_place_has_the_roles_of_all_entries_of_a_person_whom_a_list_shows_twic
             team_ids=(TEAM,),
         ),
     )
-    of_organization = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}
-    first = planned(1, **of_organization, username="a@b.c", roles=("ORG_MEMBER",), entries=entries)
-    second = planned(2, **of_organization, username="A@b.c", roles=("ORG_OWNER",))
-    write_run(directory, "r0", *(e for one in (first, second) for e in (intent(one), outcome(one))))
+    first = row_of(Source.ORG_USERS, "ORG_MEMBER", username="a@b.c", entries=entries)
+    second = row_of(Source.ORG_USERS, "ORG_OWNER", username="A@b.c", number=2)
+    write_run(directory, "r0", *deleted(first, second))
     lost = found_in(directory, Wanted("1"))
     assert {(each.source, each.place_id): each.roles for each in lost} == {
         (Source.USERS, OTHER_PROJECT): ("GROUP_OWNER",),
@@ -141,18 +151,15 @@ def test_a_place_has_the_roles_of_all_entries_of_a_person_whom_a_list_shows_twic
 @pytest.mark.parametrize("first", [True, False])
 def test_the_last_deletion_in_a_place_counts_through_whichever_list(directory, first):
     """A role in a project goes with the invitation to the organization, or alone."""
-    with_organization = planned(
-        1,
-        source=Source.ORG_USERS,
-        project_id=None,
-        project_name=None,
-        roles=("ORG_MEMBER",),
+    with_organization = row_of(
+        Source.ORG_USERS,
+        "ORG_MEMBER",
         project_roles=((PROJECT, "GROUP_OWNER"),),
         linked_projects=((PROJECT, "Sandbox Alpha"),),
     )
-    alone = planned(1, source=Source.USERS)
+    alone = row_of(Source.USERS, "GROUP_READ_ONLY")
     for one in (with_organization, alone) if first else (alone, with_organization):
-        write_run(directory, f"r{one.source.value.replace('_', '')}", intent(one), outcome(one))
+        write_run(directory, f"r{one.source.value.replace('_', '')}", *deleted(one))
     lost = found_in(directory, Wanted(username="*"))
     roles = ("GROUP_READ_ONLY",) if first else ("GROUP_OWNER",)
     assert {each.place_id: each.roles for each in lost} == {ORG: ("ORG_MEMBER",), PROJECT: roles}
@@ -172,7 +179,7 @@ def test_request_without_an_answer_is_unconfirmed_unless_a_later_run_found_the_p
         write_run(directory, "r1", intent(of_list()), killed=True)
     else:
         write_run(directory, "r1", *deletion(1, "unknown", source=Source.INVITES))
-    later = deletion(2, source=Source.INVITES) if "run" in wanted else ()
+    later = deleted(of_list(2)) if "run" in wanted else ()
     write_run(directory, "r2", outcome(of_list(), found, recovers="r1"), *later)
     lost = found_in(directory, Wanted(**wanted, unconfirmed=True))
     assert [each.invitation_id for each in lost] == [object_id(1)] * is_unconfirmed
@@ -180,7 +187,7 @@ def test_request_without_an_answer_is_unconfirmed_unless_a_later_run_found_the_p
 
 
 def test_without_a_run_the_last_one_is_undone_that_deleted_or_on_request_may_have(directory):
-    write_run(directory, "r1", *deletion(1, source=Source.INVITES))
+    write_run(directory, "r1", *deleted(of_list(1)))
     write_run(directory, "r2", intent(of_list(2)), killed=True)
     write_run(directory, "r3", *deletion(3, "failed", source=Source.INVITES))
     for unconfirmed, number in ((False, 1), (True, 2)):
@@ -191,17 +198,14 @@ def test_without_a_run_the_last_one_is_undone_that_deleted_or_on_request_may_hav
 def test_without_a_run_nothing_is_undone_by_a_log_that_is_damaged_before_the_last_deletions(
     directory,
 ):
-    first = write_run(directory, "r1", *deletion(1, source=Source.INVITES))
-    write_run(directory, "r2", *deletion(2, source=Source.INVITES))
+    first = write_run(directory, "r1", *deleted(of_list(1)))
+    write_run(directory, "r2", *deleted(of_list(2)))
     first.write_bytes(first.read_bytes().replace(b"person-1", b"person-9"))
     with pytest.raises(DamagedLog):
         found_in(directory, Wanted())
 
 
 # Who is missing ----------------------------------------------------------------------------------
-
-OTHER_PROJECT = object_id(50)
-TEAM = object_id(60)
 
 
 def present(line, status="PENDING"):
@@ -216,11 +220,12 @@ class FakeClient:
         rows: Who is in the lists: by list and place in any order. Or why no list can be read.
     """
 
+    actor = "client"
+    sunsets = {}  # noqa: RUF012 - no list ends
+
     def __init__(self, rows=(), *, org_id=ORG, replies=(), hangs=None):
         self.reader = self.server = self
         self.counters = RequestCounters()
-        self.sunsets = {}
-        self.actor = "client"
         self._rows = rows
         self._org_id = org_id
         self._replies = list(replies)
@@ -253,13 +258,6 @@ class FakeClient:
         return copy(self._replies.pop(0) if self._replies else CREATED)
 
 
-def row_of(source, *roles, status="PENDING", **changes):
-    """Return the row of a person in a list; one of an organization has the roles there alone."""
-    if source.is_organization_level:
-        changes = {"project_id": None, "project_name": None, **changes}
-    return planned(1, source=source, roles=roles, status=status, **changes)
-
-
 async def plan_of(clients, *lost):
     organizations = [AtlasOrganization(org_id, each) for org_id, each in clients.items()]
     return await plan_restore(organizations, Deletions((R0,), lost))
@@ -286,10 +284,8 @@ async def test_each_organization_is_asked_with_its_own_credentials():
 
 async def test_an_organization_that_the_policy_does_not_name_is_refused_before_any_request():
     client = FakeClient()
-    with pytest.raises(GuardRefused) as refused:
+    with pytest.raises(GuardRefused, match=OTHER_ORG):
         await plan_of({ORG: client}, of_list(1), of_list(2, org_id=OTHER_ORG))
-    assert OTHER_ORG in refused.value.message
-    assert refused.value.exit_code == 3
     assert client.looks == []
 
 
@@ -339,9 +335,8 @@ async def test_the_invitation_to_the_organization_brings_the_roles_in_its_projec
 
 async def test_a_project_that_is_gone_is_named_and_the_rest_is_invited():
     plan = await plan_of({ORG: FakeClient()}, OWNER_IN_GONE, *WHOLE[1:])
-    assert [each.project_roles for each in plan.to_invite] == [
-        ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
-    ]
+    (sent,) = plan.to_invite
+    assert sent.project_roles == ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
     assert ([each.place_id for each in plan.barred], plan.exit_code) == ([object_id(99)], 4)
 
 
@@ -397,10 +392,7 @@ async def test_an_invitation_of_invites_is_sent_beside_a_pending_one_with_other_
     assert plan.already_there == ((present(INVITED),) if is_there else ())
 
 
-ENDED = ("INVITATION_EXPIRED", "INVITATION_REJECTED")
-
-
-@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize("status", ["INVITATION_EXPIRED", "INVITATION_REJECTED"])
 @pytest.mark.parametrize("lost", [WHOLE, WHOLE[:1], WHOLE[1:2]])
 async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost, status):
     roles = [(each.place_id, each.roles[0]) for each in lost if each.source is Source.USERS]
@@ -415,7 +407,6 @@ async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost
     assert (len(plan.to_invite), plan.exit_code) == (1, 0)
 
 
-@pytest.mark.parametrize("status", ENDED)
 @pytest.mark.parametrize(
     ("held", "named"),
     [
@@ -425,8 +416,9 @@ async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost
         ({"team_ids": (TEAM,)}, TEAM),
     ],
 )
-async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(status, held, named):
-    ended = msgspec.structs.replace(row_of(Source.ORG_USERS, "ORG_MEMBER", status=status), **held)
+async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(held, named):
+    ended = row_of(Source.ORG_USERS, "ORG_MEMBER", status="INVITATION_EXPIRED")
+    ended = msgspec.structs.replace(ended, **held)
     plan = await plan_of({ORG: FakeClient([ended])}, WHOLE[0])
     assert (plan.to_invite, plan.exit_code) == ((), 4)
     assert f"has ended and has {named}." in plan.barred[0].reason
@@ -434,10 +426,11 @@ async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(sta
 
 @pytest.mark.parametrize("statuses", [("ACTIVE", "PENDING"), ("PENDING", "ACTIVE")])
 async def test_of_two_names_that_look_the_same_the_active_member_counts(statuses):
-    names = zip(("a@b.c", "A@b.c"), statuses, strict=True)
-    given = ({"username": name, "status": status} for name, status in names)
-    rows = [msgspec.structs.replace(OWNER, **each) for each in given]
-    lost = msgspec.structs.replace(INVITED, username="a@b.c")
+    rows = [
+        row_of(Source.USERS, "GROUP_OWNER", username=name, status=status)
+        for name, status in zip(("a@b.c", "A@b.c"), statuses, strict=True)
+    ]
+    lost = row_of(Source.INVITES, "GROUP_OWNER", username="a@b.c")
     plan = await plan_of({ORG: FakeClient(rows)}, lost)
     assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
 
@@ -482,18 +475,13 @@ class Restore:
         return [each for each in events_of(FileChain(self.log.file)) if type(each) is kind]
 
 
-def answered(outcome):
-    return Sending(Outcome(outcome), 1, 200, "CODE")
-
-
 @pytest.mark.parametrize(
     ("replies", "outcome", "answer", "waited_s"),
     [
-        ([answered("restored")], "restored", "200 CODE", 0),
-        ([answered("active")], "active", "200 CODE", 0),
-        ([answered("failed")], "failed", "200 CODE", 0),
+        ([Sending(Outcome.ACTIVE, 1, 200, "CODE")], "active", "200 CODE", 0),
+        ([Sending(Outcome.FAILED, 1, 200, "CODE")], "failed", "200 CODE", 0),
         ([Sending(Outcome.UNKNOWN, 1)], "unknown", "None None", 0),  # it is not sent again
-        ([LATER], "restored", "200 None", 10),
+        ([], "restored", "200 None", 0),
         ([LATER] * 3, "restored", "200 None", 70),
         ([LATER] * 4, "failed", "400 RATE_LIMITED_IP", 70),
     ],
@@ -521,12 +509,6 @@ def test_eleventh_post_waits_until_a_minute_is_over_with_all_outcomes_on_disk(di
     assert run.run(*map(of_list, range(1, 23))).restored == 22
     assert run.waited_s == pytest.approx(122)
     assert run.waits == [(pytest.approx(61), 10), (pytest.approx(61), 20)]
-
-
-def test_wait_for_a_post_that_atlas_did_not_accept_is_reported(directory):
-    run = Restore(directory, CREATED, LATER, LATER)
-    run.run(*map(of_list, range(1, 3)))
-    assert run.waits == [(10, 1), (20, 1)]
 
 
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
