@@ -3,12 +3,11 @@
 import asyncio
 from collections import defaultdict
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from math import inf
 
 import faults
 import pytest
-from builders import ORG
 from credentials import Token
 from deleting import delete
 from virtual_time import run_skipping_idle_time
@@ -21,28 +20,29 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
-from invite_sweeper.models import Project, Source
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
-from invite_sweeper.simulator import serve
+from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH
 from invite_sweeper.simulator.responses import SimulatedResponse
 
-TOKEN_PATH = "/api/oauth/token"
-REVOKE_PATH = "/api/oauth/revoke"
 
-
-def add_projects(sim, projects=3, invitations=4):
-    project_ids = [sim.add_project(f"Project {n}") for n in range(projects)]
-    for project_id in project_ids:
-        for number in range(invitations):
+@pytest.fixture(autouse=True)
+def _projects(sim):
+    for name in "ABC":
+        project_id = sim.add_project(name)
+        for number in range(4):
             sim.invite(project_id, f"user-{number}@example.com", age=timedelta(days=20))
-    return project_ids
 
 
 async def list_all(atlas):
     """Return the invitations of all projects, read concurrently."""
-    projects = list(await atlas.reader.projects())
-    lists = await asyncio.gather(*map(atlas.reader.invitations, projects))
+    lists = await asyncio.gather(*map(atlas.reader.invitations, await atlas.reader.projects()))
     return [one for invitations in lists for one in invitations]
+
+
+async def run(online, account, **options):
+    async with online(account, **options) as atlas:
+        return await list_all(atlas)
 
 
 def request_count(sim, path):
@@ -66,9 +66,8 @@ async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
         account = getattr(sim, f"add_{kind}")()
         sim.faults.add(faults.address_refused(), path="*/v2/*", times=None)
 
-    async with online(account) as atlas:
-        with pytest.raises(CredentialsRefused) as caught:
-            await list_all(atlas)
+    with pytest.raises(CredentialsRefused) as caught:
+        await run(online, account)
 
     assert caught.value.exit_code is ExitCode.CREDENTIALS
     assert caught.value.hint
@@ -82,7 +81,6 @@ async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
 async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_counted(
     sim, online, algorithm, uses
 ):
-    add_projects(sim, projects=5, invitations=5)
     out_of_order = faults.sometimes(faults.delay(0.02), 0.3)
     sim.faults.add(out_of_order, times=None)
     sim.digest.algorithm = algorithm
@@ -113,36 +111,31 @@ async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_
     assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
-async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, online):
-    add_projects(sim, projects=1, invitations=1)
+@pytest.mark.parametrize(
+    ("fault", "status", "outcome"),
+    [
+        (faults.delay(0), 204, Outcome.DELETED),
+        (faults.empty(404), 404, Outcome.ALREADY_GONE),
+        (faults.empty(405), 405, Outcome.FAILED),
+    ],
+    ids=count(1),
+)
+async def test_unsigned_request_and_its_signed_repeat_are_one_attempt_with_the_answer_to_the_latter(
+    sim, online, fault, status, outcome
+):
+    """An answer without a body has no error code of the challenge before it."""
     progress = Sending()
 
     async with online(sim.add_api_key()) as atlas:
-        (one,) = await list_all(atlas)
+        one, *_ = await list_all(atlas)
         sim.digest.nonces.clear()
+        sim.faults.add(fault, method="DELETE", nth=2)
         deletion = await delete(atlas, one, progress)
 
-    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 1)
-    assert (progress.attempts, progress.response_pending, progress.http_status) == (1, False, 204)
+    assert (deletion.outcome, deletion.attempts, deletion.error_code) == (outcome, 1, None)
+    assert (progress.attempts, progress.response_pending) == (1, False)
+    assert (progress.http_status, deletion.http_status) == (status, status)
     assert sim.deletes_received == 2
-
-
-@pytest.mark.parametrize(
-    ("status", "outcome"), [(404, Outcome.ALREADY_GONE), (405, Outcome.FAILED)]
-)
-async def test_answer_without_a_body_has_no_error_code_of_the_challenge_before_it(
-    sim, online, status, outcome
-):
-    add_projects(sim, projects=1, invitations=1)
-
-    async with online(sim.add_api_key()) as atlas:
-        (one,) = await list_all(atlas)
-        sim.digest.nonces.clear()
-        sim.faults.add(faults.empty(status), method="DELETE", nth=2)
-        deletion = await delete(atlas, one)
-
-    assert (deletion.outcome, deletion.http_status) == (outcome, status)
-    assert (deletion.error_code, sim.deletes_received) == (None, 2)
 
 
 @pytest.mark.parametrize(
@@ -160,32 +153,26 @@ async def test_unsupported_challenge_is_reported_without_the_secret(sim, online,
     sim.faults.add(fault, times=None)
     account = sim.add_api_key()
 
-    async with online(account) as atlas:
-        with pytest.raises((CredentialsRefused, AtlasUnavailable)) as caught:
-            await list_all(atlas)
+    with pytest.raises((CredentialsRefused, AtlasUnavailable)) as caught:
+        await run(online, account)
 
     assert account.secret not in str(caught.value)
 
 
 async def test_concurrent_requests_share_one_token_and_one_refresh_when_it_ends(sim, online):
-    add_projects(sim, projects=12)
-
     async with online(sim.add_service_account(), concurrency=12) as atlas:
-        projects = list(await atlas.reader.projects())
         for issued in (1, 2):
-            listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
-            assert [len(listing) for listing in listings] == [4] * 12
+            assert len(await list_all(atlas)) == 12
             assert sim.tokens_issued == issued
             sim.expire_tokens()
 
-    assert 1 <= sim.request_log.statuses[401] <= 12
+    assert 1 <= sim.request_log.statuses[401] <= 3
 
 
 @pytest.mark.parametrize("is_told", [True, False])
 async def test_token_of_one_hour_or_of_no_known_lifetime_is_refreshed_10_minutes_before_it_ends(
     sim, online, fake_time, is_told
 ):
-    add_projects(sim)
     sim.oauth.expires_in_s = 3600
     fault = faults.altered(lambda body: body if is_told else body.replace(b"expires_in", b"x"))
     sim.faults.add(fault, path=TOKEN_PATH, times=None)
@@ -204,12 +191,11 @@ async def test_token_of_one_hour_or_of_no_known_lifetime_is_refreshed_10_minutes
 
 
 async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, online, fake_time):
-    add_projects(sim, projects=1, invitations=3)
     sim.faults.add(faults.challenge(), method="DELETE", times=None)
 
     async with online(sim.add_service_account()) as atlas:
         start_s = fake_time.now_s
-        deletions = [await delete(atlas, one) for one in 2 * await list_all(atlas)]
+        deletions = [await delete(atlas, one) for one in (await list_all(atlas))[:6]]
         assert (sim.tokens_issued, fake_time.now_s - start_s < 60) == (1 + 1, True)
         fake_time.now_s += 60
         await delete(atlas, (await list_all(atlas))[0])
@@ -223,28 +209,25 @@ async def test_lasting_401_refreshes_the_token_at_once_then_once_a_minute(sim, o
     [(403, "access_denied", CredentialsRefused), (503, "UNAVAILABLE", AtlasUnavailable)],
 )
 async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online, status, code, error):
-    add_projects(sim, projects=1, invitations=1)
-
     async with online(sim.add_service_account()) as atlas:
-        (one,) = await list_all(atlas)
+        one, *_ = await list_all(atlas)
         sim.expire_tokens()
         sim.faults.add(faults.fail_with(status, code), path=TOKEN_PATH, times=None)
         deletion = await delete(atlas, one)
 
     assert deletion.outcome is Outcome.FAILED
     assert isinstance(deletion.fatal_error, error)
-    assert sim.invitation_count() == 1
+    assert sim.invitation_count() == 12
 
 
 async def test_deletion_cancelled_while_no_token_can_be_fetched_is_skipped(sim, online, fake_time):
-    add_projects(sim, projects=1, invitations=1)
     sending = Sending()
     cancel = faults.with_effect(
         faults.fail_with(503), lambda _: setattr(sending, "cancelled", True)
     )
 
     async with online(sim.add_service_account()) as atlas:
-        (one,) = await list_all(atlas)
+        one, *_ = await list_all(atlas)
         fake_time.now_s += 3600
         sim.faults.add(cancel, path=TOKEN_PATH, times=None)
         deletion = await delete(atlas, one, sending)
@@ -280,7 +263,6 @@ TOKEN_FAULTS = {
 @pytest.mark.parametrize("name", TOKEN_FAULTS)
 async def test_token_is_requested_again_only_after_a_transient_failure(sim, online, name):
     fault, times, error, requests = TOKEN_FAULTS[name]
-    add_projects(sim)
     sim.faults.add(fault, path=TOKEN_PATH, times=times)
 
     async with online(sim.add_service_account()) as atlas:
@@ -315,8 +297,6 @@ async def test_token_is_requested_9_times_at_once_and_then_10_times_a_minute(
 
 
 async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake_time):
-    add_projects(sim)
-
     async with online(sim.add_service_account()) as atlas:
         await list_all(atlas)
         fake_time.now_s += 3001
@@ -347,26 +327,17 @@ async def test_token_of_a_cancelled_run_is_revoked_also_if_it_is_being_fetched(s
     account = sim.add_service_account()
     sim.faults.add(faults.delay(0.5), method=method)
 
-    async def run():
-        async with online(account) as atlas:
-            await list_all(atlas)
-
-    await cancel_when(lambda: sim.request_log.received[method], run())
+    await cancel_when(lambda: sim.request_log.received[method], run(online, account))
 
     assert (sim.tokens_issued, sim.live_token_count(account)) == (1, 0)
 
 
-def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, connecting):
-    account = sim.add_service_account()
+def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, online):
     sim.faults.add(faults.hang(), path=REVOKE_PATH, times=None)
 
-    async def run(base_url):
-        async with connecting(base_url, account) as atlas:
-            await list_all(atlas)
-
     async def cancelled():
-        async with serve(sim) as base_url:
-            return await cancel_when(lambda: sim.request_log.received["POST"] == 2, run(base_url))
+        running = run(online, sim.add_service_account())
+        return await cancel_when(lambda: sim.request_log.received["POST"] == 2, running)
 
     took_s, _ = run_skipping_idle_time(cancelled)
     assert 0 < took_s < 3
@@ -380,13 +351,12 @@ def test_cancelled_run_waits_less_than_3_s_for_a_revocation_that_hangs(sim, conn
 async def test_failed_revocation_does_not_fail_the_run(sim, online, fault):
     sim.faults.add(fault, path=REVOKE_PATH, times=None)
 
-    async with online(sim.add_service_account()) as atlas:
-        await list_all(atlas)
+    assert len(await run(online, sim.add_service_account())) == 12
 
     assert request_count(sim, REVOKE_PATH) == 1
 
 
-async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, connecting):
+async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, online):
     sim.faults.add(faults.fail_with(503), path=TOKEN_PATH, times=None)
     waiting = asyncio.Event()
 
@@ -394,15 +364,9 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, con
         waiting.set()
         await asyncio.Event().wait()
 
-    async def run(base_url):
-        async with connecting(base_url, sim.add_service_account(), sleep=sleep) as atlas:
-            await list_all(atlas)
+    await cancel_when(waiting.is_set, run(online, sim.add_service_account(), sleep=sleep))
 
-    async with serve(sim) as base_url:
-        await cancel_when(waiting.is_set, run(base_url))
-        await asyncio.sleep(0)
-        assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
-
+    assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
     assert request_count(sim, REVOKE_PATH) == 0
 
 
@@ -421,7 +385,6 @@ def rotate(sim, account, secret):
 async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run_goes_on(
     sim, online, kind
 ):
-    add_projects(sim, projects=3)
     account = getattr(sim, f"add_{kind}")()
     readings = []
 
@@ -445,7 +408,6 @@ async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run
 async def test_refused_secret_without_another_one_mounted_fails_as_before(
     sim, online, retry_log, kind, mounted
 ):
-    (project,) = add_projects(sim, projects=1)
     account = getattr(sim, f"add_{kind}")()
     unchanged = account.environment()
     other = sim.add_api_key() if kind == "token" else sim.add_token()
@@ -456,12 +418,12 @@ async def test_refused_secret_without_another_one_mounted_fails_as_before(
         return read_credentials(unchanged if mounted == "unchanged" else other.environment())
 
     async with online(read_credentials(unchanged), read_again=read_again) as atlas:
-        await atlas.reader.projects()
+        project, *_ = await atlas.reader.projects()
         rotate(sim, account, "5ec4e700-0000-4000-8000-00000000ffff")
         if kind == "service_account":
             with pytest.raises(CredentialsRefused):
-                await list_all(atlas)
+                await atlas.reader.invitations(project)
         else:
-            found = await atlas.reader.invitations(Project(project, "", ORG))
+            found = await atlas.reader.invitations(project)
             assert (found.http_status, found.error_code) == (401, "UNEXPECTED_ERROR")
     assert "have changed" not in repr(retry_log.mock_calls)
