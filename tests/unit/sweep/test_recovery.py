@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import HOST, intent, planned, started
-from builders import NOW, ORG, OTHER_ORG, PROJECT, changed, entry_of, listed_as, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, listed_as, object_id
 from sweep.fakes import FakeAtlas
 from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
 
@@ -19,6 +19,7 @@ from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
+DAY = timedelta(days=1)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
 KILLED = RunFile(1, "killed", Path("000001-killed.jsonl"))
 
@@ -39,99 +40,89 @@ class Recovered:
         self.builder.scope = scope
         self.recovery = Recovery(self.result, self.builder, self.lines.append, intents)
 
+    @property
+    def outcomes(self):
+        return [each.outcome for each in self.lines]
+
+    @property
+    def messages(self):
+        return [each.message for each in self.result.warnings]
+
 
 async def recover(atlas, *intents, scope=None):
-    """Resolve intents in lists that the run does not read; return their lines and the messages."""
+    """Resolve intents in lists that the run does not read."""
     found = Recovered(atlas, *intents, scope=scope)
     await found.recovery.recover_rest()
-    gone = sum(each.outcome == "already_gone" for each in found.lines)
-    assert found.builder.reading().counts.recovered == gone
-    assert {each.recovers for each in found.lines} <= {"killed"}
-    return found.lines, [each.message for each in found.result.warnings]
+    counts = found.builder.reading().counts
+    assert counts.recovered == found.outcomes.count("already_gone")
+    return found
+
+
+LISTED = {
+    "not listed": ([], "already_gone"),
+    "listed": ([NOW - 20 * DAY], "failed"),
+    "made anew": ([NOW - 19 * DAY], "already_gone"),
+}
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_invitation_that_is_not_listed_is_gone_and_nothing_more_is_asked(source):
-    """The person may have accepted, or the killed run sent its DELETE: no one is `deleted`."""
+@pytest.mark.parametrize(("dates", "outcome"), LISTED.values(), ids=LISTED)
+async def test_outcome_is_what_the_list_shows_without_a_request_more(source, dates, outcome):
+    """What is gone may have been accepted, or the killed run sent its DELETE: none is `deleted`."""
     atlas = FakeAtlas()
-    (line,), messages = await recover(atlas, opened(source))
-    assert (line.outcome, line.rule, line.attempts) == ("already_gone", "forgotten", 0)
-    assert (line.http_status, messages) == (None, [])
+    atlas.show(*(entry_of(source, created_at=date) for date in dates))
+    found = await recover(atlas, opened(source))
+    (line,) = found.lines
+    assert (line.outcome, line.rule, line.attempts) == (outcome, "forgotten", 0)
+    assert (line.recovers, line.http_status, found.messages) == ("killed", None, [])
     assert len(atlas.requested) == 1
 
 
-@pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize(
-    ("moved", "outcome"), [(timedelta(), "failed"), (timedelta(days=1), "already_gone")]
-)
-async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
-    one = entry_of(source)
-    atlas = FakeAtlas()
-    atlas.show(changed(one, created_at=one.sent_at + moved))
-    (line,), _ = await recover(atlas, opened(source))
-    assert line.outcome == outcome
+async def test_invitation_of_a_deleted_project_is_gone():
+    atlas = FakeAtlas(list_results={PROJECT: ProjectGone(PROJECT)})
+    assert (await recover(atlas, opened(Source.USERS))).outcomes == ["already_gone"]
 
 
-@pytest.mark.parametrize("source", Source)
-async def test_invitation_of_a_deleted_project_is_gone(source):
-    gone = {entry_of(source).place_id: ProjectGone(PROJECT)}
-    (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
-    assert line.outcome == "already_gone"
-
-
-@pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
-async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open(source):
+async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open():
     atlas = FakeAtlas(list_results={PROJECT: ProjectGone(PROJECT)})
     scope = RunScope(ORG, project_names={PROJECT: "Sandbox Alpha"})
-    lines, (message,) = await recover(atlas, opened(source), scope=scope)
-    assert lines == []
+    found = await recover(atlas, opened(Source.USERS), scope=scope)
+    (message,) = found.messages
     assert message.startswith("1 deletion of an earlier run in Sandbox Alpha remains unresolved: ")
     assert "still shows the project" in message
+    assert found.lines == []
 
 
-@pytest.mark.parametrize(
-    ("count", "words"), [(1, "1 deletion {} remains"), (2, "2 deletions {} remain")]
-)
-async def test_intents_of_an_unreadable_list_stay_open(count, words):
+async def test_intents_of_an_unreadable_list_stay_open():
     atlas = FakeAtlas(list_results={PROJECT: UNREADABLE})
-    lines, messages = await recover(atlas, *(opened(Source.INVITES, n) for n in range(count)))
-    where = words.format("of an earlier run in Sandbox Alpha")
-    assert (lines, messages) == ([], [f"{where} unresolved: Atlas answered 500."])
+    found = await recover(atlas, *(opened(Source.INVITES, n) for n in (1, 2)))
+    said = "2 deletions of an earlier run in Sandbox Alpha remain unresolved: Atlas answered 500."
+    assert (found.lines, found.messages) == ([], [said])
 
 
-@pytest.mark.parametrize("source", Source)
-async def test_intent_of_a_restore_is_unknown_without_a_request(source):
+async def test_intent_of_a_restore_is_unknown_without_a_request_and_hides_none_of_a_sweep():
     atlas = FakeAtlas()
-    (line,), messages = await recover(atlas, opened(source, mode="restore"))
-    assert (line.outcome, messages, atlas.requested) == ("unknown", [], [])
+    of_restore = opened(Source.INVITES, mode="restore")
+    found = await recover(atlas, of_restore)
+    assert (found.outcomes, found.messages, atlas.requested) == (["unknown"], [], [])
+    found = await recover(atlas, of_restore, opened(Source.INVITES))
+    assert found.outcomes == ["unknown", "already_gone"]
 
 
-async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep_of_the_same_invitation():
-    both = opened(Source.INVITES, mode="restore"), opened(Source.INVITES)
-    lines, _ = await recover(FakeAtlas(), *both)
-    assert [line.outcome for line in lines] == ["unknown", "already_gone"]
-
-
-async def test_list_that_the_run_reads_resolves_its_intents_and_is_not_read_again():
+async def test_list_that_the_run_reads_resolves_its_intents_alone_and_is_not_read_again():
     atlas = FakeAtlas()
     found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
-    ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    found.recovery.recover_list(ref, (entry_of(Source.INVITES, 2),))
-    assert [each.outcome for each in found.lines] == ["already_gone", "failed"]
-    await found.recovery.recover_rest()
-    assert (atlas.requested, len(found.lines)) == ([], 2)
-
-
-async def test_other_list_of_the_run_resolves_nothing():
-    found = Recovered(FakeAtlas(), opened(Source.INVITES))
     for project_id, org_id, source in (
         (PROJECT, ORG, Source.USERS),
         (object_id(9), ORG, Source.INVITES),
         (PROJECT, object_id(9), Source.INVITES),
     ):
-        ref = ListRef(Project(project_id, "p", org_id), source)
-        found.recovery.recover_list(ref, ())
+        found.recovery.recover_list(ListRef(Project(project_id, "p", org_id), source), ())
     assert found.lines == []
+    ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
+    found.recovery.recover_list(ref, (entry_of(Source.INVITES, 2),))
+    await found.recovery.recover_rest()
+    assert (found.outcomes, atlas.requested) == (["already_gone", "failed"], [])
 
 
 # In a sweep ---------------------------------------------------------------------------------------

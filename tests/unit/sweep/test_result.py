@@ -1,13 +1,12 @@
 """The last line of a run: warnings, what ends, reasons, and the exit code that follows."""
 
-import json
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
-from needs import DOCUMENT
+from official_document import official_document
 from reviewed import assert_reviewed
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
@@ -270,7 +269,7 @@ def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_us
 
 @pytest.mark.needs("document")
 def test_last_known_day_is_the_one_in_the_document():
-    document = json.loads(DOCUMENT.read_text("utf-8"))
+    document = official_document()
     for source, path in (
         (Source.INVITES, "/api/atlas/v2/groups/{groupId}/invites"),
         (Source.ORG_INVITES, "/api/atlas/v2/orgs/{orgId}/invites"),
