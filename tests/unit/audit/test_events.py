@@ -1,6 +1,6 @@
 """The lines of a file: what is written, and what is read back."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -24,8 +24,6 @@ from invite_sweeper.audit.events import (
     PolicyText,
     RunWarning,
     WouldBeAnnounced,
-    announcement_key,
-    format_timestamp,
 )
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Entry, ListUnreadable, Source, SourceRetired
@@ -121,14 +119,6 @@ def test_the_last_line_alone_has_a_seal_and_every_count_even_where_it_is_zero() 
     assert (written["exit_code"], written["error"]) == (0, None)
 
 
-def test_the_keys_of_an_invitation_are_those_of_all_its_entries() -> None:
-    assert planned(1, entries=OTHERS).keys == (
-        ("invites", ORG, PROJECT, object_id(1)),
-        ("org_invites", ORG, ORG, object_id(8)),
-        ("users", ORG, PROJECT, object_id(9)),
-    )
-
-
 @pytest.mark.parametrize(
     ("age", "days"),
     [
@@ -140,18 +130,6 @@ def test_the_keys_of_an_invitation_are_those_of_all_its_entries() -> None:
 )
 def test_an_age_is_floored_to_a_tenth_of_a_day(age: timedelta, days: float) -> None:
     assert planned(age=age).age_days == days
-
-
-def test_an_announcement_is_that_of_the_named_entry_and_its_date() -> None:
-    one = announcement_key(invitation())
-    assert one == announcement_key(invitation(roles=("GROUP_OWNER",)))
-    assert one != announcement_key(invitation(age=timedelta(days=21)))
-    assert one != announcement_key(invitation(source=Source.USERS))
-
-
-def test_a_timestamp_is_in_utc_with_microseconds() -> None:
-    local = datetime(2026, 11, 25, 2, 0, tzinfo=timezone(timedelta(hours=1)))
-    assert format_timestamp(local) == "2026-11-25T01:00:00.000000Z"
 
 
 def test_a_line_of_a_later_version_is_not_an_error_and_one_without_a_field_is() -> None:
@@ -207,7 +185,6 @@ def test_no_secret_of_an_answer_is_written(name: str) -> None:
     [
         (1_024, "x" * 1_024),
         (1_025, "x" * 1_024 + "… (1,025 characters)"),
-        (2_000, "x" * 1_024 + "… (2,000 characters)"),
     ],
 )
 def test_a_long_value_is_cut_visibly_and_not_planned(length: int, shown: str) -> None:
@@ -260,7 +237,6 @@ def test_each_outcome_but_deleted_and_restored_has_its_reason_in_words(outcome):
     ("outcome", "more", "reason"),
     [
         ("failed", {"sending": Sending(http_status=400, error_code="CANNOT")}, "400 CANNOT"),
-        ("failed", {"sending": Sending(http_status=503)}, "503"),
         ("unknown", {"sending": Sending()}, "no response"),
         (
             "failed",
@@ -268,7 +244,6 @@ def test_each_outcome_but_deleted_and_restored_has_its_reason_in_words(outcome):
             "another person",
         ),
         ("failed", {"recovers": "r"}, "still there: the earlier run did not delete it"),
-        ("unknown", {"recovers": "r"}, "no response"),
         ("failed", {"reason": "not in scope"}, "not in scope"),
     ],
 )
@@ -284,26 +259,21 @@ def test_a_restore_lists_the_runs_that_it_undoes_and_one_of_0_2_named_a_single_o
     assert runs == (("r1",) if restores == "r1" else restores or ())
 
 
-@pytest.mark.parametrize(
-    ("kept_by_reason", "expected"),
-    [
-        ({"notice_pending": 3, "too_young": 2}, {"stale": 10, "waiting": 3, "kept": 2}),
-        ({"too_young": 5}, {"stale": 7, "waiting": 0, "kept": 5}),
-    ],
-)
-def test_last_line_before_waiting_was_stale_has_the_same_counts_as_one_of_today(
-    kept_by_reason, expected
-):
-    counts = {"stale": 7, "trimmed": 4, "kept": 5, "kept_by_reason": kept_by_reason}
-    line = msgspec.to_builtins(finished(**counts))
-    line |= counts  # as an earlier version wrote it
-    del line["due"], line["waiting"]
-    organization = msgspec.to_builtins(OrganizationResult(id=ORG)) | counts
-    del organization["due"], organization["waiting"]
-    line["organizations"] = [organization]
+def test_last_line_before_waiting_was_stale_has_the_same_counts_as_one_of_today():
+    by_reason = {"notice_pending": 3, "too_young": 2}
+    counts = {"stale": 7, "trimmed": 4, "kept": 5, "kept_by_reason": by_reason}
+    one = msgspec.to_builtins(OrganizationResult(id=ORG)) | counts
+    line = msgspec.to_builtins(finished()) | counts | {"organizations": [one]}
+    for each in (line, one):  # as an earlier version wrote it
+        del each["due"], each["waiting"]
     end = msgspec.convert(line, type(finished()))
     for found in (end, *end.organizations):
-        assert (found.due, found.trimmed) == (3, 4)
-        assert {name: getattr(found, name) for name in expected} == expected
+        assert (found.stale, found.waiting, found.kept, found.due, found.trimmed) == (
+            10,
+            3,
+            2,
+            3,
+            4,
+        )
         assert "notice_pending" not in found.kept_by_reason
     assert msgspec.convert(msgspec.to_builtins(end), type(end)) == end

@@ -53,23 +53,6 @@ def write(directory):
     return write
 
 
-def test_each_run_has_its_lines(directory, write):
-    write(*deletion(1), *deletion(2, "failed"), exit_code=4)
-    write(planned(3), planned(4), start=DRY)
-    write(*deletion(5), killed=True)
-    with directory.find("r3").path.open("ab") as file:
-        file.write(b'{"ts":"2026')
-    (directory.path / "000004-r4.jsonl").touch()  # killed before its first line
-    one, two, three, four = records(directory)
-    assert (one.run_id, one.mode, one.exit_code, one.planned) == ("r1", "sweep", 4, 2)
-    assert one.outcomes == {"deleted": 1, "failed": 1}
-    assert one.finished_at == "2026-11-25T01:00:00.007000Z"
-    assert (two.mode, two.planned, two.outcomes) == ("dry-run", 2, {})
-    assert (three.start.base_url, three.exit_code, three.end) == (HOST, None, None)
-    assert three.outcomes == {"deleted": 1}
-    assert (four.mode, four.start.base_url, four.start.now, four.finished_at) == ("", "", "", "")
-
-
 class TestOpenIntents:
     def test_they_are_grouped_by_organization_in_the_order_written(self, write):
         there = {"org_id": OTHER_ORG, "project_id": OTHER_PROJECT}
@@ -164,11 +147,6 @@ class TestAnnouncements:
     def test_without_a_readable_day_it_does_not_hold(self, write):
         unreadable = structs.replace(announced(), deletable_from="soon")
         assert write(unreadable).announcements(HOST) == {}
-
-    @pytest.mark.parametrize(("result", "left"), [("deleted", 0), ("failed", 1), ("unknown", 1)])
-    def test_it_ends_with_a_deletion(self, write, result, left):
-        write(announced())
-        assert len(write(*deletion(1, result)).announcements(HOST)) == left
 
 
 @pytest.mark.parametrize("code", ExitCode)

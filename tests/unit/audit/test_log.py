@@ -12,7 +12,6 @@ import pytest
 from audit.faults import BreakAt, Killed, fail
 from audit.runs import (
     HOST,
-    announced,
     clock,
     deletion,
     finished,
@@ -200,19 +199,6 @@ class TestFailure:
         with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
             await log.sync()
 
-    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, log, monkeypatch):
-        log.write(started())
-        await log.sync()
-        for event in deletion():
-            log.write(event)
-        with monkeypatch.context() as patch:
-            fail(patch, "write", errno.ENOSPC, short=True)
-            with pytest.raises(AuditLogError, match="cannot be written: No space left"):
-                await log.sync()
-        assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
-        await write_lines(begin(directory, "r2"), [started(), finished()])
-        assert verify_directory(directory).verdict is Verdict.SOUND
-
     @pytest.mark.parametrize("how", ["moved", "exchanged"])
     async def test_a_file_that_another_program_moves_stops_it(self, directory, log, how):
         log.write(started())
@@ -311,16 +297,6 @@ class TestFailure:
                 await log.finish(finished())
         assert not directory.read_head().ended
 
-    def test_a_run_that_ended_without_its_head_is_continued(self, directory, monkeypatch):
-        log = begin(directory)
-        with monkeypatch.context() as patch:
-            fail(patch, "replace", errno.ENOSPC)
-            asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
-        assert log.head_failure.errno == errno.ENOSPC
-        assert not directory.read_head().ended
-        assert directory.next_run() == (2, log.last_hash)
-        assert verify_directory(directory).verdict is Verdict.SOUND
-
 
 def sweep(directory: AuditDirectory, run_id: str, sent: list[str], number: int) -> None:
     """Run a sweep of two deletions; `sent` records each DELETE."""
@@ -376,34 +352,3 @@ def test_no_delete_without_intent_and_the_next_run_goes_on(tmp_path, runs_before
         if broken.steps < step:  # none failed
             break
     assert step > 10
-
-
-PLAN = planned(8)
-LINES = [
-    started(),
-    announced(7),
-    *(PLAN, planned(9), intent(PLAN), intent(planned(9)), outcome(PLAN)),
-]
-
-
-@pytest.mark.parametrize("count", range(len(LINES) + 1))
-def test_a_kill_after_each_kind_of_line_is_recovered_by_the_next_run(directory, count):
-    write_run(directory, "before", *deletion(1))
-    log = begin(directory, "killed")
-    lines = [log._chain.add(each) + b"\n" for each in LINES[:count]]
-    log.file.path.write_bytes(b"".join(lines))
-    left = {each.key for each in LINES[:count] if each.event == "intent"}
-    left -= {each.key for each in LINES[:count] if each.event == "outcome"}
-    found = verify_directory(directory)
-    assert found.verdict is Verdict.UNFINISHED
-    assert [each.intents for each in found.unfinished] == [len(left)]
-    history = History.read(directory, NOW)
-    opened = [each.intent for some in history.open_intents(HOST).values() for each in some]
-    assert {each.key for each in opened} == left
-    gone = [outcome(each, "already_gone", recovers="killed") for each in opened]
-    write_run(directory, "next", *gone)
-    found = verify_directory(directory)
-    assert found.verdict is Verdict.SOUND
-    (recovered,) = found.recovered
-    assert (recovered.run_id, recovered.by) == ("killed", 3 if left else None)
-    assert History.read(directory, NOW).open_intents(HOST) == {}

@@ -32,6 +32,13 @@ def is_damaged(directory):
     return False
 
 
+def accepting(directory):
+    """Return what a run reads that accepts what is missing."""
+    history = History()
+    history.add_recent(directory, NOW, period=NOW - NOW, back=NOW - NOW, accepts_missing=True)
+    return history
+
+
 @pytest.mark.parametrize(
     ("gone", "killed"), [*((gone, False) for gone in ("2", "23", "24", "4", "234")), ("34", True)]
 )
@@ -65,8 +72,7 @@ def test_run_that_accepts_is_told_all_that_is_missing_and_goes_on_after_the_lost
     write(directory)
     end = directory.read_head().last_hash
     directory.files()[-1].path.unlink()
-    history = History()
-    history.add_recent(directory, NOW, period=NOW - NOW, back=NOW - NOW, accepts_missing=True)
+    history = accepting(directory)
     assert history.missing == (2, 4)
     path = write(directory, MissingAccepted(history.missing))
     assert path.name.startswith("000005-")
@@ -93,9 +99,7 @@ def test_a_gap_before_the_runs_that_are_read_is_seen_and_who_accepted_it_is_look
         write(directory)
     assert directory.recent(NOW).first > len(directory.files()) - MIN_RUNS - 1
     assert not is_damaged(directory)
-    again = History()  # by a run that accepts what is missing, where nothing else is
-    again.add_recent(directory, NOW, period=NOW - NOW, back=NOW - NOW, accepts_missing=True)
-    assert again.missing == ()
+    assert accepting(directory).missing == ()  # nothing else is
 
 
 def test_the_oldest_files_may_be_removed_after_what_was_accepted_and_with_it(directory):
@@ -114,8 +118,7 @@ def test_all_files_gone_is_damage_until_a_run_accepts_the_last_one(directory):
     for file in directory.files():
         file.path.unlink()
     assert is_damaged(directory)
-    history = History()
-    history.add_recent(directory, NOW, period=NOW - NOW, back=NOW - NOW, accepts_missing=True)
+    history = accepting(directory)
     assert history.missing == (3,)
     write(directory, MissingAccepted((3,)))
     assert not is_damaged(directory)

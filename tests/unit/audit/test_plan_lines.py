@@ -37,8 +37,8 @@ async def test_the_plan_is_read_back_as_it_was_written(directory, size):
 
 @pytest.mark.parametrize(
     "planned_of",
-    [lambda own: own[::-1], lambda own: own[:-1], lambda own: [*own, planned(9)], lambda _: []],
-    ids=["another order", "one less", "one more", "none"],
+    [lambda own: own[::-1], lambda own: own[:-1], lambda own: [*own, planned(9)]],
+    ids=["another order", "one less", "one more"],
 )
 async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, planned_of):
     log, written = write_plan(directory, 3)
@@ -49,7 +49,6 @@ async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, plan
 
 CHANGES = {
     "a name": lambda data: data.replace(b"person-2@", b"person-3@", 1),
-    "an event": lambda data: data.replace(b'"event":"planned"', b'"event":"plannex"', 1),
     "the last byte": lambda data: data[:-1] + b" ",
     "without its last line": lambda data: data[: data.rindex(b'{"ts"')],
     "emptied": lambda data: b"",
@@ -93,7 +92,6 @@ class TestSavedPlan:
         ("options", "message"),
         [
             ({"end": finished(exit_code=3)}, "ended with exit code 3"),
-            ({"end": finished(exit_code=8)}, "ended with exit code 8"),
             ({"end": finished(plan_made=False)}, "ended with exit code 0"),
             ({"killed": True}, "was cut off"),
             ({"mode": "sweep"}, "is not the file of a dry run"),
