@@ -235,12 +235,14 @@ class Advisor(NamedTuple):
         policy: The policy file, as the operator named it.
         audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
         base_url: The value of `--base-url`; empty for the default.
+        organization: The id of the only one that is listed; empty for all.
     """
 
     run: str = ""
     policy: str = ""
     audit_dir: str = ""
     base_url: str = ""
+    organization: str = ""
 
     def advise(self, reasons: Iterable[str]) -> tuple[Hint, ...]:
         """Return what to do about the reasons, the most urgent first, each hint once."""
@@ -249,11 +251,12 @@ class Advisor(NamedTuple):
 
     def list_run(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""
-        return self._offline("audit", "show", self.run, *words)
+        return self.list_runs(self.run, *words)
 
     def list_runs(self, *words: str) -> str:
         """Return the command that lists the runs, or with a filter their lines."""
-        return self._offline("audit", "show", *words)
+        only = _option_words("--organization", self.organization)
+        return self._offline("audit", "show", *words, *only)
 
     def read_plan(self, file: str) -> str:
         """Return the command with which a second person reads a plan."""

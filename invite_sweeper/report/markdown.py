@@ -38,15 +38,14 @@ def _parts(document: Document, max_rows: int) -> Iterator[str]:
     attention = (each._replace(messages=each.messages[:max_rows]) for each in document.attention)
     yield _fenced(document._replace(sections=(), attention=tuple(attention)))
     for section in document.sections:
-        table = section.table
+        table = section.table and section.table._replace(rows=section.table.rows[:max_rows])
+        shown = _fenced(Document(sections=(section._replace(heading="", table=table),)))
         if table is None:
             yield f"## {section.heading}\n"
-            yield _fenced(Document(sections=(section._replace(heading=""),)))
-            continue
-        first = table._replace(rows=table.rows[:max_rows])
-        yield f"<details>\n<summary>{escape(section.heading)} ({section.total:,})</summary>\n"
-        yield _fenced(Document(sections=(section._replace(heading="", table=first),)))
-        yield "</details>\n"
+            yield shown
+        else:
+            yield f"<details>\n<summary>{escape(section.heading)} ({section.total:,})</summary>\n"
+            yield f"{shown}\n</details>\n"
 
 
 def _fenced(document: Document) -> str:

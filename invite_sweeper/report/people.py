@@ -285,8 +285,12 @@ def history_of(
 
 def _is_restored(lines: Iterable[HistoryLine], last: Deletion) -> bool:
     """Return whether a run after the last deletion found or made the person pending or a member."""
-    events = [line.event for line in lines if line.run > last.line.run]
-    return any(isinstance(event, OutcomeLine) and event.outcome in _RESTORED for event in events)
+    return any(line.run > last.line.run and _has_restored(line) for line in lines)
+
+
+def _has_restored(line: HistoryLine) -> bool:
+    """Return whether a person was pending or a member after a line."""
+    return isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -340,10 +344,15 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
 
     for found in result.found:
         add(found.person, found.username, found.org_id, _facts_of(found, verbose=verbose))
+    last_lines = {history.person.person: history.lines[-1] for history in result.history}
     for org_id, usernames in result.members.items():
         for username in usernames:
-            text = f"{username} is an active member of the organization."
-            add(person_named(org_id, username), username, org_id, [_sentence(text, "strong")])
+            person = person_named(org_id, username)
+            text = f"{username} is an active member of the organization"
+            last = last_lines.get(person)
+            if last is not None and _has_restored(last):
+                text += f", restored by run {last.run.number}"
+            add(person, username, org_id, [_sentence(f"{text}.", "strong")])
     where = "the lists that were read" if result.unreadable else "any list"
     for history in result.history:
         known = history.person

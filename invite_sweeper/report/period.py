@@ -120,6 +120,7 @@ def read_period(
         UsageError: The period ends before it begins, or no run began in it.
     """
     folder = files[0].path.parent
+    about_it = advisor._replace(organization=organization or "")
     instants = tuple(map(first_instant, files))
     period = find_period(instants, since, until)
     reader = PeriodReader(period, verification, fold, organization)
@@ -157,7 +158,7 @@ def read_period(
         headline=verdict,
         facts=tuple(_facts(newest, reader, None if is_damaged else log)),
         attention=attention,
-        sections=tuple(_sections(newest, story, nights, reader, advisor)),
+        sections=tuple(_sections(newest, story, nights, reader, about_it)),
     )
 
 
@@ -240,18 +241,12 @@ def _sections(
         yield Section("The run", story.facts)
     yield from story.sections
     if newest.is_whole:
-        list_run = partial(advisor_of(newest, advisor).list_run, *_filter(reader))
-        yield from unread_section(newest, list_run, MAX_TABLE_ROWS)
+        yield from unread_section(newest, advisor_of(newest, advisor), MAX_TABLE_ROWS)
     if reader.scan is not None:
         yield from _pending(reader, reader.scan, advisor)
-    yield from _of_period(reader, partial(advisor.list_runs, *_filter(reader)))
+    yield from _of_period(reader, advisor.list_runs)
     if story.remarks:
         yield Section("Remarks", sentences=story.remarks)
-
-
-def _filter(reader: PeriodReader) -> tuple[str, ...]:
-    """Return the option of a command that lists what is of one organization."""
-    return () if reader.organization is None else ("--organization", reader.organization)
 
 
 def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator[Section]:
@@ -259,7 +254,7 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
 
     A deletion that a sweep sent is in the tables of the period.
     """
-    list_run = partial(advisor_of(run, advisor).list_run, *_filter(reader))
+    list_run = advisor_of(run, advisor).list_run
     as_of = ""
     if run is not reader.newest:  # such as before a restore
         as_of = f", as of {_run_name(run)}"

@@ -25,7 +25,6 @@ from invite_sweeper.report.document import (
     Cell,
     CellsOf,
     Column,
-    Fact,
     Line,
     Table,
     describe_instant,
@@ -232,17 +231,15 @@ def _rows_of_events(run: RunRecord, kinds: tuple[type[Invitation], ...]) -> Iter
             yield Row.of_line(line.event, labels)
 
 
-def unread_lines(run: RunRecord) -> list[Fact]:
+def unread_lines(run: RunRecord) -> list[str]:
     """Return the place of each list that could not be read, and why."""
     labels = organization_labels_of(run)
-    lines = []
-    for line in run.lines.values():
-        unreadable = line.event
-        # One that Atlas no longer serves is a line of the story.
-        if isinstance(unreadable, ListUnreadable) and not isinstance(unreadable, SourceRetired):
-            reason = escape_unprintable(truncate(unreadable.reason))
-            lines.append(Fact(place_of_list(unreadable, labels), reason))
-    return lines
+    unread = [line.event for line in run.lines.values() if isinstance(line.event, ListUnreadable)]
+    return [
+        f"{place_of_list(each, labels)}: {escape_unprintable(truncate(each.reason))}"
+        for each in unread
+        if not isinstance(each, SourceRetired)  # a line of the story
+    ]
 
 
 ANNOUNCED_CAPTION: Final = "Announced for a later deletion"

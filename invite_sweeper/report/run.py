@@ -133,8 +133,8 @@ def what_needs_attention(run: RunRecord, advisor: Advisor) -> Document:
 
 def _unread(run: RunRecord) -> Iterator[Attention]:
     """Yield the first lists that could not be read."""
-    for unread in unread_lines(run)[:_MAX_NAMED]:
-        yield Attention(f"{unread.label} was not read", (unread.text,))
+    for sentence in unread_lines(run)[:_MAX_NAMED]:
+        yield Attention(UNREAD_CAPTION, (sentence,))
 
 
 def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
@@ -163,7 +163,7 @@ def _document_of(
     sections = (
         *_plan(rows, about, max_rows),
         *_announced(run, about, max_rows),
-        *unread_section(run, about.list_run, max_rows),
+        *unread_section(run, about, max_rows),
         *story.sections,
     )
     file = Fact("Audit", str(run.file.path), is_whole=True)
@@ -191,22 +191,16 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Sectio
         yield _section(caption, announced[:max_rows], len(announced), command)
 
 
-def unread_section(
-    run: RunRecord, list_run: Callable[..., str], max_rows: int
-) -> Iterator[Section]:
-    """Yield the first lists that were not read.
-
-    Args:
-        list_run: Returns the command that lists lines of the run.
-    """
-    lines = [f"{line.label}: {line.text}" for line in unread_lines(run)]
+def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
+    """Yield the first lists that were not read."""
+    lines = unread_lines(run)
     if lines:
         yield Section(
             UNREAD_CAPTION,
             sentences=tuple(lines[:max_rows]),
             style="warning",
             total=len(lines),
-            command=list_run("--event", ListUnreadable.event),
+            command=about.list_run("--event", ListUnreadable.event),
         )
 
 
