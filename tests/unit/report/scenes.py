@@ -121,16 +121,14 @@ THREE_ORGANIZATIONS: Final = run(
     duration_s=3.0,
     requests=0,
 )
+UNREACHED: Final = error(
+    "Atlas cannot be reached.", "Nothing was deleted there.", "Check the network."
+)
 UNREACHABLE: Final = tuple(
     OrganizationResult(
         id=id_ * 24,
         exit_code=6,
-        error=error(
-            "Atlas cannot be reached.",
-            "Nothing was deleted there.",
-            "Check the network.",
-            organization=id_ * 24,
-        ),
+        error={**UNREACHED, "organization": id_ * 24},
         reasons=(Reason.UNREACHABLE,),
     )
     for id_ in "bc"
@@ -141,7 +139,6 @@ REFUSED_DELETION: Final = (
     outcome(planned(3), "failed", http_status=403, error_code="USER_UNAUTHORIZED"),
 )
 SKIPPED: Final = (planned(2), outcome(planned(2), "skipped", attempts=0, http_status=None))
-STOPPED: Final = "Stopped by SIGTERM."
 PENDING: Final = {"stale": 1, "waiting": 1}
 DUE: Final = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
 RESTORE: Final = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
@@ -194,14 +191,8 @@ SCENES: Final[Mapping[str, Run]] = {
         *deletion(1),
         *SKIPPED,
         exit_code=8,
-        error=error(STOPPED, "1 invitation had been deleted by then.", "Run the command again."),
+        error=error("Stopped by SIGTERM.", "1 invitation was deleted.", "Run the command again."),
         reasons=(Reason.INTERRUPTED,),
-    ),
-    "stopped after an answer was lost": run(
-        *deletion(1, "unknown"),
-        exit_code=8,
-        error=error(STOPPED),
-        reasons=(Reason.INTERRUPTED, Reason.UNKNOWN_DELETIONS),
     ),
     "circuit breaker": run(
         *deletion(1, "failed"),
@@ -248,10 +239,6 @@ SCENES: Final[Mapping[str, Run]] = {
             WarningCode.SUNSET, "Atlas ends the list invites in 5 days.", WarningLevel.URGENT
         ),
         sunset="2026-11-30",
-    ),
-    "list ends in 170 days": run(
-        warnings=warning(WarningCode.SUNSET, "Atlas ends the list invites in 170 days."),
-        sunset="2027-05-14",
     ),
     "remark": run(
         mode="dry-run",

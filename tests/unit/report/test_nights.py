@@ -1,8 +1,10 @@
 """What the nights of a job come to: done, failed, refused, and those without a run."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from reviewed import assert_reviewed
 
 from invite_sweeper.endings import Status
 from invite_sweeper.report.nights import (
@@ -41,51 +43,25 @@ def nights(ends, now=NOW, begun=None):
 
 
 MONTH = dict.fromkeys(range(1, 31), DONE)
-WITHOUT_FILE = datetime(2026, 12, 2, 1, tzinfo=UTC)
-AWAY = "Atlas is not reachable"
+WITHOUT_FILE = NOW - timedelta(days=1)
 
 
-@pytest.mark.parametrize(
-    ("ends", "begun", "parts"),
-    [
-        ({}, None, "30 done"),
-        (
-            {17: FAILED, 16: FAILED, 13: None},
-            None,
-            f"27 done, 2 failed (2026-11-16 to 2026-11-17: {AWAY}), 1 without a run (2026-11-20)",
-        ),
-        (
-            {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
-            None,
-            (
-                f"26 done, 2 failed (2026-11-30 to 2026-12-01: {AWAY}), "
-                "1 unfinished (2026-11-13), 1 refused (2026-11-23: max_deletions)"
-            ),
-        ),
-        (
-            dict.fromkeys((3, 6, 9, 12, 15), FAILED),
-            None,
-            (
-                f"25 done, 5 failed (2026-11-18: {AWAY}, 2026-11-21: {AWAY}, 2026-11-24: {AWAY} "
-                "and 2 more)"
-            ),
-        ),
-        (
-            {1: None, 5: None},
-            WITHOUT_FILE,
-            (
-                "28 done, 1 refused (2026-12-02: a run began, and ended before it had a file), "
-                "1 without a run (2026-11-28)"
-            ),
-        ),
-    ],
-    ids=["all done", "failed", "two months", "groups", "a run without a file"],
-)
-def test_nights_of_a_month_are_named_by_what_they_came_to(ends, begun, parts):
-    found = nights(MONTH | ends, begun=begun)
-    text = f"Of the 30 nights from 2026-11-03 to 2026-12-02: {parts}."
-    assert describe_endings(found) == text
-    assert were_all_done(found) is (not ends)
+MONTHS = {
+    "all done": {},
+    "failed, and without a run": {17: FAILED, 16: FAILED, 13: None},
+    "three endings, in two months": {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
+    "more groups than are named": dict.fromkeys((3, 6, 9, 12, 15), FAILED),
+    "without a run, and without a file": {5: None, 1: None},
+}
+
+
+def test_nights_of_a_month_are_named_as_it_was_reviewed_by_what_they_came_to():
+    text = ""
+    for name, ends in MONTHS.items():
+        found = nights(MONTH | ends, begun=WITHOUT_FILE)
+        text += f"== {name}\n{describe_endings(found)}\n"
+        assert were_all_done(found) is (not ends)
+    assert_reviewed(text, Path(__file__).with_name("nights.txt"))
 
 
 @pytest.mark.parametrize(
