@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -21,7 +21,7 @@ from invite_sweeper.audit import (
     RunRecord,
 )
 from invite_sweeper.audit.events import EVENTS
-from invite_sweeper.audit.file_chain import FileChain, Record
+from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.person import HistoryReader
 from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.record import Fold
@@ -129,35 +129,21 @@ def show(
         raise SystemExit(_show_policies(runs, audit_dir))
     shown = _ShownRuns(runs, policy, audit_dir)
     wanted = LineFilter(events=None if event is None else {event}, **criteria)
+    lines = shown.read_parts(partial(_lines_of_run, wanted))
     if output == "json":
-        sys.stdout.buffer.writelines(_json_lines(shown, wanted))
+        sys.stdout.buffer.writelines(map(json_line, lines))
     elif output == "csv":
-        sys.stdout.buffer.writelines(_csv_lines(shown, wanted))
-    else:
-        _show_text(shown, HistoryReader(wanted) if is_filtered else None, is_list=not runs)
-    raise SystemExit(shown.exit_code)
-
-
-def _show_text(shown: "_ShownRuns", history: HistoryReader | None, *, is_list: bool) -> None:
-    """Print the runs, a line each, or all of one; with a filter the lines that match.
-
-    Args:
-        history: None without a filter.
-        is_list: No run is named.
-    """
-    if history is None and is_list:
-        runs_of_directory = list_of_runs(
-            shown.all_records(), datetime.now(UTC), shown.begun_without_file
-        )
-        terminal.show_document(stdout_console(), runs_of_directory)
-    elif history is None:
-        for run in shown.named_runs(read_whole_run):
+        sys.stdout.buffer.writelines(_csv_lines(lines))
+    elif is_filtered:
+        _show_lines(shown, HistoryReader(wanted))
+    elif shown.named:
+        for run in shown.read(read_whole_run):
             _show_run(shown, run)
-    elif is_list:
-        _show_history(shown, history)
     else:
-        for record in shown.named_runs(_read_record):
-            _show_lines_of(shown, record, history)
+        records = shown.all_records()
+        document = list_of_runs(records, datetime.now(UTC), shown.begun_without_file)
+        terminal.show_document(stdout_console(), document)
+    raise SystemExit(shown.exit_code)
 
 
 def _check_period(since: datetime | None, until: datetime | None) -> None:
@@ -170,31 +156,23 @@ def _show_run(shown: "_ShownRuns", run: RunRecord) -> None:
     known = shown.fold.runs.get(run.run_id)
     if known is not None:
         run.recover_as(known)
-    end = (*_lines_about_policy(shown, run), *_lines_about_file(shown, run))
+    end = (*_lines_about_policy(run), *_lines_about_file(shown, run))
     terminal.show_document(stdout_console(), whole_run(run, end, shown.advisor))
 
 
-def _show_lines_of(shown: "_ShownRuns", record: RunRecord, history: HistoryReader) -> None:
-    """Print what one run did with the people who are asked for, or that no line matches."""
-    console = stdout_console()
-    lines = history.read(FileChain(record.file))
-    if not lines:
-        print_line(f"No line of run {record.file.number or record.file.path} matches.")
-        return
-    closing = tuple(_lines_about_file(shown, record))
-    terminal.show_document(console, document_of_lines(lines, history.labels, closing))
-
-
-def _show_history(shown: "_ShownRuns", history: HistoryReader) -> None:
-    """Print what all runs did with the people who are asked for, or that no line matches."""
+def _show_lines(shown: "_ShownRuns", history: HistoryReader) -> None:
+    """Print what the runs did with the people who are asked for, or that no line matches."""
     console = stdout_console()
     is_any = False
-    for lines in shown.read(lambda chain: (history.read(chain),)):
-        terminal.show_document(console, document_of_lines(lines, history.labels))
-        is_any = is_any or bool(lines)
-    if is_any:
-        return
-    print_line(f"No line of {pluralize(len(history.runs), 'run')} matches.")
+    for lines in filter(None, shown.read(history.read)):
+        is_any = True
+        closing: tuple[Fact, ...] = ()
+        if shown.named:
+            record = _read_record(FileChain(lines[0].run, hashed=True))
+            closing = tuple(_lines_about_file(shown, record))
+        terminal.show_document(console, document_of_lines(lines, history.labels, closing))
+    if not is_any:
+        print_line(f"No line of {pluralize(len(history.runs), 'run')} matches.")
 
 
 class _ShownRuns:
@@ -240,10 +218,6 @@ class _ShownRuns:
             self._read_directory()  # a file that is missing may be that of the run
             raise
 
-    def name_of(self, file: RunFile) -> str:
-        """Return how a command names a run: by its number where the directory is known."""
-        return str(file.number) if file.number and not self._is_by_path else str(file.path)
-
     @property
     def advisor(self) -> Advisor:
         """What makes exact commands about these runs; where it names no policy, that of the run."""
@@ -251,14 +225,12 @@ class _ShownRuns:
             return Advisor(audit_dir=str(self.audit_dir))
         return Advisor() if self._is_by_path else Advisor(policy=str(self.policy))
 
-    def directory_words(self) -> tuple[str, ...]:
-        """Return the option with which a command finds the directory; none where it needs none."""
-        if self._is_by_path or (self.audit_dir is None and self.policy == find_policy()):
-            return ()
-        return ("--audit-dir", str(self.audit_dir or self.named[0].path.parent))
-
-    def read(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
+    def read(self, read_run_file: Callable[[FileChain], _T]) -> Iterator[_T]:
         """Yield what is read of the file of each run, with its SHA-256 where runs are named."""
+        return self.read_parts(lambda chain: (read_run_file(chain),))
+
+    def read_parts(self, read_run_file: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
+        """Yield the parts that are read of the file of each run, as `read` does."""
         if not self.named:
             yield from read_all(self._reader, read_run_file, self._report)
             return
@@ -275,10 +247,6 @@ class _ShownRuns:
         """Yield the records of all runs, without their lines; the fold adds them up."""
         yield from read_all(self._reader, lambda chain: (read_run(chain, self.fold),), self._report)
 
-    def named_runs(self, read_named: Callable[[FileChain], _T]) -> Iterator[_T]:
-        """Yield what is read of the file of each named run, one at a time."""
-        return self.read(lambda chain: (read_named(chain),))
-
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)
         print_error(error.having(consequence=""))
@@ -292,11 +260,10 @@ def _read_record(chain: FileChain) -> RunRecord:
 # What follows a run: the rules that were in force, and the hash of its file.
 
 
-def _lines_about_policy(shown: _ShownRuns, record: RunRecord) -> Iterator[Fact]:
+def _lines_about_policy(record: RunRecord) -> Iterator[Fact]:
     """Yield the command that prints the policy of a run, if its file has it."""
     if record.policy is not None:
-        words = ("audit", "show", shown.name_of(record.file), "--policy", *shown.directory_words())
-        yield Fact("Policy", shell_command(*words))
+        yield Fact("Policy", shell_command("audit", "show", str(record.file.path), "--policy"))
 
 
 def _policy_of(run: RunRecord) -> str:
@@ -332,7 +299,7 @@ def _show_policies(runs: Sequence[str], audit_dir: Path | None) -> int:
     shown = _ShownRuns(runs, path, audit_dir)
     if len(shown.named) > 2:  # noqa: PLR2004 - a diff is of two
         raise wrong_number
-    policies = [_policy_of(run) for run in shown.named_runs(_read_record)]
+    policies = [_policy_of(run) for run in shown.read(_read_record)]
     if len(policies) < len(shown.named):
         pass  # what was damaged is reported
     elif len(policies) > 1:
@@ -369,46 +336,25 @@ def _directory_of_plan(shown: _ShownRuns, record: RunRecord) -> AuditDirectory |
 
     It is the one that has the file; of a copy, that of the options or of the plan's own policy.
     """
-    audit_dir = shown.audit_dir
-    policy = shown.policy
     path = record.file.path
-    if audit_dir is None and RunFile.of(path).number and path.with_name("HEAD").is_file():
+    if path.with_name("HEAD").is_file():
         return AuditDirectory(path.parent)
-    if audit_dir is None and not policy.is_file():
-        policy = Path(record.start.policy_path or "")
+    policy = shown.policy if shown.policy.is_file() else Path(record.start.policy_path or "")
     with suppress(UsageError):  # a policy that cannot be read names no directory
-        return find_directory(policy, audit_dir)
+        return find_directory(policy, shown.audit_dir)
     return None
 
 
 # The lines of runs, as JSON lines and as CSV.
 
 
-class _RunLine(NamedTuple):
-    """A line of a run's file.
-
-    Attributes:
-        fields: With the run's number and mode.
-        sha256: Of the line's bytes.
-    """
-
-    fields: Record
-    sha256: str
-
-
-def _lines_of_run(wanted: LineFilter, chain: FileChain) -> Iterator[_RunLine]:
-    """Yield the lines of a run that match."""
+def _lines_of_run(wanted: LineFilter, chain: FileChain) -> Iterator[dict[str, object]]:
+    """Yield the lines of a run that match, with its number, its mode, and the hash of the line."""
     mode: object = None
     for record, line in wanted.matching(chain):
         if mode is None and chain.first is not None:  # it was read before any line matched
             mode = chain.parse(chain.first).get("mode")
-        yield _RunLine({**record, "run": chain.file.number, "mode": mode}, line.hash)
-
-
-def _json_lines(shown: _ShownRuns, wanted: LineFilter) -> Iterator[bytes]:
-    """Yield the lines that match."""
-    for line in shown.read(partial(_lines_of_run, wanted)):
-        yield json_line({**line.fields, "line_sha256": line.sha256})
+        yield {**record, "run": chain.file.number, "mode": mode, "line_sha256": line.hash}
 
 
 _CSV_COLUMNS: Final = (
@@ -418,18 +364,13 @@ _CSV_COLUMNS: Final = (
 )
 
 
-def _csv_lines(shown: _ShownRuns, wanted: LineFilter) -> Iterator[bytes]:
-    """Yield a header and a row for each line that matches.
-
-    The fields without a column are together in `other`.
-    """
+def _csv_lines(lines: Iterable[dict[str, object]]) -> Iterator[bytes]:
+    """Yield a header and a row for each line; the fields without a column are in `other`."""
     yield csv_row((*_CSV_COLUMNS, "other", "line_sha256"))
-    for line in shown.read(partial(_lines_of_run, wanted)):
-        other = {name: value for name, value in line.fields.items() if name not in _CSV_COLUMNS}
-        cells = [csv_cell(line.fields.get(name)) for name in _CSV_COLUMNS]
-        cells.append(csv_cell(other or None))
-        cells.append(line.sha256)
-        yield csv_row(cells)
+    for line in lines:
+        cells = [csv_cell(line.pop(name, None)) for name in _CSV_COLUMNS]
+        line_sha256 = str(line.pop("line_sha256"))
+        yield csv_row((*cells, csv_cell(line or None), line_sha256))
 
 
 @audit.command("verify", cls=SectionedCommand)

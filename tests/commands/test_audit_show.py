@@ -98,7 +98,7 @@ def test_json_and_csv_have_every_line_with_its_run_and_mode(nights):
     ("words", "code", "said"),
     [
         (("--username", "zed@*"), 0, "No line of 4 runs matches."),
-        (("2", "--outcome", "failed"), 0, "No line of run 2 matches."),
+        (("2", "--outcome", "failed"), 0, "No line of 1 run matches."),
         (("--since", "2026-12-02", "--until", "2026-12-01"), 2, "--since is not before --until"),
     ],
 )
