@@ -132,7 +132,6 @@ class World:
         unreadable_teams: Projects whose list of teams cannot be read.
         accounts: Of organizations with credentials of their own, by their name.
         ended: Credentials ended for good while the program ran.
-        last: The result of the last command that was not killed.
     """
 
     cli: object
@@ -151,7 +150,6 @@ class World:
     unreadable_teams: set[str] = field(default_factory=set)
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
-    last: object = None
 
     # Organizations and people -------------------------------------------------------------------
 
@@ -466,14 +464,6 @@ class World:
         if dice.random() < share / 2:
             keys["not_usernames"] = dice.sample(USER_GLOBS[1:], dice.randint(1, 2))
         return keys
-
-    def change_policy(self) -> None:
-        """Let further commands have a policy that keeps less or deletes more."""
-        self.cli.keys = policy = dict(self.policy)
-        if "keep" in policy and self.dice.random() < 0.5:
-            del policy["keep"]
-        else:
-            policy["rules"] = [*policy["rules"], {"name": "added", "older_than": "2d"}]
 
     def delete_most(self) -> None:
         """Replace what a policy keeps, so that little but the case's own guard keeps anything.
