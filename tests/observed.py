@@ -1,9 +1,9 @@
 """A simulated Atlas with what only tests need: a log of requests, and further changes."""
 
 import asyncio
-from collections import ChainMap, Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import ChainMap, Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -16,8 +16,9 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import Account, Call, SimulatedAtlas
 from invite_sweeper.simulator.auth import TOKEN_PATH
 from invite_sweeper.simulator.faults import Fault, FaultPlan, Send
-from invite_sweeper.simulator.responses import SimulatedResponse
+from invite_sweeper.simulator.responses import LOCALHOST, SimulatedResponse
 from invite_sweeper.simulator.state import User
+from invite_sweeper.simulator.throttling import INVITES, BucketSize, SimulatedBucket
 
 MISSING: Final = object()
 """Marks a key that is left out of an invitation."""
@@ -31,46 +32,28 @@ class RemovedUser(NamedTuple):
     status: MembershipStatus
 
 
-class RequestRecord(NamedTuple):
+@dataclass(slots=True)
+class RequestRecord:
     """One request and the status of its response.
 
     Attributes:
         path: Path and query as sent.
-        status: 0 if the connection was reset or no response was sent.
         at_s: Monotonic time of its arrival.
+        status: 0 while it waits, and if the connection was reset or no response was sent.
     """
 
     method: str
     path: str
-    status: int
     at_s: float
-
-
-@dataclass(slots=True)
-class RequestLog:
-    """Requests, and what they removed.
-
-    Attributes:
-        requests: The last 10,000, in the order of their responses.
-        statuses: Number of responses by status; 0 for no response.
-        received: Number of requests by method.
-        deleted: Ids of deleted invitations and users, in order.
-        removed: The users among them, with their status.
-    """
-
-    requests: deque[RequestRecord] = field(default_factory=lambda: deque(maxlen=10_000))
-    statuses: Counter[int] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
-    deleted: list[str] = field(default_factory=list)
-    removed: list[RemovedUser] = field(default_factory=list)
+    status: int = 0
 
 
 class _Faults(FaultPlan):
     """Scheduled faults between the two that record each request and what it deleted."""
 
-    def __init__(self, received: Fault, executed: Fault) -> None:
+    def __init__(self, record: Fault, executed: Fault) -> None:
         super().__init__()
-        self._received = received
+        self._record = record
         self._executed = executed
 
     def clear(self) -> None:
@@ -78,45 +61,49 @@ class _Faults(FaultPlan):
         self.rules.clear()
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
-        return self._received, *super().faults_for(method, path), self._executed
+        return self._record, *super().faults_for(method, path), self._executed
 
 
 class ObservedAtlas(SimulatedAtlas):
-    """A simulated Atlas that records its requests, and knows API keys and fixed tokens."""
+    """A simulated Atlas that records its requests, and knows API keys and fixed tokens.
+
+    Attributes:
+        requests: In the order of their arrival.
+        received: Their number by method.
+        deleted: Ids of the invitations and users deleted over HTTP, in order.
+        removed: The users among them, with their status.
+    """
 
     def __init__(self, *clock: Any, **options: Any) -> None:
         super().__init__(*clock, **options)
-        self.request_log = RequestLog()
+        self.requests: list[RequestRecord] = []
+        self.received: Counter[str] = Counter()
+        self.deleted: list[str] = []
+        self.removed: list[RemovedUser] = []
         self.digest = DigestServer()
-        self.faults = _Faults(self._received, self._executed)
+        self.faults = _Faults(self._record, self._executed)
         self._waiting: set[asyncio.Task[Any] | None] = set()
 
-    async def _received(self, call: Call, send: Send) -> SimulatedResponse:
-        log = self.request_log
-        at_s = self.monotonic()
-        log.received[call.method] += 1
-        status = 0  # of a request that waits until the server stops
+    async def _record(self, call: Call, send: Send) -> SimulatedResponse:
+        record = RequestRecord(call.method, call.target, self.monotonic())
+        self.requests.append(record)
+        self.received[call.method] += 1
         task = asyncio.current_task()
         self._waiting.add(task)
         try:
             response = await send()
-            status = response.status
         finally:
             self._waiting.discard(task)
-            log.statuses[status] += 1
-            log.requests.append(RequestRecord(call.method, call.target, status, at_s))
+        record.status = response.status
         return response
 
     async def _executed(self, call: Call, send: Send) -> SimulatedResponse:
-        before = [
-            RemovedUser(call.place_id, user.id, user.status)
-            for organization in self.organizations.values()
-            if (user := organization.users.get(call.item_id)) is not None
-        ]
+        user = self._people().get(call.item_id)
+        before = [] if user is None else [RemovedUser(call.place_id, user.id, user.status)]
         response = await send()
         if call.method == "DELETE" and response.status == 204:
-            self.request_log.deleted.append(call.item_id)
-            self.request_log.removed.extend(before)
+            self.deleted.append(call.item_id)
+            self.removed += before
         return response
 
     def cancel_requests(self) -> None:
@@ -126,19 +113,9 @@ class ObservedAtlas(SimulatedAtlas):
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
     @property
-    def requests(self) -> Sequence[RequestRecord]:
-        """The last 10,000 requests, oldest first."""
-        return tuple(self.request_log.requests)
-
-    @property
-    def deleted(self) -> Sequence[str]:
-        """The ids deleted over HTTP, in order."""
-        return tuple(self.request_log.deleted)
-
-    @property
     def deletes_received(self) -> int:
         """The number of DELETE requests received, with any outcome."""
-        return self.request_log.received["DELETE"]
+        return self.received["DELETE"]
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
         """Return the ids of a project's invitations, in creation order."""
@@ -175,19 +152,32 @@ class ObservedAtlas(SimulatedAtlas):
     @property
     def tokens_issued(self) -> int:
         """The number of access tokens that were requested and issued."""
-        return sum(
-            each.path == TOKEN_PATH and each.status == 200 for each in self.request_log.requests
-        )
-
-    def live_token_count(self, account: Account) -> int:
-        """Return the number of issued tokens of the account that are live."""
-        return sum(self.oauth.account_of(token) is account for token in self.oauth.tokens)
+        return sum(each.path == TOKEN_PATH and each.status == 200 for each in self.requests)
 
     def expire_tokens(self, *tokens: str) -> None:
         """Expire these tokens now; all that were issued if none are given."""
         issued = [token for token, (_, end_s) in self.oauth.tokens.items() if end_s < inf]
         for token in tokens or issued:
             self.oauth.tokens.pop(token, None)
+
+    def set_bucket(
+        self,
+        bucket: str,
+        place_id: str = LOCALHOST,
+        *,
+        capacity: int = 1000,
+        refill: int = 1000,
+        period_s: float = 60.0,
+        anchor_s: float | None = None,
+    ) -> None:
+        """Replace a bucket by a full one; `anchor_s` is the start of its first period, or now."""
+        start_s = self.monotonic() if anchor_s is None else anchor_s
+        limit = BucketSize(capacity, refill, period_s)
+        self.throttling.buckets[bucket, place_id] = SimulatedBucket(limit, start_s)
+
+    def spend(self, project_id: str) -> bool:
+        """Take a token of a project as another client would; return whether there was one."""
+        return self.throttling.bucket(INVITES, project_id).take(self.monotonic())
 
     def invite(
         self, project_id: str, username: Any, *, age: timedelta = timedelta(0), **fields: Any
@@ -232,33 +222,7 @@ class ObservedAtlas(SimulatedAtlas):
 
         Does nothing if the user does not exist; it may have been removed.
         """
-        user = self._people().get(user_id)
-        if user is None:
-            return
-        user.status = MembershipStatus(status)
-        if user.status is MembershipStatus.INVITATION_REJECTED:
-            user.expires_at = None
-
-    def accept(self, project_id: str, invitation_id: str) -> None:
-        """Turn an invitation of the `invites` list into an active user of the project.
-
-        A user whose invitation to the organization is pending becomes active in it, too: members
-        of a project are members of its organization. Does nothing if the invitation does not
-        exist; it may have been deleted.
-        """
-        group = self.groups[project_id]
-        invite = group.invites.pop(invitation_id, None)
-        if invite is None:
-            return
-        user = self.organizations[group.org_id].find_user(invite.username)
-        if user is None:
-            user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
-        elif user.status is not MembershipStatus.ACTIVE:
-            self.set_status(user.id, "ACTIVE")
-        user.group_roles[project_id] = tuple(msgspec.json.decode(invite.document)["roles"])
-
-    def remove_project(self, project_id: str) -> None:
-        """Remove a project with its invitations and the roles of users in it."""
-        group = self.groups.pop(project_id)
-        for user in self.organizations[group.org_id].users.values():
-            user.group_roles.pop(project_id, None)
+        if user := self._people().get(user_id):
+            user.status = MembershipStatus(status)
+            if user.status is MembershipStatus.INVITATION_REJECTED:
+                user.expires_at = None

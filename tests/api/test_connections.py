@@ -209,7 +209,7 @@ async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
         message = await connection_error(connecting, base_url, account, connector=connector)
 
     assert reason in message
-    assert (fake_time.slept, sim.requests) == ([], ())
+    assert (fake_time.slept, sim.requests) == ([], [])
 
 
 async def test_plain_http_server_at_an_https_url_is_reported(sim, connecting):

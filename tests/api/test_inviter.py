@@ -101,7 +101,7 @@ async def test_response_has_an_outcome_and_is_not_retried(online, sim, project, 
     found = await invite(online)
     assert found.outcome is outcome
     assert found.fatal_error is None
-    assert sim.request_log.received["POST"] == 1
+    assert sim.received["POST"] == 1
 
 
 @pytest.mark.parametrize(("attempts", "posts"), [(1, 1), (2, 2), (5, 3)])
@@ -111,7 +111,7 @@ async def test_401_is_retried_twice_if_attempts_allow_it_and_rejects_only_this_i
     sim.faults.add(faults.challenge(), method="POST", times=None)
     found = await invite(online, attempts=attempts)
     assert (found.outcome, found.http_status, found.fatal_error) == (Outcome.FAILED, 401, None)
-    assert sim.request_log.received["POST"] == posts
+    assert sim.received["POST"] == posts
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_failed_connection_is_retry_later_because_nothing_was_sent(connect
 async def test_invitation_without_a_valid_id_is_not_sent(online, sim, project, project_id):
     found = await invite(online, project_id=project_id)
     assert found.outcome is Outcome.FAILED
-    assert sim.requests == ()
+    assert sim.requests == []
 
 
 INVITED = {"id": "0" * 24, "username": "person-1@example.com", "expiresAt": "2026-12-25T00:00:00Z"}
@@ -248,4 +248,4 @@ async def test_refused_address_stops_the_run_while_people_are_read(online, sim, 
 
 async def test_people_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
     assert isinstance(await people_in(online, place_id="../orgs"), ListUnreadable)
-    assert sim.requests == ()
+    assert sim.requests == []

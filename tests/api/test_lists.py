@@ -448,7 +448,7 @@ async def test_secrets_of_the_own_service_account_expire_in_order_and_without_a_
 async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requested(sim, online):
     async with online() as atlas:
         assert await atlas.reader.secret_expiries(ORG) == ()
-    assert sim.requests == ()
+    assert sim.requests == []
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_each_delete_follows_a_read_within_a_second_that_showed_an_invitation(
 
     assert all(window_s <= 1 for window_s in scene.windows_s())
     # The status changes only with a read here, so no active member may ever be removed.
-    assert all(removed.status != "ACTIVE" for removed in scene.sim.request_log.removed)
+    assert all(removed.status != "ACTIVE" for removed in scene.sim.removed)
     answers = Counter(
         each.path
         for each in scene.sim.requests

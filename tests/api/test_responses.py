@@ -153,7 +153,7 @@ async def test_deletion_with_a_malformed_id_is_not_sent(sim, online, listed):
     async with online() as atlas:
         deletion = await delete(atlas, listed)
 
-    assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, ())
+    assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, [])
 
 
 @pytest.mark.parametrize("source", Source)
@@ -165,7 +165,7 @@ async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, online, s
             deleter.try_acquire(listed)
         with pytest.raises(KeyError):
             await deleter.delete(listed, Sending())
-    assert sim.requests == ()
+    assert sim.requests == []
 
 
 # --- one list --------------------------------------------------------------------------------

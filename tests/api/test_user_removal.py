@@ -59,7 +59,7 @@ async def test_invited_user_is_removed_after_a_look_and_with_two_requests(
     assert (result.outcome, result.attempts, result.http_status) == (Outcome.DELETED, 1, 204)
     assert result.seen_before == status
     assert [each.method for each in sim.requests if user in each.path] == ["GET", "DELETE"]
-    assert [each.user_id for each in sim.request_log.removed] == [user]
+    assert [each.user_id for each in sim.removed] == [user]
 
 
 @pytest.mark.parametrize("accepts", [True, False])

@@ -78,8 +78,8 @@ def main() -> None:
     run_async(serve_until_end_of_input(sim, variables))
     print_json(
         {
-            "received": dict(sim.request_log.received),
-            "deleted": len(sim.request_log.deleted),
+            "received": dict(sim.received),
+            "deleted": len(sim.deleted),
             "left": sim.invitation_count(),
         }
     )

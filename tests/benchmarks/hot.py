@@ -17,7 +17,6 @@ from pathlib import Path
 import faults
 from benchmarks.load import STALE_DAYS, Load
 from benchmarks.measuring import OURS, quiet_environment, wide_policy
-from buckets import set_bucket, spend
 from builders import policy_bytes
 from observed import ObservedAtlas, RequestRecord
 
@@ -71,7 +70,7 @@ class SecondClient:
         while self.per_s:
             count += 1
             await asyncio.sleep(started_s + count / self.per_s - sim.monotonic())
-            if spend(sim, hot):
+            if sim.spend(hot):
                 self.spent_s.append(sim.monotonic())
         await asyncio.Event().wait()
 
@@ -145,7 +144,7 @@ async def run_hot(scenario: Scenario) -> Hot:
         # Relative to the first request: a slow start of the program does not move the refills.
         anchors_s.append(sim.monotonic() - PHASE * scenario.period_s)
         figures = {name: getattr(scenario, name) for name in ("capacity", "refill", "period_s")}
-        set_bucket(sim, "projects_group", hot, **figures, anchor_s=anchors_s[0])
+        sim.set_bucket("projects_group", hot, **figures, anchor_s=anchors_s[0])
 
     sim.faults.add(faults.effect(before=begin))
     async with serve(sim) as base_url:

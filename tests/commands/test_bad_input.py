@@ -21,7 +21,7 @@ def test_a_run_that_cannot_be_one_is_wrong_usage(cli):
 def test_a_plan_of_two_policies_is_wrong_usage_and_one_of_the_environment_gives_way(cli):
     cli.stock()
     done = cli.run("plan", "policy.yaml", "--policy", "other.yaml")
-    assert (done.code, cli.sim.requests) == (2, ())
+    assert (done.code, cli.sim.requests) == (2, [])
     assert "Two policies: policy.yaml and --policy other.yaml." in done.err
     assert cli.run("plan", "policy.yaml", INVITE_SWEEPER_POLICY="other.yaml").code == 0
 
@@ -55,7 +55,7 @@ NOT_UTF8 = os.fsdecode(b"a\xff")
 def test_argument_that_is_not_utf8_is_wrong_usage(cli, words):
     cli.write_policy()
     done = cli.run(*words)
-    assert (done.code, cli.sim.requests) == (2, ()), done.err
+    assert (done.code, cli.sim.requests) == (2, []), done.err
     assert r"An argument is not valid UTF-8: a\xff." in done.err
     assert "Traceback" not in done.err
     assert bool(done.out) is ("json" in words)

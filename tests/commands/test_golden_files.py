@@ -15,7 +15,6 @@ from pathlib import Path
 
 import faults
 import pytest
-from buckets import set_bucket
 from builders import object_id
 from running import CliRunner, Done, cli_in
 
@@ -34,7 +33,7 @@ def cli(tmp_path):
         sim = made.sim
         numbers = count(0x101)
         sim.new_id = lambda _moment: object_id(next(numbers))  # not the time
-        set_bucket(sim, "invitations_ip", capacity=1000, refill=1000)
+        sim.set_bucket("invitations_ip")
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)
         unreadable = faults.fail_with(500)

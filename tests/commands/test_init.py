@@ -86,7 +86,7 @@ def test_without_credentials_options_are_enough(cli):
         *("--notice", "7d"),
     )
     done = cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment()))
-    assert (done.code, cli.sim.requests) == (0, ())
+    assert (done.code, cli.sim.requests) == (0, [])
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({OTHER_ORG}, (Source.ORG_INVITES,))
     assert policy.notice.wait.days == 7

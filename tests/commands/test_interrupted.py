@@ -38,7 +38,7 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
 
 def test_hangup_ends_a_run_like_sigterm(cli):
     cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
-    received = cli.sim.request_log.received
+    received = cli.sim.received
     code, summary, err = stop(cli.fork(*SWEEP), lambda: received.total() > 1, signal.SIGHUP)
     assert (code, summary["exit_code"]) == (8, 8), err
     assert "SIGHUP received" in err
@@ -46,7 +46,7 @@ def test_hangup_ends_a_run_like_sigterm(cli):
 
 def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     cli.sim.faults.add(faults.delay(0.3), path="*/invites")
-    received = cli.sim.request_log.received
+    received = cli.sim.received
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         process = cli.start(*SWEEP)

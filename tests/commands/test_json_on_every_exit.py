@@ -81,10 +81,10 @@ def test_what_cannot_be_used_is_one_object(cli, name, words, changes, code):
 
 def test_lock_that_is_held_is_one_object(cli):
     cli.sim.faults.add(faults.hang(), path="*/groups")
-    before = cli.sim.request_log.received.total()
+    before = cli.sim.received.total()
     holder = cli.fork("plan", *POLICY)
     try:
-        wait_until(lambda: cli.sim.request_log.received.total() > before)
+        wait_until(lambda: cli.sim.received.total() > before)
         error = error_of(cli.run(*COMMANDS["restore"], *AS_JSON), 9)
         assert "holds the lock" in error["message"]
         assert str(holder.pid) in error["message"]
@@ -96,9 +96,9 @@ def test_lock_that_is_held_is_one_object(cli):
 
 def test_signal_while_atlas_is_read_is_one_object(cli):
     cli.sim.faults.add(faults.hang(), path="*/groups")
-    before = cli.sim.request_log.received.total()
+    before = cli.sim.received.total()
     process = cli.fork(*COMMANDS["doctor"], *AS_JSON)
-    wait_until(lambda: cli.sim.request_log.received.total() > before)
+    wait_until(lambda: cli.sim.received.total() > before)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     cli.sim.faults.clear()

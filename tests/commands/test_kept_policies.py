@@ -50,7 +50,7 @@ def test_a_policy_with_the_password_of_an_option_is_refused_before_a_run_begins(
     (cli.folder / "leaky.yaml").write_bytes(policy_bytes(cli) + b"# hunter2hunter2\n")
     gateway = "http://pusher:hunter2hunter2@127.0.0.1:9"
     done = cli.run("plan", "--policy", "leaky.yaml", "--pushgateway", gateway)
-    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], ()), done.err
+    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], []), done.err
     assert "contains a secret" in done.err
     assert "hunter2" not in done.err
 

@@ -35,14 +35,10 @@ def restock(cli):
 
 def sweep_and_kill(cli, dice):
     """Start a sweep and kill it after a random number of requests."""
-    before = cli.sim.request_log.received.total()
+    before = cli.sim.received.total()
     moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
     process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(
-        lambda: (
-            process.poll() is not None or cli.sim.request_log.received.total() - before >= moment
-        )
-    )
+    wait_until(lambda: process.poll() is not None or cli.sim.received.total() - before >= moment)
     process.kill()
     process.communicate()
 

@@ -12,7 +12,7 @@ def cli(cli):
 
 
 def refused(cli, done, *messages):
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ()), done.err
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, []), done.err
     for message in (*messages, "Atlas was not called."):
         assert message in done.err
     assert "Traceback" not in done.err

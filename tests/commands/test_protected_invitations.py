@@ -37,7 +37,7 @@ MODELS = int(os.environ.get("INVITE_SWEEPER_CASES", "8"))
 def removed(world: World) -> set[tuple[str, str]]:
     """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
     scopes = {id_: scope for _, scope, id_ in world.items}
-    log = world.cli.sim.request_log
+    log = world.cli.sim
     users = {(each.place_id, each.user_id) for each in log.removed}
     ids = {each[1] for each in users}
     return users | {(scopes[each], each) for each in log.deleted if each not in ids}
@@ -272,7 +272,7 @@ def check_end(world: World) -> None:
     intended = {line["invitation_id"] for line in world.cli.lines("intent")}
     assert {each[1] for each in gone} <= intended
     check_limits(world)
-    users = world.cli.sim.request_log.removed
+    users = world.cli.sim.removed
     assert not [each for each in users if each.status == "ACTIVE" or each.user_id in world.changed]
     for path in {path.parent for path in world.cli.run_files()}:
         found = verify_directory(AuditDirectory(path))

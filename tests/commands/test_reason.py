@@ -40,5 +40,5 @@ def test_each_command_that_writes_a_run_takes_it_from_the_environment(cli):
 )
 def test_a_reason_that_cannot_be_recorded_is_wrong_usage(cli, reason, message):
     done = cli.run("plan", "--reason", reason)
-    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], ())
+    assert (done.code, cli.run_files(), cli.sim.requests) == (2, [], [])
     assert message in done.err

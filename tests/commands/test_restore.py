@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from buckets import set_bucket
 from commands.terminals import terminal_of
 from running import wait_until
 
@@ -15,7 +14,7 @@ DAYS = timedelta(days=1)
 
 @pytest.fixture
 def cli(cli):
-    set_bucket(cli.sim, "invitations_ip", capacity=1000, refill=1000)
+    cli.sim.set_bucket("invitations_ip")
     return cli
 
 
@@ -43,7 +42,7 @@ def verify(cli):
 
 
 def posts(cli):
-    return cli.sim.request_log.received["POST"]
+    return cli.sim.received["POST"]
 
 
 def invited(cli, project):
@@ -77,7 +76,7 @@ def test_dry_run_shows_who_would_be_invited_and_writes_and_sends_nothing(cli):
 @pytest.mark.parametrize("command", ["restore", "audit show"])
 def test_second_username_is_wrong_usage_and_not_ignored(cli, command):
     done = cli.run(*command.split(), "--username", "ada@*", "--username", "bob@*")
-    assert (done.code, cli.sim.requests) == (2, ())
+    assert (done.code, cli.sim.requests) == (2, [])
     assert "Give it once" in done.err
 
 

@@ -11,7 +11,6 @@ import random
 from datetime import timedelta
 
 import pytest
-from buckets import set_bucket
 from running import cli_in
 from seeds import seeds
 
@@ -123,7 +122,7 @@ def choose_policy(people, keys):
 def test_after_a_restore_people_have_what_was_deleted_or_each_difference_is_named(tmp_path, seed):
     dice = random.Random(seed)
     with cli_in(tmp_path) as cli:
-        set_bucket(cli.sim, "invitations_ip", capacity=1000, refill=1000)
+        cli.sim.set_bucket("invitations_ip")
         people = People(cli, dice)
         for name in PEOPLE:
             people.invite(name)
@@ -156,7 +155,7 @@ def test_after_a_restore_people_have_what_was_deleted_or_each_difference_is_name
         attention = named or done.summary["active"]
         assert done.code == (4 if attention else 0), done.err
         sent = done.summary["restored"] + done.summary["active"]
-        assert sent == len(promised.summary["to_invite"]) == cli.sim.request_log.received["POST"]
+        assert sent == len(promised.summary["to_invite"]) == cli.sim.received["POST"]
         assert promised.code == (4 if named else 0)
         after = people.held(ended=True)
         for key, roles in before.items():
@@ -165,4 +164,4 @@ def test_after_a_restore_people_have_what_was_deleted_or_each_difference_is_name
         again = cli.run(*words)
         assert again.summary["failed"] == len(missing)
         assert again.code == (4 if missing else 0)
-        assert cli.sim.request_log.received["POST"] == sent
+        assert cli.sim.received["POST"] == sent

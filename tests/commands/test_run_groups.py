@@ -42,7 +42,7 @@ def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(cli)
 
 def test_shard_without_an_organization_is_done_and_warns_of_it(cli):
     done = cli.run("sweep", "--shard", "1000000000/1000000000", "--metrics-file", "sweeper.prom")
-    assert (done.code, cli.sim.requests) == (0, ())
+    assert (done.code, cli.sim.requests) == (0, [])
     said = "Done the shard 1000000000/1000000000 has no organization; 3 shards would be used"
     assert " ".join(done.out.split()).startswith(said)
     assert (cli.folder / "sweeper-1000000000-of-1000000000.prom").exists()

@@ -70,7 +70,7 @@ def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(cli, 
     (cli.folder / "folder").mkdir()
     os.mkfifo(cli.folder / "pipe")
     done = cli.sweep("--plan", place)
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, [])
     assert place in done.summary["error"]["message"]
 
 

@@ -67,7 +67,7 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
 def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
     proxy = "ada:p4ssw0rd@proxy.example.com:3128"
     done = cli.run("sweep", *words, HTTPS_PROXY=proxy)
-    assert (done.code, done.out, cli.sim.requests) == (2, "", ())
+    assert (done.code, done.out, cli.sim.requests) == (2, "", [])
     assert message in done.err
     assert not re.search("p4ssw0rd|Traceback", done.err)
 

@@ -8,7 +8,7 @@ from invite_sweeper.policy import json_schema
 
 def test_validate_shows_warnings_and_ends_with_0(cli):
     done = cli.run("validate", "policy.yaml")
-    assert (done.code, cli.sim.requests) == (0, ())
+    assert (done.code, cli.sim.requests) == (0, [])
     assert done.out.startswith("policy.yaml is a valid policy")
     assert re.match(r"policy.yaml:\d+:\d+: warning: sources: Atlas has announced", done.err)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import faults
 import pytest
-from buckets import set_bucket, spend
 from builders import ORG
 from official_document import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
@@ -57,8 +56,8 @@ class World:
         sim.add_team(self.project)
 
     def _spend(self):
-        set_bucket(self.sim, "projects_group", self.project, capacity=1, refill=1)
-        spend(self.sim, self.project)
+        self.sim.set_bucket("projects_group", self.project, capacity=1, refill=1)
+        self.sim.spend(self.project)
 
     def _invite_ten(self):
         bucket = self.sim.throttling.bucket(NEW_INVITATIONS, "127.0.0.1")

@@ -75,7 +75,7 @@ def invited(sim, recorded):
 
 
 def projects(sim, recorded):
-    sim.remove_project(PROJECT)
+    sim.groups.clear()
     for each in json.loads(recorded.body)["results"]:
         tags = {tag["key"]: tag["value"] for tag in each["tags"]}
         created = datetime.fromisoformat(each["created"])

@@ -2,7 +2,6 @@
 
 import faults
 import pytest
-from buckets import set_bucket
 from builders import ORG, OTHER_ORG
 from simulator.simulated import decoded, open_client, organization
 from virtual_time import FakeTime
@@ -34,7 +33,7 @@ async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_re
     sim = organization(monotonic=clock.monotonic)
     limited = sim.add_project("hot")
     unlimited = sim.add_project("cold")
-    set_bucket(sim, "projects_group", limited, capacity=2, refill=1, period_s=60)
+    sim.set_bucket("projects_group", limited, capacity=2, refill=1, period_s=60)
 
     async def status(project):
         return (await request("GET", f"/groups/{project}/invites")).status
