@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 
-from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import InvalidPolicy, Severity, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
@@ -78,10 +77,3 @@ def test_valid_policy_has_these_warnings(case):
     assert policy is not None
     assert all(each.severity is Severity.WARNING for each in found)
     assert_lines([each.text("p").removeprefix("p:") for each in found], case.lines)
-
-
-def test_invalid_policy_is_a_usage_error_with_the_given_file_name():
-    with pytest.raises(InvalidPolicy) as caught:
-        parse_policy(b"version: 2\n", "my/policy.yaml")
-    assert caught.value.exit_code is ExitCode.USAGE
-    assert all(line.startswith("my/policy.yaml:1:") for line in caught.value.lines())

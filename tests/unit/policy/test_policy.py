@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,81 +10,13 @@ import yaml
 from invite_sweeper.models import Source
 from invite_sweeper.policy import Execution, Keep, Limits, Policy, check_policy, parse_policy
 
+FOLDER = Path(__file__).parent
 TODAY = date(2027, 3, 31)
 FIRST = "5efda682a3f2ed2e7dd6cde4"
 SECOND = "5efda682a3f2ed2e7dd6cde5"
-CONTRACT = f"""\
-version: 1
-organizations: [{{id: {FIRST}}}, {{id: {SECOND}, credentials: PROD_2}}]
-projects: {{include: ["*"], exclude: ["prod-*"], tags: {{env: sandbox}}}}
-sources: [invites]
-rules:
-  - {{name: forgotten, older_than: 14d}}
-  - {{name: outsiders, older_than: 3d, usernames: ["*@gmail.com"]}}
-keep:
-  - name: all
-    older_than: 1d
-    expired: false
-    expires_within: 2h
-    usernames: ['*@a.example.com', b@example.com]
-    not_usernames: ['*@c.example.com']
-    inviters: [abcdefgh]
-    roles: [GROUP_OWNER]
-    projects: ['Prod *', '0123456789abcdef01234567']
-    organizations: ['Acme *', {FIRST}]
-    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
-    inviter_gone: true
-    reason: they travel
-    until: '2027-03-31'
-limits:
-  max_deletions: 0
-  max_deletions_per_project: 7
-  max_share: 1.0
-  max_unreadable_projects: 0
-  period: 0s
-  over_limit: trim
-  max_failure_share: 1.0
-  max_already_gone_share: 0.25
-  breaker_window: 1
-  canary: 0
-execution:
-  concurrency: 1000
-  max_requests_per_second: 2.5
-  attempts: 20
-  deadline: 2h
-  grace: 5s
-  reserve: 0.5
-audit: {{directory: elsewhere/log, record: all, stdout: true}}
-notice: {{wait: 7d}}
-notify:
-  - {{kind: slack, url_env: SLACK_URL}}
-  - {{kind: webhook, url_env: HOOK_URL, secret_env: _KEY1, when: changes}}
-  - {{kind: ping, url_env: PING_URL, when: always, details: true}}
-""".encode()
-"""Every key, in the form in which a policy is dumped."""
+CONTRACT = (FOLDER / "contract.yaml").read_bytes()
+"""A policy with every key, in the form in which it is dumped."""
 SMALL = f"version: 1\norganizations: [{FIRST}]\nrules: [{{name: a, older_than: 14d}}]\n"
-DEFAULTS = f"""\
-version: 1
-organizations: [{{id: {FIRST}}}]
-projects: {{include: ["*"], exclude: [], tags: {{}}}}
-sources: [invites]
-rules: [{{name: a, older_than: 14d}}]
-keep: []
-limits:
-  max_deletions: 100
-  max_deletions_per_project: 25
-  max_share: 0.5
-  max_unreadable_projects: 10
-  period: 20h
-  over_limit: refuse
-  max_failure_share: 0.2
-  max_already_gone_share: 0.5
-  breaker_window: 50
-  canary: 5
-execution: {{concurrency: 20, attempts: 5, deadline: 1h, grace: 20s, reserve: 0.1}}
-audit: {{directory: audit, record: planned, stdout: false}}
-notify: []
-"""
 
 
 def policy_of(text: str) -> Policy:
@@ -114,7 +47,7 @@ def test_values_have_the_types_that_a_run_works_with():
 
 @pytest.mark.parametrize("text", ["", "projects: {exclude: [], tags: {}}\nkeep: []\n"])
 def test_what_is_left_out_or_empty_has_the_defaults_of_the_contract(text):
-    assert dumped(policy_of(text)) == yaml.safe_load(DEFAULTS)
+    assert dumped(policy_of(text)) == yaml.safe_load((FOLDER / "defaults.yaml").read_bytes())
 
 
 def test_sha256_is_the_hash_of_the_file():
