@@ -318,13 +318,10 @@ def _lines_about_file(shown: _ShownRuns, record: RunRecord) -> Iterator[Fact]:
         return
     now = datetime.now(UTC)
     max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
-
-    def read_history() -> History | None:
-        directory = _directory_of_plan(shown, record)
-        return History.read(directory, now, back=max_age) if directory is not None else None
-
     try:
-        plan = plan_to_apply(record, read_history, max_age=max_age, now=now)
+        directory = _directory_of_plan(shown, record)
+        history = History.read(directory, now, back=max_age) if directory is not None else None
+        plan = plan_to_apply(record, history, max_age=max_age, now=now)
     except RunError as refusal:
         yield Fact("Plan", f"It cannot be applied. {refusal.message}")
     else:

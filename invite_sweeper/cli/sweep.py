@@ -251,7 +251,7 @@ def _plan_to_apply(settings: Settings, path: Path) -> PlanToApply | None:
     try:
         run = read_run(chain, Fold())
         # No sweep can have completed it: this run holds the lock.
-        return plan_to_apply(run, lambda: None, max_age=max_age, now=settings.now)
+        return plan_to_apply(run, None, max_age=max_age, now=settings.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 

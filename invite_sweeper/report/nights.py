@@ -197,13 +197,9 @@ class Night(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The night in words."""
+        """How it ended, each end once; the table has its numbers."""
         endings = dict.fromkeys(run.text for run in self.deciding)
-        parts = [f"{self.day}: {'; '.join(endings)}", *self.labels]
-        parts += _counts((self,))
-        if self.scan is not None:
-            parts.append(f"{self.scan.pending:,} pending")
-        return "; ".join(parts)
+        return f"{self.day}: {'; '.join(endings)}"
 
 
 def picture_of(nights: Sequence[Night]) -> Picture:
@@ -337,11 +333,6 @@ def nights_since_newest(nights: Sequence[Night]) -> Sequence[Night]:
 
 def describe_counts(nights: Sequence[Night]) -> str:
     """Return what was done in some nights, in a few words."""
-    return ", ".join(_counts(nights)) or "nothing was deleted"
-
-
-def _counts(nights: Sequence[Night]) -> Iterator[str]:
-    for name in COUNTED:
-        count = sum(night.number(name) for night in nights)
-        if count:
-            yield f"{count:,} {name}"
+    counts = ((sum(night.number(name) for night in nights), name) for name in COUNTED)
+    done = [f"{count:,} {name}" for count, name in counts if count]
+    return ", ".join(done) or "nothing was deleted"

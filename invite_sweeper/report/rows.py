@@ -17,7 +17,7 @@ from invite_sweeper.audit.events import (
     WouldBeAnnounced,
     describe_answer,
 )
-from invite_sweeper.audit.record import RecoveredRequest, RunRecord
+from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import PendingInvitation
 from invite_sweeper.models import Invitation, ListUnreadable, SourceRetired
@@ -68,8 +68,11 @@ class Row(msgspec.Struct):
     def of_line(cls, event: Invitation, labels: Mapping[str, str]) -> Self:
         """Return the row of a line."""
         match event:
-            case Planned() | Intent() | OutcomeLine():
-                return cls(event, labels, rule=event.rule)
+            case OutcomeLine():
+                return cls(event, labels, event.outcome, _detail(event), event.rule)
+            case Planned() | Intent():
+                outcome = NO_OUTCOME if isinstance(event, Intent) else ""
+                return cls(event, labels, outcome, rule=event.rule)
             case Announced() | WouldBeAnnounced():
                 return cls(event, labels, rule=event.rule, due=event.deletable_from)
             case Kept():
@@ -116,14 +119,6 @@ class Row(msgspec.Struct):
     def has_failed(self) -> bool:
         """Whether its outcome needs the operator's attention."""
         return self.outcome in FAILED_OUTCOMES
-
-    def set_outcome(self, line: OutcomeLine, recovered: RecoveredRequest | None) -> None:
-        """Set the outcome, with its detail where it needs attention, and the run that found it."""
-        self.outcome = line.outcome
-        details = [_detail(line)] if self.has_failed else []
-        if recovered is not None:
-            details.append(f"recovered by run {recovered.by}")
-        self.detail = "; ".join(details)
 
 
 def why_kept(event: Kept | PendingInvitation) -> str:
@@ -199,10 +194,10 @@ def rows_of(run: RunRecord) -> list[Row]:
         if request is None:
             continue
         row = Row.of_line(request, labels)
-        if isinstance(request, OutcomeLine):
-            row.set_outcome(request, run.recovered_requests.get(request.key))
-        elif isinstance(request, Intent):
-            row.outcome = NO_OUTCOME
+        recovered = run.recovered_requests.get(request.key)
+        if recovered is not None:
+            details = row.detail, f"recovered by run {recovered.by}"
+            row.detail = "; ".join(filter(None, details))
         rows.append(row)
     return rows
 
@@ -251,6 +246,9 @@ MAX_TABLE_ROWS: Final = 500
 
 
 def _detail(event: OutcomeLine) -> str:
+    """Return why an outcome needs attention; empty for any other."""
+    if event.outcome not in FAILED_OUTCOMES:
+        return ""
     status = event.http_status
     code = event.error_code
     reason = event.reason or describe_answer(status, code)

@@ -1,7 +1,7 @@
 """Runs as documents: the plan, the question and the result of one, and all of a directory."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ from invite_sweeper.text import escape_unprintable, pluralize, truncate
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
-_MAX_REASON_LENGTH: Final = 120
+_MAX_NOTE_LENGTH: Final = 120
 """Of a line in the list of runs; each run by itself shows the whole reason."""
 _AS_PLANNED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 
@@ -226,7 +226,7 @@ class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_to_apply(
     run: RunRecord,
-    read_history: Callable[[], History | None],
+    history: History | None,
     *,
     max_age: timedelta,
     now: datetime,
@@ -237,22 +237,19 @@ def plan_to_apply(
 
     Args:
         run: The dry run, as its file has it, or a copy of that.
-        read_history: Returns that of the audit directory in which the plan may have been used; None
-            if that is not known. It is called if nothing else forbids to apply the plan.
+        history: That of the audit directory in which the plan may have been used; None if it is not
+            known.
         max_age: How long a plan is valid.
 
     Raises:
         GuardRefused: It cannot be applied, by any policy.
-        DamagedLog: The log of that audit directory is damaged, so that a sweep is refused.
     """
     created_at = parse_timestamp(run.start.now)
     refusal = why_not_made(run) or why_expired(run.start, max_age=max_age, now=now)
-    if not refusal:
-        history = read_history()
-        if history is not None:
-            refusal = why_used(run.sha256, history) or why_possibly_used(
-                run.run_id, created_at, history
-            )
+    if not refusal and history is not None:
+        refusal = why_used(run.sha256, history) or why_possibly_used(
+            run.run_id, created_at, history
+        )
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)
@@ -319,13 +316,13 @@ def _row_of_run(record: RunRecord) -> Fact:
     began = describe_instant(record.start.now)
     mode = record.mode or "run"  # one that was killed before its first line
     headline = story_of(record, Advisor()).headline
-    text = f"{headline.label}  {headline.text}"
+    notes = []
     if record.end is not None and record.end.error is not None:
-        message = record.end.error["message"].split("\n")[0]
-        text += f" · {escape_unprintable(truncate(message, _MAX_REASON_LENGTH))}"
+        notes.append(record.end.error["message"].split("\n")[0])
     if record.start.reason is not None:
-        reason = truncate(record.start.reason, _MAX_REASON_LENGTH)
-        text += f" · reason: {escape_unprintable(reason)}"
+        notes.append(f"reason: {record.start.reason}")
+    shown = (escape_unprintable(truncate(note, _MAX_NOTE_LENGTH)) for note in notes)
+    text = " · ".join((f"{headline.label}  {headline.text}", *shown))
     label = f"{record.file.number}  {began}  {mode}"
     return Fact(label, text, headline.style)
 
