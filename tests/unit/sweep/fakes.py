@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from builders import ORG
 
@@ -28,7 +29,9 @@ class FakeAtlas:
     person. What is in `results` stays, whatever the answer says.
 
     Attributes:
-        listed: The projects, or errors, that `projects` yields.
+        listed: The projects, or why one is not known, that `projects` returns; an error is raised.
+        names: The names of organizations, by id; an error is raised.
+        expiries: When the secrets of the credentials end.
         lists: Invitations by source and place, as `show` adds them.
         list_results: Results of listings instead, by source and place or by place; an error is
             raised.
@@ -38,7 +41,6 @@ class FakeAtlas:
         members: The active members of every organization, or why they are not known.
         answers: Whether a person is an active member, asked for by name; by default none is.
         asked: The names that were asked for, in order.
-        statuses: What became of missing users, by id; an error is raised.
         api_keys: Names of API keys by public key, or why they are not known.
         keys_requested: The organizations whose API keys were read, in order.
         requested: Project ids of the lists that were read, in order.
@@ -49,7 +51,9 @@ class FakeAtlas:
         gate: While it is clear, deletions block; it is set by default.
     """
 
-    listed: list[Project | ListUnreadable] = field(default_factory=list)
+    listed: list[Project | ListUnreadable] | Exception = field(default_factory=list)
+    names: dict[str, str] | Exception = field(default_factory=lambda: {ORG: "Alpha"})
+    expiries: tuple[datetime, ...] = ()
     lists: dict[tuple[Source, str], tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
@@ -78,7 +82,7 @@ class FakeAtlas:
             self.lists[key] = (*self.lists.get(key, ()), each)
 
     async def projects(self) -> tuple[Project | ListUnreadable, ...]:
-        return tuple(self.listed)
+        return tuple(_raised(self.listed))
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
@@ -88,17 +92,13 @@ class FakeAtlas:
         await asyncio.sleep(0)
         key = source, project.id
         result = self.list_results.get(key, self.list_results.get(project.id))
-        if result is None:
-            return self.lists.get(key, ())
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return self.lists.get(key, ()) if result is None else _raised(result)
 
     async def organizations(self) -> dict[str, str]:
-        return {ORG: "Alpha"}
+        return _raised(self.names)
 
     async def secret_expiries(self, _org_id: str) -> tuple[datetime, ...]:
-        return ()
+        return self.expiries
 
     async def api_key_names(self, org_id: str) -> dict[str, str] | ListUnreadable:
         self.keys_requested.append(org_id)
@@ -142,6 +142,13 @@ class FakeAtlas:
         for key, listed in self.lists.items():
             self.lists[key] = tuple(each for each in listed if not _is_ended(invitation, each))
         return Sending(Outcome.DELETED, 1, 204)
+
+
+def _raised(result: Any) -> Any:
+    """Return a result; raise it if it is an error."""
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _is_ended(deleted: Invitation, each: Invitation) -> bool:

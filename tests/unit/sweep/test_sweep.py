@@ -2,22 +2,23 @@
 
 import asyncio
 from datetime import timedelta
-from functools import partial
+from pathlib import Path
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, project
+from reviewed import assert_reviewed
 from sweep.night import Night, later, message
 
-from invite_sweeper.audit import AuditLog, check_written_plan
+from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError, CredentialsRefused
-from invite_sweeper.json_text import rfc3339
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep.scope import Shard
 
+DAY = timedelta(days=1)
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
 
 
@@ -118,13 +119,7 @@ async def test_clock_that_is_wrong_after_reading_refuses_although_that_organizat
 ):
     night = Night(directory, 1, 1)
     fail(night, 0)
-    names = night.atlases[1].organizations
-
-    async def skewed():
-        night.clients[0].clock_skew_s = 301.0
-        return await names()
-
-    night.atlases[1].organizations = skewed
+    night.atlases[1].on_list = lambda _: setattr(night.clients[0], "clock_skew_s", 301.0)
     result = await night.run()
     assert "The local clock is 5 minutes ahead of Atlas's." in message(result)
     assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
@@ -133,14 +128,86 @@ async def test_clock_that_is_wrong_after_reading_refuses_although_that_organizat
 # Warnings ----------------------------------------------------------------------------------------
 
 
-def show(night, count):
-    """Let the credentials of the first organization see so many projects."""
-    night.atlases[0].listed = [project(number, name=f"p{number}") for number in range(1, count + 1)]
+def lacks(night, number=0):
+    """Let no project of an organization be listed."""
+    night.atlases[number].listed = AtlasUnavailable("No connection.")
 
 
-def fewer_projects(result):
-    found = [each for each in result.warnings if each.code == WarningCode.FEWER_PROJECTS]
-    return [(each.message, each.level) for each in found]
+def no_names(night):
+    night.atlases[0].names = AtlasUnavailable("No connection.")
+
+
+def ends_soon(night):
+    night.atlases[0].expiries = (NOW - 3 * DAY, NOW + 3 * DAY, NOW + 90 * DAY)
+
+
+def named(*names):
+    def change(night):
+        for atlas in night.atlases:
+            atlas.names = dict(zip((ORG, OTHER_ORG), names, strict=False))
+
+    return change
+
+
+def keep_until(days):
+    last_day = NOW.date() + timedelta(days=days)
+    return {"keep": [{"name": "trip", "usernames": ["person-*"], "until": last_day}]}
+
+
+EXCLUDE = {"projects": {"exclude": ["none-*", "p1"]}}
+BOARD = {"name": "board", "usernames": ["*@board.example"]}
+UNUSED = {"keep": [BOARD, {"name": "first", "usernames": ["person-0@*"]}]}
+MANY = {"keep": [{"name": f"k{n}", "usernames": [f"x{n}@*"]} for n in range(5)]}
+NAMED = {
+    "rules": [{"name": "r", "older_than": "14d", "organizations": ["beta"]}],
+    "keep": [{"name": "k", "organizations": ["alp*"]}],
+}
+PLAN = {"dry_run": True}
+WARNED = {
+    "pattern that matches no project": ((1, 1), EXCLUDE, None, {}),
+    "pattern, and an organization was not listed": ((1, 1), EXCLUDE, lacks, {}),
+    "plan with an unused keep entry": ((1, 0), UNUSED, None, PLAN),
+    "sweep with one": ((1, 0), UNUSED, None, {}),
+    "plan of no invitation with two": ((0, 0), UNUSED, None, PLAN),
+    "plan with one that did not read everything": ((1, 0), UNUSED, lambda n: fail(n, 1), PLAN),
+    "plan with five": ((1,), MANY, None, PLAN),
+    **{
+        f"keep entry with {days} days left": (
+            (1, 2),
+            keep_until(days),
+            None,
+            {},
+        )
+        for days in (8, 7, 1, 0, -1, -14, -15)
+    },
+    "name that no organization has": ((1, 1), NAMED, named("Alpha", "Gamma"), {}),
+    "the same in a shard": ((1, 1), NAMED, named("Alpha", "Gamma"), {"shard": Shard(1, 2)}),
+    "name that one has": ((1, 1), NAMED, named("Alpha", "Beta"), {}),
+    "name of an organization whose name is not known": ((1, 1), NAMED, named("Alpha"), {}),
+    "names that are not known": ((1,), {}, no_names, {}),
+    "secret that ends soon": ((1,), {}, ends_soon, {}),
+}
+"""By what is warned of: the stale invitations, the policy, and changes of the night and the run."""
+
+
+def told_by(night, result):
+    """Return what a run has told, and what it did."""
+    warnings = [each for each in night.view.warnings if each.code != WarningCode.AUDIT_LOG]
+    shown = [f"    {each.level} {each.code}: {each.message}" for each in warnings]
+    ends = [each.credentials_expire for each in result.organizations if each.credentials_expire]
+    done = f"    exit {result.exit_code}, deleted {night.deleted}, kept {result.kept_by_reason}"
+    return [*shown, *(f"    credentials end on {each}" for each in ends), done]
+
+
+async def test_what_is_warned_of_is_as_it_was_reviewed(tmp_path):
+    parts = []
+    for number, (name, (stale, keys, change, options)) in enumerate(WARNED.items()):
+        sources = ["invites", "users", "org_users"]  # else each run warns of their end
+        night = Night(AuditDirectory(tmp_path / str(number)), *stale, sources=sources, **keys)
+        if change is not None:
+            change(night)
+        parts += [f"== {name}", *told_by(night, await night.run(**options))]
+    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("warnings.txt"))
 
 
 @pytest.mark.parametrize(("now", "warns"), [(9, False), (8, True)])
@@ -148,181 +215,30 @@ async def test_over_a_tenth_fewer_projects_than_the_last_run_saw_are_warned_of_a
     directory, now, warns
 ):
     night = Night(directory, 1)
-    show(night, 10)
-    await night.run(dry_run=True)
-    show(night, now)
-    result = await night.run(at=later())
+    for at, count, dry_run in ((NOW, 10, True), (later(), now, False)):
+        night.atlases[0].listed = [project(n, name=f"p{n}") for n in range(1, count + 1)]
+        result = await night.run(at=at, dry_run=dry_run)
+    found = [each for each in result.warnings if each.code == WarningCode.FEWER_PROJECTS]
     said = (
         f"The credentials of the organization Alpha ({ORG}) see 8 projects in scope, and the last "
         "run saw 10. If they still exist, check the roles of the credentials."
     )
-    assert fewer_projects(result) == [(said, WarningLevel.URGENT)] * warns
+    assert [(each.message, each.level) for each in found] == [(said, WarningLevel.URGENT)] * warns
     assert (night.deleted, result.exit_code) == ([1], 0)
-    assert fewer_projects(await night.run(at=later(48))) == []
-
-
-UNUSED = "projects.exclude 'none-*' matched no project."
-EXCLUDE = {"projects": {"exclude": ["none-*", "p1"]}}
-
-
-@pytest.mark.parametrize("failed", [False, True])
-async def test_pattern_is_unused_if_it_matched_in_no_organization_and_each_was_listed(
-    directory, failed
-):
-    night = Night(directory, 1, 1, **EXCLUDE)
-    if failed:
-
-        async def projects():
-            raise AtlasUnavailable("No connection.")
-
-        night.atlases[0].projects = projects
-    await night.run()
-    assert night.view.remarks().count(UNUSED) == (not failed)
-    assert not any("'p1'" in each for each in night.view.remarks())
-
-
-@pytest.mark.parametrize(
-    ("dry_run", "stale", "failed", "warned"),
-    [
-        (True, 1, False, True),
-        (False, 1, False, False),
-        (True, 0, False, False),
-        (True, 1, True, False),
-    ],
-)
-async def test_unused_keep_entry_is_named_by_a_dry_run_that_read_everything(
-    directory, dry_run, stale, failed, warned
-):
-    keep = [{"name": "board", "usernames": ["*@board.example"]}]
-    keep += [{"name": "first", "usernames": ["person-0@*"]}]
-    night = Night(directory, stale, 0, keep=keep)
-    if failed:
-        fail(night, 1)
-    result = await night.run(dry_run=dry_run)
-    assert any("'board'" in each for each in night.view.remarks()) is warned
-    assert not any("'first'" in each for each in night.view.remarks())
-    assert result.kept_by_reason.get("keep:first", 0) == stale
-
-
-async def test_many_unused_keep_entries_are_one_line_with_the_number_and_the_first_three(directory):
-    keep = [{"name": f"k{n}", "usernames": [f"x{n}@*"]} for n in range(5)]
-    night = Night(directory, 1, keep=keep)
-    await night.run(dry_run=True)
-    (line,) = [each for each in night.view.remarks() if "keep entr" in each]
-    names = "'k0', 'k1', 'k2' and 2 more"
-    assert line == f"5 keep entries matched no invitation: {names}. Check their spelling."
-
-
-# Keep entries that end, from a week before their last day to two weeks after it -----------------
-
-
-def trip(days):
-    """Return a keep entry whose last day is so many days from today."""
-    return {"name": "trip", "usernames": ["person-*"], "until": NOW.date() + timedelta(days=days)}
-
-
-def ends_of(result):
-    """Return what a run reports about keep entries that end."""
-    found = [each for each in result.warnings if each.code == WarningCode.KEEP_ENDS]
-    assert {each.level for each in found} <= {WarningLevel.URGENT}
-    return [each.message for each in found]
-
-
-@pytest.mark.parametrize(
-    ("days", "text"),
-    [
-        (8, None),
-        (7, "ends on 2026-12-02, in 7 days: it keeps 3 invitations until then. Move"),
-        (0, "ends on 2026-11-25, today: it keeps 3 invitations until then. Move"),
-        (-1, "ended on 2026-11-24: it keeps no invitation any more. Move"),
-        (-14, "ended on 2026-11-11: it keeps no invitation any more. Move"),
-        (-15, None),
-    ],
-)
-async def test_entry_is_named_with_its_day_from_7_days_before_it_to_14_days_after(
-    directory, days, text
-):
-    night = Night(directory, 1, 2, keep=[trip(days)])
-    result = await night.run()
-    found = ends_of(result)
-    assert len(found) == (text is not None)
-    named = [each for each in result.warnings if "ended on" in each.message]
-    assert len(named) == (days < 0)  # once, also where it ended long ago
-    assert all(each.startswith(f"The keep entry 'trip' {text}") for each in found)
-    assert sum(night.deleted) == (3 if days < 0 else 0)
-
-
-NAMED = {
-    "rules": [{"name": "r", "older_than": "14d", "organizations": ["beta"]}],
-    "keep": [{"name": "k", "organizations": ["alp*"]}],
-}
-
-
-@pytest.mark.parametrize(
-    ("names", "shard", "warned"),
-    [
-        ({ORG: "Alpha", OTHER_ORG: "Gamma"}, None, True),
-        ({ORG: "Alpha", OTHER_ORG: "Beta"}, None, False),
-        ({ORG: "Alpha"}, None, False),
-        ({ORG: "Alpha", OTHER_ORG: "Gamma"}, Shard(1, 2), False),
-    ],
-    ids=["no name", "its name", "one is not known", "a shard"],
-)
-async def test_name_that_no_organization_has_is_a_warning_if_all_names_are_known(
-    directory, names, shard, warned
-):
-    night = Night(directory, 1, 1, **NAMED)
-    for atlas in night.atlases:
-        atlas.organizations = partial(named, names)
-    result = await night.run(shard=shard)
-    found = [each for each in result.warnings if "'beta'" in each.message]
-    assert [each.level for each in found] == [WarningLevel.WARNING] * warned
-    assert night.deleted == [0, int("Beta" in names.values())]
-    other = {True: "no_rule", False: "no_organization_name"}[OTHER_ORG in names]
-    kept = {"keep:k": 1} | ({} if "Beta" in names.values() else {other: 1})
-    assert result.kept_by_reason == kept
-
-
-async def named(names):
-    return names
 
 
 async def test_notice_counts_what_is_due_after_the_trim(directory):
-    notice = {"notice": {"wait": "7d"}}
     limits = {"max_deletions": 2, "over_limit": "trim"}
-    night = Night(directory, 5, limits=limits, **notice)
+    night = Night(directory, 5, limits=limits, notice={"wait": "7d"})
     result = await night.run()
-    assert (result.announced, night.deleted) == (5, [0])
-    assert len(night.events(Announced)) == 5
-    young = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    night.atlases[0].show(young)
-    result = await night.run(at=NOW + timedelta(days=7))
+    assert (result.announced, night.deleted, len(night.events(Announced))) == (5, [0], 5)
+    night.atlases[0].show(invitation(50, project_id=object_id(1), source=Source.INVITES))
+    result = await night.run(at=later(7 * 24))
     assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
     (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
     assert text.startswith(
         "1 invitation announced, 2 due; the first may be deleted from 2026-12-09"
     )
-
-
-# Saved plans ------------------------------------------------------------------------------------
-
-
-async def test_run_goes_on_without_names_and_warns_of_a_secret_that_ends_soon(directory):
-    night = Night(directory, 1)
-
-    async def names():
-        raise AtlasUnavailable("No connection.")
-
-    async def expiries(_org_id):
-        return (NOW - timedelta(days=3), NOW + timedelta(days=3), NOW + timedelta(days=90))
-
-    night.atlases[0].organizations = names
-    night.atlases[0].secret_expiries = expiries
-    result = await night.run()
-    ends = rfc3339(NOW + timedelta(days=3))
-    assert result.organizations[0].credentials_expire == ends
-    assert (night.deleted, result.organizations[0].name) == ([1], None)
-    assert WarningCode.SECRET in night.view.codes()
 
 
 # The question ------------------------------------------------------------------------------------
