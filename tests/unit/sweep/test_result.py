@@ -5,29 +5,30 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
+from builders import ORG, OTHER_ORG, PROJECT, policy, project
 from official_document import official_document
 from reviewed import assert_reviewed
 from sweep.night import Earlier, FakeClient, QuietView, command_of
 
-from invite_sweeper.audit.events import ListResult, RunWarning
-from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import (
     AtlasUnavailable,
     CredentialsRefused,
     GuardRefused,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
-from invite_sweeper.outcomes import Counts
+from invite_sweeper.outcomes import Counts, Outcome
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading, ReadLists, Swept
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
 NOTHING = {}
+UNAVAILABLE = AtlasUnavailable("-")
+REFUSED = GuardRefused("-")
 
 
-def result_of(*parts, **options):
+def result_of(*parts, stopped_by=(), **options):
     """Return the result of organizations, each what was read and what became of it."""
     keys = options.pop("policy", {})
     command = command_of(policy(organizations=[ORG, OTHER_ORG], **keys), **options)
@@ -37,69 +38,90 @@ def result_of(*parts, **options):
     result.plans = tuple(OrganizationPlan(each, ()) for each in readings if each.error is None)
     result.swept = {reading.id: swept for reading, swept in parts}
     result.plan_made = True
+    result.stopped_by.extend(stopped_by)
     return result
 
 
-def organization(org_id=ORG, *, outcomes=(), client=None, parts=NOTHING, **counts):
+def organization(org_id=ORG, *, client=None, error=None, lists=NOTHING, **counts):
     """Return what was read of an organization, and what became of its plan."""
     who = AtlasOrganization(org_id, client or FakeClient(None))
-    reading = Reading(who, scope=RunScope(org_id), counts=Counts(**counts), **parts)
-    return reading, Swept(Counter(dict(outcomes)))
+    outcomes = {each: counts.pop(each) for each in Outcome if each in counts}
+    of_lists = {"lists": ReadLists(**lists)} if lists else {}
+    scope = RunScope(org_id)
+    return Reading(who, scope=scope, counts=Counts(**counts), error=error, **of_lists), Swept(
+        Counter(outcomes)
+    )
 
 
-def ended(*organizations, stopped_by=(), error=None, **options):
-    result = result_of(*organizations, **options)
-    result.stopped_by.extend(stopped_by)
-    result.error = error
-    return result.finished()
+def failed(*errors):
+    return [organization(id_, error=e) for id_, e in zip((ORG, OTHER_ORG), errors, strict=True)]
 
 
-# Exit codes and reasons --------------------------------------------------------------------------
+def client(requests=0, **sunsets):
+    found = FakeClient(None)
+    found.counters.requests = requests
+    found.sunsets = {Source(each): day for each, day in sunsets.items()}
+    return found
 
 
-@pytest.mark.parametrize(
-    ("found", "stopped_by", "code", "reasons"),
-    [
-        ({}, (), 0, ()),
-        (
-            {"outcomes": {"deleted": 3, "already_gone": 2, "changed": 1, "accepted_before": 1}},
-            (),
-            0,
-            (),
-        ),
-        ({"outcomes": {"failed": 1}}, (), 4, (Reason.FAILED_DELETIONS,)),
-        ({"outcomes": {"unknown": 1}}, (), 4, (Reason.UNKNOWN_DELETIONS,)),
-        ({"outcomes": {"skipped": 1}}, (), 4, ()),
-        ({"projects_unreadable": 1}, (), 4, (Reason.UNREADABLE_PROJECTS,)),
-        ({"missing_role": 1}, (), 4, (Reason.MISSING_ROLE,)),
-        ({}, [Reason.RETIRED_SOURCE], 4, (Reason.RETIRED_SOURCE,)),
-    ],
-)
-def test_exit_code_follows_from_what_was_not_done(found, stopped_by, code, reasons):
-    finished = ended(organization(**found), stopped_by=stopped_by)
-    assert (finished.exit_code, finished.reasons) == (code, reasons)
-    assert [each.exit_code for each in finished.organizations] == [code]
+def reading_of(*sources):
+    return {"policy": {"sources": list(sources)}}
 
 
-@pytest.mark.parametrize(
-    ("errors", "code"),
-    [
-        ((None, AtlasUnavailable("-")), 4),
-        ((AtlasUnavailable("-"), GuardRefused("-")), 6),
-        ((GuardRefused("-"), CredentialsRefused("-")), 5),
-        ((GuardRefused("-"), GuardRefused("-")), 3),
-    ],
-)
-def test_run_fails_only_if_every_organization_did_and_then_with_the_highest_code(errors, code):
-    own = [
-        organization(id_, parts={"error": e})
-        for id_, e in zip((ORG, OTHER_ORG), errors, strict=True)
-    ]
-    finished = ended(*own)
-    codes = [0 if each is None else int(each.exit_code) for each in errors]
-    assert (finished.exit_code, [e.exit_code for e in finished.organizations]) == (code, codes)
-    assert finished.plan_complete is False
-    assert [each.plan_made for each in finished.organizations] == [e is None for e in errors]
+SHARED = client(7)
+SUNSETS = [organization(client=client(invites=date(2027, 7, 1), org_invites=date(2027, 6, 1)))]
+OLDER = ("invites", "org_invites")
+UNREAD = {"unread": [ListUnreadable(PROJECT, "p", "503", org_id=ORG)]}
+RETIRED = {"retired": {Source.USERS: SourceRetired("", "", "410", source=Source.USERS)}}
+READ = {"entries": {ListRef(project(n), Source.INVITES): n for n in (1, 2)}}
+CODE = {"detailed_exit_code": True}
+RESULTS = {
+    "nothing to do": ([organization()], {}),
+    "all that ends an invitation": (
+        [organization(deleted=3, already_gone=2, changed=1, accepted_before=1)],
+        {},
+    ),
+    **{
+        f"one is {outcome}": ([organization(**{outcome: 1})], {})
+        for outcome in ("failed", "unknown", "skipped")
+    },
+    "a project that is not readable": ([organization(projects_unreadable=1)], {}),
+    "a missing role": ([organization(missing_role=1)], {}),
+    "a list that ended in the sweep": ([organization()], {"stopped_by": [Reason.RETIRED_SOURCE]}),
+    "one of two organizations failed": (failed(None, UNAVAILABLE), {}),
+    "both failed, unavailable and refused": (failed(UNAVAILABLE, REFUSED), {}),
+    "both failed, refused and credentials": (failed(REFUSED, CredentialsRefused("-")), {}),
+    "both were refused": (failed(REFUSED, REFUSED), {}),
+    "a plan with a detailed exit code": ([organization(stale=1)], {"dry_run": True, **CODE}),
+    "an empty plan with one": ([organization()], {"dry_run": True, **CODE}),
+    "a sweep with one": ([organization(stale=1)], CODE),
+    "credentials of two": ([organization(id_, client=SHARED) for id_ in (ORG, OTHER_ORG)], {}),
+    "a list unread, another ended": (
+        [organization(lists=READ | UNREAD | RETIRED)],
+        reading_of("invites", "users"),
+    ),
+    "another ended alone": ([organization(lists=READ | RETIRED)], reading_of("invites", "users")),
+    "older lists that end": (SUNSETS, reading_of(*OLDER)),
+    "of which org_users replaces one": (SUNSETS, reading_of(*OLDER, "org_users")),
+    "of which each is replaced": (SUNSETS, reading_of(*OLDER, "users", "org_users")),
+}
+
+
+def test_last_line_of_a_run_is_as_it_was_reviewed():
+    """A run fails only if every organization did, and then with the highest code."""
+    parts = []
+    for name, (found, options) in RESULTS.items():
+        end = result_of(*found, **options).finished()
+        parts += [
+            f"== {name}",
+            f"    exit {end.exit_code} {[*map(str, end.reasons)]}, complete {end.plan_complete}",
+            f"    requests {end.requests}, ends {end.sunset} {end.sunsets}",
+        ]
+        for one in end.organizations:
+            parts.append(f"    {one.exit_code} {one.plan_made} {one.requests}")
+        for one in end.lists:
+            parts.append(f"    {one.source} {one.complete} {one.entries} {one.unread}")
+    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("results.txt"))
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -115,53 +137,23 @@ def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_
     assert error.organization == (f"Acme ({ORG})" if several else "")
 
 
-@pytest.mark.parametrize(
-    ("found", "complete"),
-    [
-        ({}, True),
-        ({"unread": [ListUnreadable(PROJECT, "p", "503", org_id=ORG)]}, False),
-        ({"retired": {Source.INVITES: SourceRetired("", "", "410")}}, True),
-    ],
-)
-def test_plan_is_complete_if_every_list_that_atlas_serves_was_read(found, complete):
-    own = organization(parts={"lists": ReadLists(**found)})
-    assert ended(own).plan_complete is complete
-    assert ended(own, stopped_by=[Reason.RETIRED_SOURCE]).plan_complete is False
-
-
-@pytest.mark.parametrize(("stale", "dry_run", "code"), [(1, True, 10), (0, True, 0), (1, False, 0)])
-def test_detailed_exit_code_is_that_of_a_dry_run(stale, dry_run, code):
-    finished = ended(organization(stale=stale), dry_run=dry_run, detailed_exit_code=True)
-    assert finished.exit_code == code
-
-
-def test_requests_of_credentials_count_once():
-    client = FakeClient(None)
-    client.counters.requests = 7
-    finished = ended(*(organization(id_, client=client) for id_ in (ORG, OTHER_ORG)))
-    assert (finished.requests, [each.requests for each in finished.organizations]) == (7, [7, 0])
-
-
-def test_each_list_is_in_the_result_with_its_entries_and_what_was_not_read():
-    places = [project(n) for n in (1, 2, 3)]
-    lists = ReadLists(
-        entries={ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])},
-        unread=[ListUnreadable(places[2].id, "p", "503", org_id=ORG)],
-        retired={Source.USERS: SourceRetired("", "", "410", source=Source.USERS)},
-    )
-    finished = ended(organization(parts={"lists": lists}), policy={"sources": ["invites", "users"]})
-    assert finished.lists == (
-        ListResult(
-            org_id=ORG, source=Source.INVITES, complete=False, entries=1, unread=(object_id(3),)
-        ),
-    )
-
-
 # What ends ----------------------------------------------------------------------------------------
 
-REMARK = WarningLevel.REMARK
-URGENT = WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
+LAST_DAY = date(2027, 7, 1)
+
+
+def report(source, today, *, recorded=NOTHING, sunsets=NOTHING):
+    """Return the warning about a retired list, and whether it is a reason of the run's end."""
+    history = Earlier()
+    history.sunsets = lambda _base_url: recorded
+    now = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    command = command_of(policy(sources=[str(source)]), now=now, history=history)
+    organization = AtlasOrganization(ORG, client(**sunsets))
+    retired = {source: SourceRetired("", "", "It is retired.", 410, source=source)}
+    result = Result(command, [organization], QuietView())
+    result.report_ends([Reading(organization, lists=ReadLists(retired=retired))])
+    return result.warnings[-1:], bool(result.stopped_by)
 
 
 def ends():
@@ -180,6 +172,11 @@ def ends():
         yield f"a secret in {each}", secret_warnings([now + each], now)
     both = [now + timedelta(days=days) for days in (1, 90)]
     yield "two secrets in 1 and 90 days", secret_warnings(both, now)
+    for source in Source:
+        for days in (-1, 0, 1):
+            sunsets = {source.value: TODAY + timedelta(days=days)}
+            words = f"{source} is retired {days} days before the announced end"
+            yield words, report(source, TODAY, sunsets=sunsets)[0]
 
 
 def test_what_is_told_of_ends_is_as_it_was_reviewed():
@@ -194,77 +191,31 @@ def test_what_is_told_of_ends_is_as_it_was_reviewed():
 @pytest.mark.parametrize(
     ("retired", "sources", "left"),
     [
-        ({"invites"}, ["invites"], "[users, org_users]"),
-        ({"org_invites"}, ["org_invites", "invites", "org_users"], "[invites, org_users]"),
-        ({"users"}, ["invites", "users"], "[invites]"),
-        ({"users"}, ["users"], None),
+        ("invites", ["invites"], "[users, org_users]"),
+        ("org_invites", ["org_invites", "invites", "org_users"], "[invites, org_users]"),
+        ("users", ["invites", "users"], "[invites]"),
     ],
 )
-def test_sources_without_retired_lists_have_what_replaces_them(retired, sources, left):
-    hint = hint_without([*map(Source, sorted(retired))], [*map(Source, sources)])
-    assert hint == (f"In the policy, write `sources: {left}`." if left else UPGRADE)
+def test_sources_without_a_retired_list_have_what_replaces_it(retired, sources, left):
+    hint = hint_without([Source(retired)], [*map(Source, sources)])
+    assert hint == f"In the policy, write `sources: {left}`."
 
 
-UPGRADE = "Upgrade this program: it uses a version of the list that Atlas retires."
-
-
-@pytest.mark.parametrize(
-    ("sources", "sunset"),
-    [
-        (["invites", "org_invites"], "2027-06-01"),
-        (["invites", "org_invites", "org_users"], "2027-07-01"),  # org_users replaces org_invites
-        (["invites", "org_invites", "users", "org_users"], None),
-    ],
-)
-def test_sunset_is_the_first_day_on_which_a_list_ends_that_no_other_of_the_policy_replaces(
-    sources, sunset
-):
-    client = FakeClient(None)
-    client.sunsets = {Source.INVITES: date(2027, 7, 1), Source.ORG_INVITES: date(2027, 6, 1)}
-    end = ended(organization(client=client), policy={"sources": sources})
-    assert end.sunset == sunset
-    assert end.sunsets == {"invites": "2027-07-01", "org_invites": "2027-06-01"}
-
-
-def report(source, *, today=TODAY, recorded=None, sunsets=None):
-    """Return the warning about a retired list, and whether it is a reason of the run's end."""
-    history = Earlier()
-    history.sunsets = lambda _base_url: recorded or {}
-    command = command_of(
-        policy(sources=[str(source)]),
-        now=datetime(today.year, today.month, today.day, tzinfo=UTC),
-        history=history,
-    )
-    organization = AtlasOrganization(ORG, FakeClient(None))
-    organization.client.sunsets = sunsets or {}
-    retired = {source: SourceRetired("", "", "It is retired.", 410, source=source)}
-    result = Result(command, [organization], QuietView())
-    result.report_ends([Reading(organization, lists=ReadLists(retired=retired))])
-    return result.warnings[-1], result.stopped_by == [Reason.RETIRED_SOURCE]
-
-
-@pytest.mark.parametrize(("days", "ended"), [(-1, True), (0, True), (1, False)])
-def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(days, ended):
-    source = Source.ORG_INVITES
-    warning, is_reason = report(source, sunsets={source: TODAY + timedelta(days=days)})
-    if ended:
-        message = f"It is retired, as announced. {source.replacement_hint()}"
-    else:
-        message = (
-            "It is retired, before the day that was announced: it counts as not read. "
-            "In the policy, write `sources: [org_users]`."
-        )
-    level = REMARK if ended else URGENT
-    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
-    assert is_reason is not ended
-
-
-@pytest.mark.parametrize("source", Source)
-def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_users_never(source):
-    day = date(2027, 7, 1)
-    is_older = source in {Source.INVITES, Source.ORG_INVITES}
-    assert report(source, today=day - timedelta(days=1))[1]
-    assert report(source, today=day)[1] is not is_older
+def test_retired_list_has_ended_from_the_announced_or_last_known_day_on_and_else_is_unread():
+    """An announcement of this run counts before the recorded one, and that before the known day."""
+    recorded = {"recorded": {Source.INVITES: date(2028, 1, 1)}}
+    current = {**recorded, "sunsets": {"invites": date(2028, 2, 2)}}
+    for source, given, day in (
+        (Source.INVITES, {}, LAST_DAY),
+        (Source.ORG_INVITES, {}, LAST_DAY),
+        (Source.USERS, {}, date.max),  # never
+        (Source.ORG_USERS, {}, date.max),
+        (Source.INVITES, recorded, date(2028, 1, 1)),
+        (Source.INVITES, current, date(2028, 2, 2)),
+    ):
+        days = day - timedelta(days=1), day
+        found = [report(source, today, **given)[1] for today in days]
+        assert found == [True, day == date.max]
 
 
 @pytest.mark.needs("document")
@@ -278,18 +229,6 @@ def test_last_known_day_is_the_one_in_the_document():
         assert LAST_KNOWN_ENDS[source].isoformat() == content["x-sunset"]
 
 
-def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before_the_known_day():
-    recorded = date(2028, 1, 1)
-    current = date(2028, 2, 2)
-    source = Source.INVITES
-    for sunsets, day in (({}, recorded), ({source: current}, current)):
-        given = {"recorded": {source: recorded}, "sunsets": sunsets}
-        assert report(source, today=day - timedelta(days=1), **given)[1]
-        assert not report(source, today=day, **given)[1]
-
-
 def test_first_error_of_an_organization_is_the_one_that_it_has():
-    first = AtlasUnavailable("First.")
-    second = GuardRefused("Second.")
-    assert (Swept(error=first) + Swept(error=second)).error is first
-    assert (Swept() + Swept(error=second)).error is second
+    assert (Swept(error=UNAVAILABLE) + Swept(error=REFUSED)).error is UNAVAILABLE
+    assert (Swept() + Swept(error=REFUSED)).error is REFUSED
