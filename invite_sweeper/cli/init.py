@@ -4,34 +4,29 @@ import asyncio
 import os
 import shlex
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper import clock
 from invite_sweeper.atlas.credentials import (
-    Credentials,
     credentials_variables,
     register_credentials,
 )
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_http, parse_base_url
-from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, RunOptions, SectionedCommand, options
-from invite_sweeper.cli.pending import read_pending
-from invite_sweeper.cli.session import Session, configure_logging, run_async
-from invite_sweeper.cli.settings import check_options, read_all_credentials
-from invite_sweeper.cli.streams import fit_terminal, print_line
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
+from invite_sweeper.cli.session import configure_logging, run_async
+from invite_sweeper.cli.settings import read_all_credentials
+from invite_sweeper.cli.streams import print_line
 from invite_sweeper.errors import (
     AtlasUnavailable,
     Cancelled,
     CredentialsRefused,
-    Interrupted,
     RunError,
     UsageError,
 )
@@ -40,21 +35,16 @@ from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy import (
     Execution,
     InvalidPolicy,
-    Policy,
     parse_duration_option,
     parse_policy,
 )
 from invite_sweeper.text import escape_unprintable, is_atlas_id, shell_command
 
-_T = TypeVar("_T")
 _DEFAULT_AGE = "14d"
 _NO_NOTICE = "none"
 _NOT_WRITTEN = "No file was written."
-_AGE_RULE = "forgotten"
-_ENDED_RULE = "expired-or-rejected"
-_INDENT = "  "
 _DEADLINE_S = 120.0
-"""For the organizations, and for the lists: each may have no end."""
+"""For the organizations, whose pages may have no end."""
 _RETRY_S = 60.0
 """How long requests are tried again."""
 _TEMPLATES = Environment(
@@ -84,14 +74,6 @@ class Choice(NamedTuple):
         """The organization as it is listed."""
         credentials = f", credentials {self.credentials}" if self.credentials else ""
         return f"{self.name} ({self.id}{credentials})"
-
-
-def _read(step: Coroutine[object, object, _T]) -> _T | None:
-    """Return what a reading of Atlas returns; None where it has not ended in time."""
-    try:
-        return run_async(asyncio.wait_for(step, _DEADLINE_S))
-    except TimeoutError:
-        return None
 
 
 def _parse_duration(text: str) -> str:
@@ -151,25 +133,17 @@ def init(
                 hint="Name another file:",
                 command=shell_command("init", "POLICY"),
             )
-        names = tuple(credentials_variables(os.environ))
-        visible = _find_organizations(base_url, names, is_needed=not (organization or asks))
+        visible = run_async(_find_organizations(base_url))
         organizations = _choose_organizations(organization, visible, asks=asks)
         age = older_than or (_ask_for_age() if asks else _DEFAULT_AGE)
         sources = source or (_ask_for_sources() if asks else tuple(Source))
         wait = notice or (_ask_for_notice() if asks else None)
-
-        def render(*, wait: str | None, with_ended: bool) -> tuple[str, Policy]:
-            text = render_policy(
-                organizations, age, sources, path, now, wait=wait, with_ended=with_ended
-            )
-            return text, parse_policy(text.encode(), str(path))  # as a sweep reads it
-
-        text, policy = render(wait=wait, with_ended=False)
-        if asks and not SOURCES_OF_USERS.isdisjoint(sources):
-            _, at_once = render(wait=None, with_ended=True)
-            can_read = {each.credentials for each in organizations} <= set(names)
-            if _ask_for_ended(at_once, path, base_url, can_read=can_read):
-                text, policy = render(wait=wait, with_ended=True)
+        with_users = not SOURCES_OF_USERS.isdisjoint(sources)
+        with_ended = asks and with_users and _ask_for_ended()
+        text = render_policy(
+            organizations, age, sources, path, now, wait=wait, with_ended=with_ended
+        )
+        policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
         _write_new(path, text)
     except click.Abort:
         raise Cancelled("Cancelled.", consequence=_NOT_WRITTEN) from None
@@ -217,8 +191,6 @@ def render_policy(
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        age_rule=_AGE_RULE,
-        ended_rule=_ENDED_RULE,
         with_ended=with_ended,
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
         wait=wait,
@@ -249,59 +221,43 @@ def _choose_organizations(
     raise UsageError(message, hint="Add --organization ID.")
 
 
-def _find_organizations(
-    base_url: str, names: Sequence[str], *, is_needed: bool
-) -> Sequence[Choice]:
-    """Return what the credentials can see; what is known of it where that takes too long.
-
-    Args:
-        is_needed: The policy will be for all of them.
+async def _find_organizations(base_url: str) -> Sequence[Choice]:
+    """Return the organizations that the sets of credentials of the environment can see.
 
     Raises:
-        AtlasUnavailable: Not all of them are known, and they are needed.
+        RunError: A set is incomplete or refused, or their list could not be read in time.
     """
-    visible: dict[str, Choice] = {}
-    if not names or _read(_read_organizations(base_url, names, visible)):
-        return tuple(visible.values())
-    message = f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s."
-    if is_needed:
-        raise AtlasUnavailable(message, hint="Add --organization ID.")
-    print_line(message, "Warning: ")
-    return tuple(visible.values())
-
-
-async def _read_organizations(
-    base_url: str, names: Sequence[str], choices: dict[str, Choice]
-) -> bool:
-    """Add the organizations that sets of credentials can see, and return True at the end."""
-    for name, credentials in read_all_credentials(os.environ, names).items():
-        async with _connected(base_url, credentials) as client:
-            try:
-                visible = await client.reader.organizations()
-            except CredentialsRefused as error:
-                raise error.of_variables(credentials_variables(os.environ)[name]) from error
-        for org_id, label in visible.items():
-            # The first set that can see an organization is named in the policy.
-            choices.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
-    return True
-
-
-@asynccontextmanager
-async def _connected(base_url: str, credentials: Credentials) -> AsyncIterator[AtlasClient]:
+    variables = credentials_variables(os.environ)
     execution = Execution()
-    async with (
-        open_http(parse_base_url(base_url)) as http,
-        AtlasClient(
-            http,
-            credentials,
-            execution=execution,
-            limiter=open_limiter(execution),
-            clock=lambda: datetime.now(UTC),
-            log=configure_logging(quiet=True, verbose=False),
-            retry_until_s=clock.seconds() + _RETRY_S,
-        ) as client,
-    ):
-        yield client
+    choices: dict[str, Choice] = {}
+    try:
+        async with asyncio.timeout(_DEADLINE_S):
+            for name, credentials in read_all_credentials(os.environ, variables).items():
+                async with (
+                    open_http(parse_base_url(base_url)) as http,
+                    AtlasClient(
+                        http,
+                        credentials,
+                        execution=execution,
+                        limiter=open_limiter(execution),
+                        clock=lambda: datetime.now(UTC),
+                        log=configure_logging(quiet=True, verbose=False),
+                        retry_until_s=clock.seconds() + _RETRY_S,
+                    ) as client,
+                ):
+                    try:
+                        visible = await client.reader.organizations()
+                    except CredentialsRefused as error:
+                        raise error.of_variables(variables[name]) from error
+                for org_id, label in visible.items():
+                    # The first set that can see an organization is named in the policy.
+                    choices.setdefault(org_id, Choice(org_id, escape_unprintable(label), name))
+    except TimeoutError:
+        raise AtlasUnavailable(
+            f"The list of organizations was not read to its end in {_DEADLINE_S:.0f} s.",
+            hint="Run the command without credentials, with --organization ID.",
+        ) from None
+    return tuple(choices.values())
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
@@ -354,39 +310,6 @@ def _ask_for_notice() -> str | None:
     return notice
 
 
-def _ask_for_ended(policy: Policy, path: Path, base_url: str, *, can_read: bool) -> bool:
-    """Return whether the policy keeps its rule about people who can no longer accept.
-
-    Args:
-        policy: With that rule, and without a notice.
-        can_read: There are credentials to read what the rule ends now.
-    """
-    ends = "how many it would end now is not known"
-    if can_read:
-        click.echo("Reading the lists…", err=True)
-        try:
-            stale = _read(_count_stale(policy, path, base_url))
-        except Interrupted:
-            raise
-        except RunError as error:
-            for line in error.message.splitlines():
-                print_line(line, _INDENT)
-        else:
-            if stale is None:
-                ends = f"reading the lists takes over {_DEADLINE_S:.0f} s"
-            else:
-                ends = f"it would end {stale[_ENDED_RULE]:,} now, beside {stale[_AGE_RULE]:,}"
-    text = f"People whose invitation expired, or who rejected it, can go at any age: {ends}."
-    click.echo(fit_terminal(text, others=_INDENT, stream=sys.stdout))
+def _ask_for_ended() -> bool:
+    click.echo("People whose invitation expired, or who rejected it, can go at any age.")
     return click.confirm("Add a rule for them?", default=False)
-
-
-async def _count_stale(policy: Policy, path: Path, base_url: str) -> Counter[str]:
-    """Return how many invitations each rule of the policy would end now."""
-    options = RunOptions(policy=path, base_url=base_url, quiet=True)
-    session = Session(check_options(options, policy=policy))
-    with session.working():
-        pending = await read_pending(session)
-    return Counter(
-        deletion.rule for reading in pending.result.readings for deletion in reading.deletable
-    )
