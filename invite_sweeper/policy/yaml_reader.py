@@ -312,4 +312,5 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> NotReadableError:
         text[mark.index : mark.index + 1],
         "check the quotes, brackets, colons and indentation here and just before",
     )
-    return NotReadableError(f"is not valid YAML: {error.problem}", hint, _position(mark))
+    message = f"is not valid YAML: {error.problem}"
+    return NotReadableError(message, hint, _end_of(text[: mark.index]))

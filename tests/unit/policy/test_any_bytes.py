@@ -38,6 +38,7 @@ BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
 
 @settings(deadline=None)
 @given(BYTES)
+@example(b"[")
 @example(b"\xff\xfe\x00")
 @example(b"a: " + b"[" * 2_000)
 @example(b"a: " + b"1" * 100_000)
