@@ -32,11 +32,8 @@ ADVISOR = Advisor(
 )
 
 
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [(10, Status.DONE), (4, Status.PARTLY_DONE), (99, Status.FAILED), (None, Status.UNFINISHED)],
-)
-def test_status_of_an_exit_code(code, status):
+@pytest.mark.parametrize(("code", "status"), [(99, Status.FAILED), (None, Status.UNFINISHED)])
+def test_status_of_an_unknown_exit_code_and_of_none(code, status):
     assert status_of(code) is status
 
 
@@ -97,7 +94,6 @@ def test_pattern_of_the_command_matches_this_username_and_no_other(username):
     [
         ([Reason.FAILED_DELETIONS], True),
         ([Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
-        ([Reason.CIRCUIT_BREAKER], False),
         ([Reason.INTERRUPTED, "a_reason_of_a_later_version"], True),
         ([], False),
     ],

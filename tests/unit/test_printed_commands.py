@@ -33,7 +33,7 @@ def test_script_is_named_if_the_path_finds_it_and_else_printed_as_it_was_called(
     assert called_as(str(script)) == shown.format(script=script)
 
 
-@pytest.mark.parametrize("name", ["/x/invite_sweeper/__main__.py", "invite-sweeper", ""])
+@pytest.mark.parametrize("name", ["/x/invite_sweeper/__main__.py", ""])
 def test_module_and_name_are_printed_as_the_name(name):
     assert called_as(name) == "invite-sweeper"
 

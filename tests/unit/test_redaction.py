@@ -102,11 +102,6 @@ def test_example_of_a_secret_is_masked_or_shown(register, secret, text, shown):
     assert redactor.redact(text) == shown
 
 
-def test_text_without_secrets_is_the_same_object():
-    text = "ada@example.com in Sandbox: response pending, basic plan, https://example.com/a@b"
-    assert knowing(SECRET).redact(text) is text
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -168,7 +163,7 @@ def test_secret_of_any_length_is_found_wherever_it_begins_among_those_of_51_orga
         assert redactor.redact(f"{'.' * start}{secrets[start]} .") == f"{'.' * start}{MASK} ."
 
 
-@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("before", ["", "a", "ab"])
 def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before):
     encoded = base64.b64encode(f"{before}0123456789-1x".encode()).decode().rstrip("=")
     kept_before, mask, kept_after = knowing("0123456789-1").redact(encoded).partition(MASK)
