@@ -5,7 +5,6 @@ Each is a `partial`, which pytest names by its number and not by a name that all
 
 import asyncio
 import gzip
-import json
 import socket
 import struct
 from collections.abc import Callable
@@ -95,7 +94,7 @@ def sometimes(fault: Fault, share: float) -> Fault:
     return partial(answer)
 
 
-def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
+def html(status: int = 502, *, retry_after: str | None = None) -> Fault:
     """Return the HTML page of a proxy, without `Date`, and close the connection.
 
     Source: recording of a 502.
@@ -111,9 +110,7 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
         headers.append(("Retry-After", retry_after))
     response = SimulatedResponse(status, page.encode(), "text/html", tuple(headers))
 
-    async def answer(call, send):
-        if late:
-            await send()
+    async def answer(call, _send):
         call.transport.write(written(response))
         call.transport.close()
         return response
@@ -150,22 +147,12 @@ def gone_as_400() -> Fault:
     """Return a 400 for an unknown invitation; it is not known which of the two Atlas sends."""
     detail = "The invitation does not exist or was already accepted."
     gone = api_error(400, "INVALID_INVITATION_ID", detail)
-
-    def change(real: SimulatedResponse) -> SimulatedResponse:
-        others = [each for each in real.headers if each[0] != "X-Error-Code"]
-        headers = (*gone.headers, *others)
-        return replace(gone, headers=headers) if b"RESOURCE_NOT_FOUND" in real.body else real
-
-    return changed(change)
+    return changed(lambda real: gone if b"RESOURCE_NOT_FOUND" in real.body else real)
 
 
 def challenge() -> Fault:
     """Return Digest's first 401, as if the request came without its credentials."""
-
-    def drop_credentials(call):
-        call.headers = {}
-
-    return effect(drop_credentials)
+    return effect(lambda call: setattr(call, "headers", {}))
 
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
@@ -262,7 +249,7 @@ def altered(alter: Callable[[bytes], bytes]) -> Fault:
     return changed(alter_body)
 
 
-def mislabelled(media: str = "text/html") -> Fault:
+def mislabelled(media: str | None) -> Fault:
     """Return the real response with another `Content-Type`."""
     return changed(lambda response: replace(response, media=media))
 
@@ -289,23 +276,9 @@ def without_rate_limits() -> Fault:
     )
 
 
-def short_pages(size: int, repeated: int = 0) -> Fault:
-    """Send pages of at most `size` items, each after the last `repeated` ones of the page before.
+def short_pages(size: int) -> Fault:
+    """Send pages of at most `size` items.
 
     Source: the recordings, in which short pages with a `next` link occur.
     """
-    last: list[object] = []
-
-    async def answer(call, send):
-        call.query["itemsPerPage"] = [str(size)]
-        response = await send()
-        if response.status != 200 or not repeated:
-            return response
-        page = json.loads(response.body)
-        found = page["results"]
-        if call.query.get("pageNum", ["1"]) != ["1"]:
-            page["results"] = [*last, *found]
-        last[:] = found[-repeated:]
-        return replace(response, body=json.dumps(page).encode())
-
-    return partial(answer)
+    return effect(lambda call: call.query.update(itemsPerPage=[str(size)]))

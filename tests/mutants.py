@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import venv
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("invite_sweeper", "tests", "deploy")
@@ -88,7 +88,6 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
         for path in ROOT.iterdir():
             if path.name in COPIED:
                 shutil.copytree(path, folder / path.name)
@@ -149,27 +148,25 @@ def main() -> int:
     arguments = parser.parse_args()
     words = arguments.words
     chosen = [m for m in mutants() if all(w in f"{m.name} {m.file} {m.tests}" for w in words)]
-    free: SimpleQueue[Checkout] = SimpleQueue()
+    own = threading.local()
+    with tempfile.TemporaryDirectory() as folder:
 
-    def judge(mutant: Mutant) -> str:
-        checkout = free.get()
-        try:
-            return checkout.judge(mutant)
-        finally:
-            free.put(checkout)
+        def begin() -> None:
+            own.checkout = Checkout(Path(tempfile.mkdtemp(dir=folder)))
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
-        for number in range(arguments.jobs):
-            free.put(Checkout(Path(folder) / f"checkout-{number}"))
-        left = 0
-        unchanged = {each.tests: replace(each, new=each.old) for each in chosen}.values()
-        for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
-            if problem != "survives":  # what fails without a mutant proves nothing
-                tell(f"{mutant.tests} fails without a mutant {problem}")
-                return 1
-        for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
-            left += bool(problem)
-            tell(f"{'LEFT  ' if problem else 'caught'} {mutant.name} {problem}")
+        def judge(mutant: Mutant) -> str:
+            return own.checkout.judge(mutant)
+
+        with ThreadPoolExecutor(arguments.jobs, initializer=begin) as pool:
+            unchanged = {each.tests: replace(each, new=each.old) for each in chosen}.values()
+            for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
+                if problem != "survives":  # what fails without a mutant proves nothing
+                    tell(f"{mutant.tests} fails without a mutant {problem}")
+                    return 1
+            left = 0
+            for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
+                left += bool(problem)
+                tell(f"{'LEFT  ' if problem else 'caught'} {mutant.name} {problem}")
     tell(f"{len(chosen) - left} of {len(chosen)} mutants caught")
     return min(left, 1)
 

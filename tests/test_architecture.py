@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter
 
 import mutants
 import pytest
@@ -39,39 +39,28 @@ def test_every_file_that_a_document_names_exists():
 
 def test_every_name_that_the_architecture_gives_to_a_file_is_in_it():
     page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    named = []
     # `cli/options.py` (its row, and a field of `RunOptions`)
-    for file, text in re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", page):
-        named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
+    named = re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", page)
     # `Invitation.key` and `Invitation.person` in `models.py`
-    for text, file in re.findall(r"((?:`\S+`\W+)+)in `([\w/]+\.py)`", page):
-        named += [(file, name) for name in re.findall(r"`([\w.]+)`", text)]
+    named += [each[::-1] for each in re.findall(r"((?:`\S+`\W+)+)in `([\w/]+\.py)`", page)]
+    missing = []
+    for file, text in named:
+        names = {each.rpartition(".")[2] for each in re.findall(r"`([\w.]+)`", text)}
+        words = set(re.findall(r"\w+", (ROOT / "invite_sweeper" / file).read_text("utf-8")))
+        missing += [(file, name) for name in names - words]
     assert len(named) > 8
-    assert [pair for pair in named if not has_word(*pair)] == []
-
-
-def has_word(file, name):
-    text = (ROOT / "invite_sweeper" / file).read_text("utf-8")
-    return re.search(rf"\b{name.rpartition('.')[2]}\b", text) is not None
-
-
-def anchor(heading):
-    """Return the anchor that a forge gives a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    assert missing == []
 
 
 def test_every_link_to_a_section_leads_to_one():
     dead = []
-    seen = 0
     for page in map(ROOT.joinpath, PAGES):
-        text = page.read_text("utf-8")
-        for name, link in re.findall(r"\]\(([^):#]*)#([\w-]+)\)", text):
-            target = page.parent / name if name else page
-            headings = [each.heading for each in sections(target)]
-            seen += 1
-            if link not in map(anchor, headings):
-                dead.append(f"{page.name}: {name}#{link}")
-    assert seen > 10
+        for name, link in re.findall(r"\]\(([^):#]*)#([\w-]+)\)", page.read_text("utf-8")):
+            headings = [
+                each.heading.lower() for each in sections(page.parent / name if name else page)
+            ]
+            anchors = [re.sub(r"[^\w -]", "", each).replace(" ", "-") for each in headings]
+            dead += [] if link in anchors else [f"{page.name}: {name}#{link}"]
     assert dead == []
 
 
@@ -83,12 +72,11 @@ def test_every_file_named_for_mutation_testing_exists(key):
 
 def test_each_public_name_of_the_package_is_defined_once():
     """A name means one thing in the whole package, so a reader need not look at the import."""
-    places = defaultdict(list)
-    for path in sorted((ROOT / "invite_sweeper").rglob("*.py")):
-        for name in public_names(ast.parse(path.read_text("utf-8"))):
-            places[name].append(path.relative_to(ROOT / "invite_sweeper").as_posix())
-    assert len(places) > 500
-    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+    names = Counter()
+    for path in (ROOT / "invite_sweeper").rglob("*.py"):
+        names.update(public_names(ast.parse(path.read_text("utf-8"))))
+    assert len(names) > 500
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def public_names(module):
@@ -97,14 +85,13 @@ def public_names(module):
     for node in module.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign):
-            names.add(node.target.id)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return {name for name in names if not name.startswith("_")}
 
 
-def test_every_mutant_applies_to_the_code_and_is_valid_python():
+def test_every_mutant_applies_to_the_code_and_is_valid_python_and_its_tests_exist():
     problems = []
     for mutant in mutants.mutants():
         path = ROOT / "invite_sweeper" / mutant.file
@@ -114,14 +101,9 @@ def test_every_mutant_applies_to_the_code_and_is_valid_python():
                 ast.parse(text)
         except (OSError, SyntaxError, ValueError) as error:
             problems.append(f"{mutant.name}: {error}")
+        tests = re.findall(r"tests/[\w/.]+", mutant.tests)
+        problems += [each for each in tests if not (ROOT / each).exists()]
     assert problems == []
-
-
-def test_the_tests_of_every_mutant_exist():
-    paths = {word for mutant in mutants.mutants() for word in mutant.tests.split("::")[0].split()}
-    named = {path for path in paths if path.startswith("tests/")}
-    assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_commands_that_send_nothing_do_not_wait_for_the_http_client_to_be_imported():

@@ -4,21 +4,15 @@ import os
 import signal
 import subprocess
 
-import faults
 import pytest
-from environment import UMASK, clean, on_real_clock
+from environment import UMASK, clean
 from forked import Fork, is_possible
-from running import COMMAND, cli_in
+from running import COMMAND
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("--version",),
-        ("nonsense",),
-        ("sweep", "--policy", "missing.yaml", "--output", "json"),
-        ("schema",),
-    ],
+    [("--version",), ("sweep", "--policy", "missing.yaml", "--output", "json")],
     ids=" ".join,
 )
 def test_fork_has_the_output_and_exit_code_of_a_process(tmp_path, arguments):
@@ -36,29 +30,6 @@ def test_fork_has_the_output_and_exit_code_of_a_process(tmp_path, arguments):
     assert (fork.returncode, *output) == (done.returncode, done.stdout, done.stderr)
 
 
-def test_garbage_collector_of_a_fork_closes_no_file_of_the_program(tmp_path):
-    opens = tmp_path / "opens.py"
-    opens.write_text(
-        """
-import gc, os
-assert os.listdir("/proc/self/fd")[:-1] == ["0", "1", "2"]  # the last is that of the folder
-files = [open("/dev/null", "wb") for _ in range(7)]
-gc.collect()
-for file in files:
-    os.fstat(file.fileno())
-    file.close()
-"""
-    )
-    with cli_in(tmp_path) as cli:  # beside another fork
-        cli.sim.faults.add(faults.hang(), path="*", times=None)
-        other = cli.fork("sweep", "--policy", "policy.yaml")
-        fork = Fork(["--version"], tmp_path, dict(os.environ), prepare=opens)
-        _, err = fork.communicate(timeout=60)
-        other.kill()
-        other.wait(timeout=60)
-    assert (fork.returncode, err) == (0, b"")
-
-
 def test_fork_ends_at_a_hangup_also_under_nohup(tmp_path):
     hangs = tmp_path / "hangs.py"
     hangs.write_text("import os, signal; os.kill(os.getpid(), signal.SIGHUP)")
@@ -70,10 +41,8 @@ def test_fork_ends_at_a_hangup_also_under_nohup(tmp_path):
     ("name", "possible"),
     [
         ("MONGODB_ATLAS_ACCESS_TOKEN", True),
-        ("COLUMNS", True),
-        ("TZ", False),
-        ("PYTHONUTF8", False),
         ("NO_COLOR", True),
+        ("TZ", False),
         ("PATH", False),
     ],
 )
@@ -89,9 +58,3 @@ def test_test_sees_no_variable_and_no_umask_of_the_shell_that_started_pytest():
     assert clean(shell) == {"PATH": "/bin"}
     assert dict(os.environ) == clean(os.environ)
     assert os.umask(UMASK) == UMASK
-
-
-def test_program_that_a_test_starts_has_the_clock_of_the_test():
-    clock = {"FAKETIME": "+45d", "FAKETIME_DISABLE_SHM": "1", "LD_PRELOAD": "libfaketime.so.1"}
-    assert clean(clock) == clock
-    assert on_real_clock({**clock, "PATH": "/bin"}) == {"PATH": "/bin"}

@@ -16,17 +16,7 @@ import pytest
 from benchmarks import figures
 from environment import KEPT
 from forked import Fork
-from readmes import (
-    ARCHIVE,
-    INSTALLATIONS,
-    MAIL,
-    OPERATORS,
-    ORGANIZATIONS,
-    PAGES,
-    README,
-    section,
-    sections,
-)
+from readmes import OPERATORS, PAGES, README, section, sections
 from running import cli_in, end, run_line
 
 from invite_sweeper.audit.chain import line_hash
@@ -37,66 +27,31 @@ from invite_sweeper.policy import parse_policy
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 PAGE = (ROOT / README).read_text("utf-8")
-HERE = "test_readme.py"
-GATE = "../.ci/run"
-DISTRIBUTION = "deploy/test_distribution.py"
-MACHINE = "deploy/machine.py"
-CLUSTER = "deploy/test_cluster.py"
 INSTALL_TOOLS = TESTS / "deploy/install-tools.sh"
 HELP = "invite_sweeper/help"
-RUN_BY = {
-    ("CONTRIBUTING.md", "The gate"): HERE,
-    ("CONTRIBUTING.md", "Tests by what they protect"): HERE,
-    ("CONTRIBUTING.md", "Mutation testing"): HERE,
-    ("CONTRIBUTING.md", "Dependencies"): DISTRIBUTION,
-    (README, "invite_sweeper"): MACHINE,
-    (README, "First policy and dry run"): HERE,
-    (README, "First sweep, and every night"): HERE,
-    (README, "A second person"): HERE,
-    (README, "Which command answers which question"): GATE,
-    ("SECURITY.md", "Verifying a release"): "deploy/test_workflows.py",
-    ("SECURITY.md", "Without access to the internet"): "deploy/test_workflows.py",
-    (OPERATORS, "Prerequisites in Atlas"): MACHINE,
-    (OPERATORS, "cron"): MACHINE,
-    (OPERATORS, "systemd"): "deploy/test_machine.py",
-    (OPERATORS, "The image"): "deploy/conftest.py",
-    (OPERATORS, "Kubernetes"): CLUSTER,
-    (OPERATORS, "Commands in the cluster"): CLUSTER,
-    (OPERATORS, "A plan approved by a second person"): CLUSTER,
-    (OPERATORS, "Helm"): CLUSTER,
-    (OPERATORS, "What an auditor gets"): HERE,
-    (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
-    (INSTALLATIONS, "Removing or renaming one"): "deploy/test_pages.py",
-    (ARCHIVE, "The archive"): "deploy/test_machine.py",
-    (MAIL, "systemd"): "deploy/test_machine.py",
-    (MAIL, "Kubernetes"): "deploy/test_container_run.py",
-    (f"{HELP}/audit.md", "The audit log"): HERE,
-    (f"{HELP}/audit.md", "Restore"): HERE,
-    (f"{HELP}/deployment.md", "Running it every night"): HERE,
-    (f"{HELP}/limits.md", "Approval by a second person"): HERE,
-}
-"""The test that runs the commands of each section of each document, in the order of the page.
-
-The command that runs the tests is the last one of the gate. What a test cannot run is replaced:
-
-- kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
-- tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection, and by the
-  same commands in the gate;
-- `gh attestation verify`, which needs a published release, by a comparison with build.yml, as what
-  fetches the attestations and the image for a machine without access to the internet.
-
-Blocks of other languages are not commands.
-"""
+FOLLOWED = (
+    (README, "First policy and dry run"),
+    (README, "First sweep, and every night"),
+    (README, "A second person"),
+    (f"{HELP}/audit.md", "The audit log"),
+    (f"{HELP}/audit.md", "Restore"),
+    (f"{HELP}/deployment.md", "Running it every night"),
+    (f"{HELP}/limits.md", "Approval by a second person"),
+)
 
 
 def test_commands_of_every_section_of_every_document_are_run_by_a_test():
-    with_commands = {
-        (page, each.heading) for page in PAGES for each in sections(page) if each.commands
-    }
+    """A test names the section. What it cannot run is replaced.
 
-    assert with_commands == set(RUN_BY)
-    for (_, heading), file in RUN_BY.items():
-        assert file == GATE or f'"{heading}"' in (TESTS / file).read_text("utf-8"), heading
+    - kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
+    - systemctl, docker and kubectl of the mail to inviters, by programs that note their arguments;
+    - tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection;
+    - what needs a published release, by a comparison with build.yml.
+    """
+    texts = "".join(path.read_text("utf-8") for path in TESTS.rglob("*.py"))
+    found = Counter(each.heading for page in PAGES for each in sections(page) if each.commands)
+    unnamed = [heading for heading, pages in found.items() if texts.count(f'"{heading}"') < pages]
+    assert unnamed == []
 
 
 def blocks(kind):
@@ -104,7 +59,7 @@ def blocks(kind):
 
 
 INLINE = re.findall(r"`(invite-sweeper [^`]*)`", PAGE)
-"""The commands of the table of questions, and those in sentences."""
+"""The commands of the table "Which command answers which question", and those in sentences."""
 ACTIVATE = ". .venv/bin/activate"
 AUDITOR = section(OPERATORS, "What an auditor gets").commands
 
@@ -128,12 +83,7 @@ def follow(cli, commands):
 
 
 def test_every_command_of_the_readme_and_of_the_help_pages_works(tmp_path):
-    own = [
-        command
-        for (page, heading), file in RUN_BY.items()
-        if file == HERE and page not in {"CONTRIBUTING.md", OPERATORS}
-        for command in section(page, heading).commands
-    ]
+    own = [command for each in FOLLOWED for command in section(*each).commands]
     assert (len(own), len(INLINE)) == (20, 13)
     with cli_in(tmp_path) as cli:
         for number in range(2):
@@ -148,17 +98,15 @@ def test_auditor_gets_a_row_for_each_invitation_and_the_deletions_and_totals_of_
     with cli_in(tmp_path) as cli:
         for number in range(3):
             project = cli.sim.add_project(f"Project {number}")
-            cli.projects.append(project)
             for name, days in (("ada@", 20), ("bo@", 2), ("cyd@board.", 20)):
                 address = name.replace("@", f".{number}@") + "example.com"
                 cli.sim.invite(project, address, age=timedelta(days=days))
         board = {"name": "board", "usernames": ["*@board.example.com"], "until": "2099-03-31"}
         cli.keys |= {"keep": [board], "audit": {"record": "all"}}
         cli.write_policy()
-        before = [i for each in cli.projects for i in cli.sim.invitations(each)]
+        before = [i for each in cli.sim.groups for i in cli.sim.invitations(each)]
         done = follow(cli, AUDITOR)
         assert cli.run("audit", "verify", "audit", "--expect-head", "0" * 64).code == 3
-    assert len(done) >= 7
 
     def shown(option):
         (found,) = (each.out for line, each in done.items() if option in line)
@@ -174,11 +122,9 @@ def test_auditor_gets_a_row_for_each_invitation_and_the_deletions_and_totals_of_
     }
     for row in rows:
         assert all(row[name] for name in ("username", "roles", "inviter", "created_at"))
-        assert row["expires_at"] > row["created_at"]
-    *_, finished = shown("--event run_finished")
     assert {line["invitation_id"] for line in shown("--outcome deleted")} == {*cli.sim.deleted}
+    *_, finished = shown("--event run_finished")
     assert (finished["stale"], finished["kept"], finished["deleted"]) == (3, 6, 3)
-    assert finished["plan_complete"] is True
     assert finished["kept_by_reason"]["keep:board"] == 3
 
 

@@ -36,8 +36,7 @@ def add_faults(world: World) -> None:
         sim.faults.add(gone, method="DELETE", path="*/invites/*", times=None)
     for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
         if size := dice.choice((None, *sizes)):
-            repeated = dice.choice((0, 1)) if size == 2 else 0
-            sim.faults.add(faults.short_pages(size, repeated), path=path, times=None)
+            sim.faults.add(faults.short_pages(size), path=path, times=None)
     if dice.random() < 0.5:
         fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
         sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
