@@ -9,7 +9,6 @@ be missing: `reader` returns it as a ListUnreadable, without an entry. A row tha
 documented is named.
 """
 
-import re
 from collections.abc import Callable, Hashable
 from functools import lru_cache, partial
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
@@ -43,7 +42,6 @@ from invite_sweeper.text import ATLAS_ID, casefold_visible, is_atlas_id, visible
 
 _MAX_RAW_LENGTH: Final = 200
 AtlasRow = TypeVar("AtlasRow")
-_RFC3339: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 RowId = Annotated[str, msgspec.Meta(pattern=rf"\A{ATLAS_ID}\Z")]
 NonEmptyText = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -81,8 +79,6 @@ def _normalized_date(value: str | None) -> str | None:
     moment = parse_timestamp(value) if len(value) <= _MAX_RAW_LENGTH else None
     if moment is None:
         return shortened(value)
-    if _RFC3339.fullmatch(value) is not None:
-        return value
     return rfc3339(moment)
 
 

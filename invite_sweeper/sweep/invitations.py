@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from msgspec import structs
+
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
@@ -90,7 +92,7 @@ def combine(entries: Iterable[Decision], unread: tuple[str, ...] = ()) -> tuple[
         of_person = list(_of_person(person, unread))
         if len(of_person) > 1 and _is_of_organization(person):
             all_entries = tuple(entry.invitation for entry in person)
-            of_person = [invitation._replace(person=all_entries) for invitation in of_person]
+            of_person = [structs.replace(each, person=all_entries) for each in of_person]
         invitations += of_person
     return tuple(invitations)
 
@@ -133,10 +135,10 @@ def _kept(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator[Deci
     if kept_by_policy:
         named = kept_by_policy[0]
     else:
-        named = kept_entries[0].keep("list_unread")._replace(unread=unread)
+        named = structs.replace(kept_entries[0].keep("list_unread"), unread=unread)
     shown = [entry.invitation for entry in kept_entries]
     other_entries = tuple(entry for entry in shown if entry is not named.invitation)
-    yield named._replace(entries=other_entries)
+    yield structs.replace(named, entries=other_entries)
 
 
 def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
@@ -165,7 +167,7 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
         else:
             yield entry
     for row in deleted_rows:
-        yield row._replace(entries=tuple(ends_with[row.invitation.invitation_id]))
+        yield structs.replace(row, entries=tuple(ends_with[row.invitation.invitation_id]))
 
 
 def _rows_by_list(entries: Iterable[Decision]) -> Counter[ListKey]:

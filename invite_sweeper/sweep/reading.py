@@ -263,7 +263,7 @@ class ReadingBuilder:
         """Take the steps after the policy's decision, and count and record what comes of it."""
         if by_policy.keep_reason == "reaches_out_of_scope" and self.scope is not None:
             outside = self.scope.outside_names(by_policy.all_entries)
-            by_policy = by_policy._replace(outside=outside)
+            by_policy = structs.replace(by_policy, outside=outside)
         decision = by_policy
         for step in self._steps:
             decision = step(decision)

@@ -18,6 +18,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
+from msgspec import structs
+
 from invite_sweeper.audit import is_recordable
 from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Invitation
 from invite_sweeper.policy import Keep, Policy, Rule
@@ -88,10 +91,10 @@ class Announcement(NamedTuple):
     ended_entries: tuple[Invitation, ...] = ()
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision about one entry of a list, or about an invitation made of several.
 
-    A named tuple, because a run creates many. Exactly one of `rule` and `keep_reason` is set.
+    Exactly one of `rule` and `keep_reason` is set.
 
     Attributes:
         invitation: The entry; of an invitation the one that its DELETE names, or that keeps it.
@@ -120,7 +123,7 @@ class Decision(NamedTuple):
 
     def keep(self, reason: str) -> "Decision":
         """Return the decision to keep the invitation."""
-        return self._replace(rule=None, keep_reason=reason)
+        return structs.replace(self, rule=None, keep_reason=reason)
 
     @property
     def all_entries(self) -> tuple[Invitation, ...]:

@@ -59,7 +59,7 @@ class Notice(msgspec.Struct, frozen=True):
             due_at = held.due_at(self.wait)
             is_over = due_at <= self.now
             announcement = Announcement(held.announced_at, None if is_over else due_at)
-        return decision._replace(announcement=announcement)
+        return structs.replace(decision, announcement=announcement)
 
     def _with_ended_announcements(self, kept: Decision) -> Decision:
         """Return the decision to keep an invitation, with the announcements that it ends."""
@@ -68,7 +68,7 @@ class Notice(msgspec.Struct, frozen=True):
         announced = tuple(entry for entry in kept.all_entries if self._find(entry))
         if not announced:
             return kept
-        return kept._replace(announcement=Announcement(ended_entries=announced))
+        return structs.replace(kept, announcement=Announcement(ended_entries=announced))
 
     def of(self, entries: Iterable[Invitation]) -> "Notice":
         """Return the notice with the announcements of these entries alone."""
