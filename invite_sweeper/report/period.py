@@ -219,8 +219,7 @@ def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Ite
 
 
 def _run_name(run: RunRecord) -> str:
-    mode = "dry run" if run.mode == "dry-run" else run.mode
-    return f"{mode} {run.file.label}"
+    return f"{run.mode} {run.file.label}"
 
 
 # Sections ----------------------------------------------------------------------------------------

@@ -106,6 +106,11 @@ class Row(msgspec.Struct):
         return place_name(self.event, self.organization, full=self.is_of_several)
 
     @property
+    def person_in_place(self) -> str:
+        """Who is invited where."""
+        return f"{self.user} in {self.place_in_text}"
+
+    @property
     def is_of_several(self) -> bool:
         """Whether its run was about several organizations, which each place then names."""
         return len(self.labels) > 1

@@ -41,7 +41,6 @@ from invite_sweeper.report.rows import (
     announced_rows,
     invitation_columns,
     kept_rows,
-    place_name,
     planned_rows,
     rows_of,
     sorted_rows,
@@ -139,12 +138,9 @@ def _unread(run: RunRecord) -> Iterator[Attention]:
 
 def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
     """Yield the first people whose deletion or invitation failed, or had no answer."""
-    concern = "may lack an invitation" if run.mode == "restore" else "may still be invited"
-    in_doubt = (row for row in rows_of(run) if row.has_failed)
-    for row in sorted_rows(in_doubt)[:_MAX_NAMED]:
-        place = place_name(row.event, row.organization, full=True)
-        why = f"{row.outcome}, {row.detail}"
-        yield Attention(f"{row.user} in {place} {concern}", (why,))
+    in_doubt = sorted_rows(row for row in rows_of(run) if row.has_failed)
+    for row in in_doubt[:_MAX_NAMED]:
+        yield Attention(row.person_in_place, (f"{row.outcome}, {row.detail}",))
 
 
 # The parts of a run ------------------------------------------------------------------------------

@@ -106,11 +106,10 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
 
 def _facts_of(check: Check) -> Iterator[Fact]:
     """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
-    hint = check.hint.removesuffix(check.command).rstrip()
-    found = f"{check.check}: {check.message}"
-    text = f"{found}\n{hint}" if hint else found
-    lines = map(escape_unprintable, text.split("\n"))
-    yield Fact(check.state.ljust(_WIDTH), "\n".join(lines), _STYLES[check.state])
+    hint = check.hint.removesuffix(check.command).rstrip()  # the command has a line of its own
+    found = f"{check.check}: {check.message}\n{hint}".rstrip()
+    text = "\n".join(map(escape_unprintable, found.split("\n")))
+    yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
     if check.command:
         yield Fact(" " * (_WIDTH + 2), escape_unprintable(check.command), is_whole=True)
 

@@ -11,6 +11,7 @@ from invite_sweeper.audit import AuditDirectory, LineFilter, RunFile
 from invite_sweeper.audit.directory import LIST_RUNS
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.person import (
+    Deletion,
     HistoryLine,
     HistoryReader,
     last_deletions,
@@ -71,12 +72,13 @@ def find_deletions(
     directory.check_not_empty()
     reader = HistoryReader(LineFilter(events=_DECISIVE, username=wanted.username))
     lines = _read_lines(directory, wanted, reader)
-    deletions = last_deletions(lines, unconfirmed=wanted.unconfirmed)
+    possible = last_deletions(lines, unconfirmed=True)
+    deletions = possible if wanted.unconfirmed else last_deletions(lines)
     if wanted.username is None:  # of the runs without a confirmed one, the last with any
         deletions = tuple(each for each in deletions if each.line.run == deletions[-1].line.run)
     if not deletions:
         searched = reader.runs if wanted.run is None else reader.runs[:1]
-        raise _no_deletion_found(directory, wanted, lines, searched, advisor)
+        raise _no_deletion_found(directory, wanted, possible, searched, advisor)
     # The same organization may be in an audit directory that served two hosts of Atlas.
     in_this_atlas = [each for each in deletions if each.line.start.base_url == base_url]
     if not in_this_atlas:
@@ -85,8 +87,7 @@ def find_deletions(
             f"Run {last.run.number} used {last.start.base_url}, not {base_url}.",
             hint="Set --base-url to the URL of that run.",
         )
-    possible = () if wanted.unconfirmed else last_deletions(lines, unconfirmed=True)
-    left_out = sum(not deletion.is_confirmed for deletion in possible)
+    left_out = sum(not (wanted.unconfirmed or each.is_confirmed) for each in possible)
     lost = tuple(deletion.lost for deletion in in_this_atlas)
     return Deletions(runs_of(deletion.line for deletion in in_this_atlas), lost, left_out)
 
@@ -143,11 +144,15 @@ def _index_of_run(directory: AuditDirectory, run: str) -> int:
 def _no_deletion_found(
     directory: AuditDirectory,
     wanted: Wanted,
-    lines: Sequence[HistoryLine],
+    unconfirmed: Sequence[Deletion],
     searched: Iterable[RunFile],
     advisor: Advisor,
 ) -> NoDeletionFound:
-    """Return the error where no run deleted the wanted people, with what is known of them."""
+    """Return the error where no run deleted the wanted people.
+
+    Args:
+        unconfirmed: Their deletions that Atlas did not confirm.
+    """
     runs = sorted(searched)
     where = f"runs {runs[0].number} to {runs[-1].number} of {directory.path}"
     if len(runs) == 1:
@@ -156,13 +161,12 @@ def _no_deletion_found(
     message = f"No sweep deleted {whom}: {where} {plural_form(len(runs), 'was', 'were')} searched."
     name = wanted.username or ""
     advisor = advisor._replace(run=wanted.run or "")
-    unconfirmed = last_deletions(lines, unconfirmed=True)
     if unconfirmed:
         count = count_people(deletion.lost for deletion in unconfirmed)
         people = pluralize(count, "person", "people")
         command = advisor.restore(name, "--include-unconfirmed")
         hint = f"Atlas did not confirm the deletion of {people}. To invite them again:"
-    elif lines and name:
+    elif name:
         hint = "What runs did with them:"
         command = advisor.history(name)
     else:

@@ -64,7 +64,7 @@ class RunMessage(NamedTuple):
         sentences = []
         for row in sorted_rows(rows)[:MAX_USERS]:
             outcome = display_text(row.outcome or "planned").replace("_", " ")
-            sentences.append(f"{_person(row)}: {outcome}")
+            sentences.append(f"{row.person_in_place}: {outcome}")
         command = self.advisor.list_run()
         return Section(sentences=tuple(sentences), total=len(rows), command=command)
 
@@ -89,12 +89,7 @@ class RunMessage(NamedTuple):
             parts.append("announced before")
         if invitation.unread:
             parts.append("its list was not read this time")
-        return f"{_person(row)}: {', '.join(parts)}"
-
-
-def _person(row: Row) -> str:
-    """Return who is invited where."""
-    return f"{row.user} in {row.place_in_text}"
+        return f"{row.person_in_place}: {', '.join(parts)}"
 
 
 def _counts(waiting: Sequence[WaitingInvitation]) -> str:
