@@ -39,7 +39,7 @@ class Server:
 
     clock: object
     size: BucketSize
-    phase: float = 0.0
+    phase: float
     headers: bool = True
     responses: int = 0
     rejected: int = 0
@@ -48,11 +48,6 @@ class Server:
     def __post_init__(self):
         self.first_refill_s = START_S + self.phase * self.size.period_s
         self.bucket = SimulatedBucket(self.size, self.first_refill_s - self.size.period_s)
-
-    def spend(self, count=1):
-        """Spend tokens as another program."""
-        for _ in range(count):
-            self.bucket.take(self.clock())
 
     def request(self):
         """Return (allowed, limit, remaining, retry_after_s)."""
@@ -67,24 +62,17 @@ class Server:
         shown = (self.size.capacity, self.bucket.tokens) if self.headers else (None, None)
         return allowed, *shown, wait_s
 
-    def bound_s(self, count, *, pace_per_s=math.inf, others=0):
-        """Return the minimum seconds for `count` requests, if all refills are known.
-
-        Args:
-            count: Number of requests.
-            pace_per_s: Requests a second that the client can send.
-            others: Tokens that another program spends in each period.
-        """
+    def bound_s(self, count, pace_per_s=math.inf):
+        """Return the minimum seconds for `count` requests, if all refills are known."""
         capacity, refill, period_s = self.size
-        floor = max(0.1 * capacity, others)  # without the reserve
         level = float(capacity)
         now_s = START_S
         refill_s = self.first_refill_s
         for _ in range(count):
-            if level - 1 < floor:
+            if level - 1 < 0.1 * capacity:  # the reserve
                 now_s = max(now_s, refill_s)
             while now_s >= refill_s:
-                level = min(capacity, level - others + refill)
+                level = min(capacity, level + refill)
                 refill_s += period_s
             level -= 1
             now_s += 1 / pace_per_s
@@ -96,7 +84,6 @@ class Client:
     """Sends requests as the program does: concurrently, after acquiring a token for each."""
 
     loop: object
-    limiter: RateLimiter
     server: Server
     concurrency: int = 20
     latency_s: float = 0.05
@@ -104,32 +91,32 @@ class Client:
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self):
+        self.limiter = RateLimiter(self.loop.time, asyncio.sleep)
         self.bucket = self.limiter.bucket(*KEY)
+        self.bucket.limit = BucketLimit(*self.server.size)
+        self.bucket.level = self.server.size.capacity
 
-    def bound_s(self, count, **others):
+    def bound_s(self, count):
         """Return the minimum seconds at the pace of this client, with the last response."""
         last_s = self.latency_s * (1 + self.jitter / 2)
-        return self.server.bound_s(count, pace_per_s=self.concurrency / last_s, **others) + last_s
+        return self.server.bound_s(count, self.concurrency / last_s) + last_s
+
+    async def _travel(self):
+        await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
 
     async def _exchange(self):
         """Send one request with an acquired token; return whether it was allowed."""
-        await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
+        await self._travel()
         allowed, limit, remaining, retry_after_s = self.server.request()
-        await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
+        await self._travel()
         if allowed:
             self.bucket.on_response(self.loop.time(), limit=limit, remaining=remaining)
-            return True
-        actual = BucketLimit(*self.server.size)
-        self.bucket.on_429(self.loop.time(), retry_after_s, jitter=0.5, limit=actual)
-        return False
+        else:
+            self.bucket.on_429(self.loop.time(), retry_after_s, jitter=0.5, limit=self.bucket.limit)
+        return allowed
 
-    async def _acquire_again(self):
-        while wait_s := self.bucket.wait_s(self.loop.time(), is_retry=True):
-            await asyncio.sleep(wait_s)
-        self.bucket.in_flight += 1
-
-    async def _acquire(self):
-        while wait_s := self.limiter.try_acquire(self.bucket):
+    async def _acquire(self, *, is_retry=False):
+        while wait_s := self.limiter.try_acquire(self.bucket, is_retry=is_retry):
             await asyncio.sleep(wait_s)
 
     async def send_all(self, count, *, discovery=False):
@@ -144,7 +131,7 @@ class Client:
         async def delete():
             try:
                 while not await self._exchange():
-                    await self._acquire_again()
+                    await self._acquire(is_retry=True)
             finally:
                 slots.release()
 
