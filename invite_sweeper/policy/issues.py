@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -266,8 +266,27 @@ _MAX_COMPARED: Final = 64
 
 # --- errors that involve several values ----------------------------------------------------
 
-_IDENTITIES: Final = {"organizations": "id", "notify": "url_env"}
-"""The key that two entries of a list may not share, where it is not `name`."""
+_IDENTITIES: Final = {
+    "organizations": "id",
+    "sources": "name",
+    "rules": "name",
+    "keep": "name",
+    "notify": "url_env",
+}
+"""The key that two entries of a list may not share; a text stands for an entry with that key."""
+_NEEDED: Final = {
+    "rules": (
+        CONDITIONS,
+        "has no time or status condition",
+        "add `older_than`, `expired: true`, `expires_within`, `statuses` or `inviter_gone: true`",
+    ),
+    "keep": (
+        (*CONDITIONS, *SELECTIONS),
+        "would keep everything",
+        "add `usernames` or another condition",
+    ),
+}
+"""The keys of which an entry needs one, and its error without any."""
 
 
 def _across_fields(values: object) -> Iterator[Finding]:
@@ -276,58 +295,52 @@ def _across_fields(values: object) -> Iterator[Finding]:
     Reads the plain data, not the models, so that an error in one place does not hide an error
     in another. Values of a wrong type are skipped.
     """
-    if not isinstance(values, dict):
-        return
-    for key in ("organizations", "sources", "rules", "keep", "notify"):
-        identity = _IDENTITIES.get(key, "name")
+    if isinstance(values, dict):
+        yield from _repeated_entries(values)
+        yield from _condition_errors(values)
+
+
+def _repeated_entries(values: Mapping[str, object]) -> Iterator[Finding]:
+    """Yield each entry of a list that repeats another one."""
+    for key, identity in _IDENTITIES.items():
         first_numbers: dict[str, int] = {}
         for number, entry in _entries(values, key):
-            name = entry.get(identity) if isinstance(entry, dict) else entry
+            name = entry.get(identity)
             if isinstance(name, str):
                 first = first_numbers.setdefault(name.casefold(), number)
                 if first != number:
                     yield Finding((key, number), f"repeats {key}[{first}]", "keep one of the two")
-    listed_ids: set[object] = set()
-    for _, entry in _entries(values, "organizations"):
-        listed_ids.add(entry.get("id") if isinstance(entry, dict) else entry)
-    for key in ("rules", "keep"):
+
+
+def _condition_errors(values: Mapping[str, object]) -> Iterator[Finding]:
+    """Yield what a rule or a keep entry lacks, and the organizations that the policy lacks."""
+    listed_ids = [entry.get("id") for _, entry in _entries(values, "organizations")]
+    for key, (needed, message, hint) in _NEEDED.items():
         for number, entry in _entries(values, key):
-            if isinstance(entry, dict):
-                yield from _condition_errors((key, number), entry)
-                yield from _unlisted_organizations((key, number), entry, listed_ids)
+            given = entry.keys() & needed
+            if key == "rules" and entry.get("expired") is False:
+                given -= {"expired"}  # it would make all stale that have not expired
+            if not given:
+                yield Finding((key, number), message, hint)
+            for place, org_id in enumerate(_tuple(entry.get("organizations"))):
+                is_id = isinstance(org_id, str) and is_atlas_id(org_id)
+                if is_id and listed_ids and org_id not in listed_ids:
+                    yield Finding(
+                        (key, number, "organizations", place),
+                        f"{quote(str(org_id))} is not under the policy's `organizations`",
+                        "add it there, or remove it here",
+                    )
 
 
-def _entries(values: Mapping[str, object], key: str) -> Iterator[tuple[int, object]]:
+def _entries(values: Mapping[str, object], key: str) -> Iterator[tuple[int, Mapping[str, object]]]:
     """Yield the entries of a list with their numbers."""
-    found = values.get(key)
-    return enumerate(found if isinstance(found, tuple) else ())
+    for number, entry in enumerate(_tuple(values.get(key))):
+        if isinstance(entry, str):
+            yield number, {_IDENTITIES[key]: entry}
+        elif isinstance(entry, dict):
+            yield number, entry
 
 
-def _condition_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
-    """Yield what an entry lacks: a rule what makes an invitation stale, a keep entry anything.
-
-    `expired: false` is not enough: it would make every invitation stale that has not expired.
-    """
-    if path[0] == "keep":
-        if entry.keys().isdisjoint((*CONDITIONS, *SELECTIONS)):
-            yield Finding(path, "would keep everything", "add `usernames` or another condition")
-    elif entry.keys() & CONDITIONS <= ({"expired"} if entry.get("expired") is False else set()):
-        hint = (
-            "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
-            "`inviter_gone: true`"
-        )
-        yield Finding(path, "has no time or status condition", hint)
-
-
-def _unlisted_organizations(
-    path: KeyPath, entry: dict[str, object], listed_ids: Collection[object]
-) -> Iterator[Finding]:
-    """Yield each id in a rule or keep entry of an organization that the policy does not read."""
-    ids = entry.get("organizations")
-    for number, org_id in enumerate(ids if isinstance(ids, tuple) else ()):
-        if not isinstance(org_id, str) or not is_atlas_id(org_id):
-            continue
-        if listed_ids and org_id not in listed_ids:
-            message = f"{quote(org_id)} is not under the policy's `organizations`"
-            hint = "add it there, or remove it here"
-            yield Finding((*path, "organizations", number), message, hint)
+def _tuple(value: object) -> tuple[object, ...]:
+    """Return a list; an empty one for any other value."""
+    return value if isinstance(value, tuple) else ()
