@@ -1,7 +1,7 @@
 """Stateful fakes: an in-memory Atlas, and an in-memory audit log that can fail."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,8 @@ class FakeAtlas:
         deleted: Ids of deleted invitations, in order.
         on_list: Called with the project of a list that is read.
         on_delete: Called with an invitation whose deletion begins.
+        answer: Called before a request is sent; what it returns is the answer, or None for the
+            usual one.
         gate: While it is clear, deletions block; it is set by default.
     """
 
@@ -69,6 +71,7 @@ class FakeAtlas:
     deleted: list[str] = field(default_factory=list)
     on_list: Callable[[Project], object] = id
     on_delete: Callable[[Invitation], object] = id
+    answer: Callable[[Invitation, Sending], Awaitable[Sending | None]] | None = None
     in_flight: int = 0
     max_in_flight: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,9 +129,12 @@ class FakeAtlas:
         self.on_delete(invitation)
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        progress.attempts += 1
-        progress.response_pending = True
         try:
+            answer = None if self.answer is None else await self.answer(invitation, progress)
+            if answer is not None:
+                return answer
+            progress.attempts += 1
+            progress.response_pending = True
             await asyncio.sleep(0)
             await self.gate.wait()
         finally:
@@ -160,12 +166,17 @@ def _is_ended(deleted: Invitation, each: Invitation) -> bool:
 
 @dataclass
 class FakeDeletionLog:
-    """Records the intents and outcomes in order; from the sync number `fails_at` on, all fails."""
+    """Records the intents and outcomes in order; from the sync number `fails_at` on, all fails.
+
+    Attributes:
+        on_sync: Called after each sync.
+    """
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     events: list[Intent | OutcomeLine] = field(default_factory=list)
     on_disk: int = 0
     fails_at: int | None = None
+    on_sync: Callable[[], object] = int
     calls: int = 0
 
     @property
@@ -185,6 +196,7 @@ class FakeDeletionLog:
         if self.failed:
             raise AuditLogError("The disk is full.")
         self.on_disk = len(self.lines)
+        self.on_sync()
 
     def outcomes(self) -> dict[str, str]:
         return {each: event for event, each in self.lines if event != "intent"}

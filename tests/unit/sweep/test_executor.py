@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from audit.runs import intent, outcome, planned
@@ -30,6 +31,7 @@ from invite_sweeper.sweep.result import Result
 FAILED = Sending(Outcome.FAILED, 5, 500)
 REFUSED = Sending(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
 GONE = Sending(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
+NOTHING = {}
 HALF_OF_3 = {"breaker_window": 3, "max_failure_share": 0.5}
 RETIRED = Sending(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
 
@@ -55,41 +57,77 @@ TWO_FATAL = results(GONE, 1) | results(REFUSED, 2)
 
 
 class Run:
-    """An executor, with its plan, its log and its result."""
+    """An executor, with its Atlas, its log and its result.
+
+    Each DELETE fails whose intent is not on disk.
+
+    Args:
+        answer: As that of FakeAtlas; it also gets the run.
+        keys: Limits of the policy.
+    """
 
     def __init__(
-        self, atlas, log, *, stop=None, workers=4, grace_s=3600, clock=None, on_done=None, **keys
+        self,
+        found=NOTHING,
+        *,
+        waits_s=NOTHING,
+        answer=None,
+        sources=("invites",),
+        workers=4,
+        grace_s=3600,
+        clock=None,
+        on_done=None,
+        fails_at=None,
+        **keys,
     ):
-        sources = keys.pop("sources", ["invites"])
-        view = QuietView()
-        view.done = on_done or view.done
-        rules = policy(sources=sources, limits={"canary": 0, **keys})
+        rules = policy(sources=[*sources], limits={"canary": 0, **keys})
         execution = {"concurrency": workers, "grace": timedelta(seconds=grace_s)}
         execution = rules.execution.model_copy(update=execution)
         rules = rules.model_copy(update={"execution": execution})
+        view = QuietView()
+        view.done = on_done or view.done
+        self.log = FakeDeletionLog(fails_at=fails_at)
+        self.atlas = FakeAtlas(results=dict(found), waits_s=dict(waits_s), on_delete=self.check)
+        if answer is not None:
+            self.atlas.answer = partial(answer, self)
+        self.organization = AtlasOrganization(ORG, FakeClient(self.atlas))
         command = command_of(rules, clock=clock or asyncio.get_running_loop().time)
-        self.organization = AtlasOrganization(ORG, FakeClient(atlas))
         self.result = Result(command, [self.organization], view)
-        self.log = log
-        self.stop = stop or StopRequest()
+        self.stop = StopRequest()
         self.breaker = CircuitBreaker(rules.limits)
         self.executor = None
+
+    def check(self, one):
+        assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
 
     async def run(self, lines):
         plan = OrganizationPlan(Reading(self.organization), tuple(lines))
         self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker)
-        await self.executor.run()
+        await asyncio.wait_for(self.executor.run(), 60)
 
     @asynccontextmanager
     async def running(self, lines):
         """Run; after the block, which may change what Atlas or the log do, wait for the end."""
         task = asyncio.create_task(self.run(lines))
         yield
-        await asyncio.wait_for(task, 60)
+        await task
+
+    async def run_until_the_log_fails(self, lines, when):
+        """Run; the log fails once that holds."""
+        task = asyncio.create_task(self.run(lines))
+        await until(when)
+        self.log.fails_at = self.log.calls + 1
+        await until(lambda: self.executor.error is not None)
+        self.atlas.gate.set()
+        await task
 
     @property
     def outcomes(self):
         return self.executor.swept().outcomes
+
+    @property
+    def intents(self):
+        return [each for event, each in self.log.lines if event == "intent"]
 
 
 async def until(condition):
@@ -98,39 +136,26 @@ async def until(condition):
             await asyncio.sleep(0)
 
 
-def checks_intents(log, **known):
-    """Return an Atlas that fails for a DELETE whose intent is not on disk."""
-
-    def check(one):
-        assert ("intent", one.invitation_id) in log.lines[: log.on_disk]
-
-    return FakeAtlas(on_delete=check, **known)
-
-
 async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded():
     """Intents are written in groups: a sync for each would cost more than its deletion."""
-    log = FakeDeletionLog()
-    atlas = checks_intents(log)
-    run = Run(atlas, log, workers=20)
+    run = Run(workers=20)
     await run.run(plan(150, 50))
-    assert sorted(atlas.deleted) == ids(*range(1, 201))
-    assert log.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
+    assert sorted(run.atlas.deleted) == ids(*range(1, 201))
+    assert run.log.outcomes() == dict.fromkeys(run.atlas.deleted, "deleted")
     assert run.outcomes == {Outcome.DELETED: 200}
-    assert 1 < atlas.max_in_flight <= 20
-    assert log.calls <= 200 / 10 + 2
+    assert 1 < run.atlas.max_in_flight <= 20
+    assert run.log.calls <= 200 / 10 + 2
 
 
 async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
     result = Sending(Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING")
-    log = FakeDeletionLog()
     (line,) = plan(1)
-    atlas = FakeAtlas(results={line.invitation_id: result})
-    run = Run(atlas, log, clock=iter([0.0, 7.0, 8.2346]).__next__)
+    run = Run(results(result, 1), clock=iter([0.0, 7.0, 8.2346]).__next__)
     await run.run([line])
     facts = {"attempts": 3, "http_status": 500, "error_code": "UNEXPECTED_ERROR"}
     facts |= {"duration_ms": 1234.6, "seen_before": "PENDING"}
     facts |= {"reason": "500 UNEXPECTED_ERROR"}
-    assert log.events == [intent(line), outcome(line, "failed", **facts)]
+    assert run.log.events == [intent(line), outcome(line, "failed", **facts)]
 
 
 @pytest.mark.parametrize(
@@ -146,19 +171,16 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
     ids=["refused", "two", "only list retired", "canary", "half the canary", "breaker"],
 )
 async def test_results_decide_whether_the_sweep_goes_on(found, options, outcomes, error):
-    log = FakeDeletionLog()
-    run = Run(FakeAtlas(results=found), log, **{"workers": 1, **options})
+    run = Run(found, **{"workers": 1, **options})
     with pytest.raises(error) if error is not None else nullcontext():
         await run.run(plan(4))
     assert run.outcomes == outcomes
-    assert len(log.outcomes()) == 4
+    assert len(run.log.outcomes()) == 4
     assert (run.breaker.reason is not None) is (error is None and "skipped" in outcomes)
 
 
 async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on():
-    atlas = FakeAtlas(results=results(RETIRED, 1, 2, 3, 4))
-    log = FakeDeletionLog()
-    run = Run(atlas, log, sources=["invites", "users"], workers=1, canary=1)
+    run = Run(results(RETIRED, 1, 2, 3, 4), sources=("invites", "users"), workers=1, canary=1)
     await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
@@ -170,159 +192,122 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     )
     assert (warning.code, warning.message) == (WarningCode.RETIRED_SOURCE, text)
     assert run.result.stopped_by == [Reason.RETIRED_SOURCE]
-    intents = [each for event, each in log.lines if event == "intent"]
-    assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
-
-
-class FirstIsRetired(FakeAtlas):
-    """Answers the first DELETE with 410, once all other slots are taken."""
-
-    async def delete(self, one, progress):
-        if one.invitation_id == object_id(1):
-            await until(lambda: self.in_flight == 3)
-            return RETIRED
-        return await super().delete(one, progress)
+    assert (run.intents, len(run.log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 
 
 async def test_deletion_whose_intent_is_on_disk_is_not_sent_once_its_list_is_retired():
     """The fifth to eighth have their intents before the first is answered, and wait for a slot."""
-    atlas = FirstIsRetired()
-    log = FakeDeletionLog()
-    atlas.gate.clear()  # the second to fourth keep their slots
-    run = Run(atlas, log, sources=["invites", "users"], workers=4)
+
+    async def answer(run, one, _):
+        if one.invitation_id == object_id(1):
+            await until(lambda: run.atlas.in_flight == 4)
+            return RETIRED
+        return None
+
+    run = Run(answer=answer, sources=("invites", "users"), workers=4)
+    run.atlas.gate.clear()  # the second to fourth keep their slots
     async with run.running(plan(8)):
         await until(lambda: run.executor is not None and run.executor.retired)
-        atlas.gate.set()
-    intents = [each for event, each in log.lines if event == "intent"]
-    assert intents == ids(*range(1, 9))
-    assert atlas.deleted == ids(2, 3, 4)
+        run.atlas.gate.set()
+    assert run.intents == ids(*range(1, 9))
+    assert run.atlas.deleted == ids(2, 3, 4)
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 3, Outcome.SKIPPED: 4}
 
 
 async def test_canary_is_sent_before_other_deletions():
-    atlas = FakeAtlas()
     in_flight = []
-    note = lambda *_: in_flight.append(atlas.in_flight)  # noqa: E731
-    await Run(atlas, FakeDeletionLog(), workers=50, canary=5, on_done=note).run(plan(30))
+    run = Run(workers=50, canary=5, on_done=lambda _: in_flight.append(run.atlas.in_flight))
+    await run.run(plan(30))
     assert max(in_flight[:5]) < 5 < max(in_flight)
 
 
 # Deletions that back off -------------------------------------------------------------------------
 
 
-class BackingOff(FakeAtlas):
-    """Some deletions back off until `gate` is set; `backing_off` counts them."""
+def backing_off(*numbers, **options):
+    """Return a run in which these deletions back off until the gate is open."""
 
-    def __init__(self, *numbers):
-        super().__init__()
-        self.gate.clear()
-        self.slow = set(ids(*numbers))
-        self.backing_off = 0
-
-    async def delete(self, one, progress):
-        if one.invitation_id in self.slow:
+    async def answer(run, one, progress):
+        if one.invitation_id in ids(*numbers):
             progress.attempts = 1
             progress.http_status = 500
             progress.on_backoff()
-            self.backing_off += 1
-            await self.gate.wait()
-        self.deleted.append(one.invitation_id)
+            await run.atlas.gate.wait()
+        run.atlas.deleted.append(one.invitation_id)
         return Sending(Outcome.DELETED, 1, 204)
+
+    run = Run(answer=answer, workers=2, **options)
+    run.atlas.gate.clear()
+    return run
 
 
 @pytest.mark.parametrize(
     ("slow", "deleted"), [((1, 2), (3, 4, 5, 6)), ((1, 2, 3), (4, 5, 6)), ((1, 2, 3, 4), ())]
 )
 async def test_others_are_sent_while_as_many_as_there_are_slots_back_off(slow, deleted):
-    atlas = BackingOff(*slow)
-    run = Run(atlas, FakeDeletionLog(), workers=2)
+    run = backing_off(*slow)
     async with run.running(plan(6)):
         for _ in range(50):
             await asyncio.sleep(0)
-        assert sorted(atlas.deleted) == ids(*deleted)
-        atlas.gate.set()
+        assert sorted(run.atlas.deleted) == ids(*deleted)
+        run.atlas.gate.set()
     assert run.outcomes == {Outcome.DELETED: 6}
 
 
 async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
-    atlas = BackingOff(1, 2, 3, 4)
-    log = FakeDeletionLog()
-    run = Run(atlas, log, workers=2)
-    running = asyncio.create_task(run.run(plan(5)))
-    await until(lambda: (atlas.backing_off, log.on_disk) == (4, 5))  # every intent is written
-    log.fails_at = log.calls + 1
-    await until(lambda: run.executor.error is not None)
-    atlas.gate.set()
+    run = backing_off(1, 2, 3, 4)
     with pytest.raises(AuditLogError):
-        await running
-    assert object_id(5) not in atlas.deleted
+        await run.run_until_the_log_fails(
+            plan(5), lambda: (run.atlas.in_flight, run.log.on_disk) == (4, 5)
+        )
+    assert object_id(5) not in run.atlas.deleted
 
 
 # Errors ------------------------------------------------------------------------------------------
 
 
-class WaitsForCancel(FakeAtlas):
-    """Sends nothing, and returns once the deletion is cancelled."""
+async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(monkeypatch):
+    monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
 
-    def __init__(self):
-        super().__init__()
-        self.in_progress = []
-
-    async def delete(self, one, progress):
-        self.in_progress.append(progress)
+    async def answer(_, __, progress):
         await until(lambda: progress.cancelled)
         return progress.interrupt()
 
-
-@pytest.mark.parametrize("failure", [AuditLogError("The disk is full."), KeyError("a defect")])
-async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
-    atlas = WaitsForCancel()
-
-    class SyncsOnce(FakeDeletionLog):
-        async def sync(self):
-            self.calls += 1
-            if self.calls > 1:
-                await until(lambda: atlas.in_progress)
-                raise failure
-
-    run = Run(atlas, SyncsOnce(), workers=2)
-    with pytest.raises(type(failure)):
-        await asyncio.wait_for(run.run(plan(3)), 60)
+    run = Run(answer=answer, workers=2)
+    with pytest.raises(AuditLogError):
+        await run.run_until_the_log_fails(plan(3), lambda: run.atlas.in_flight)
     assert run.outcomes == {Outcome.SKIPPED: 3}
-    assert all(progress.cancelled for progress in atlas.in_progress)
 
 
 @pytest.mark.parametrize("where", ["deletion", "callback", "tokens"])
 async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
-    atlas = FakeAtlas()
-    log = FakeDeletionLog()
-    fourth = lambda *_: len(atlas.deleted) == 3 and {}["a defect"]  # noqa: E731
-    options = {}
+    run = Run(workers=1)
+    fourth = lambda *_: len(run.atlas.deleted) == 3 and {}["a defect"]  # noqa: E731
     if where == "deletion":
-        atlas.on_delete = fourth
+        run.atlas.on_delete = fourth
     elif where == "callback":
-        options["on_done"] = fourth
+        run.result.view.done = fourth
     else:
         tokens = dict.fromkeys(range(3), 0.0)
-        atlas.try_acquire = lambda _: tokens.popitem()[1]
-    run = Run(atlas, log, workers=1, **options)
+        run.atlas.try_acquire = lambda _: tokens.popitem()[1]
     with pytest.raises(KeyError):
         await run.run(plan(30))
     assert run.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
-    assert len(log.outcomes()) == 30
+    assert len(run.log.outcomes()) == 30
 
 
 async def test_error_of_the_log_takes_precedence_over_other_errors():
     """The last outcome cannot be written; before, the credentials were refused."""
+    run = Run(results(REFUSED, 1), workers=3)
+    write = run.log.write
 
-    class Full(FakeDeletionLog):
-        def write(self, event):
-            if len(self.outcomes()) == 2:
-                raise AuditLogError("The disk is full.")
-            super().write(event)
+    def fails_at_third(event):
+        if len(run.log.outcomes()) == 2:
+            raise AuditLogError("The disk is full.")
+        write(event)
 
-    run = Run(FakeAtlas(results=results(REFUSED, 1)), Full(), workers=3)
+    run.log.write = fails_at_third
     with pytest.raises(AuditLogError, match="full"):
         await run.run(plan(3))
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 2}
@@ -333,22 +318,13 @@ async def test_error_of_the_log_takes_precedence_over_other_errors():
 
 @pytest.mark.parametrize("cause", ["stop", "breaker"])
 async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
-    atlas = FakeAtlas()
-    stop = StopRequest()
-
-    class Ending(FakeDeletionLog):
-        async def sync(self):
-            await super().sync()
-            if cause == "stop":
-                stop.request("SIGTERM")
-            else:
-                run.breaker.reason = "too many failed"
-
-    log = Ending()
-    run = Run(atlas, log, stop=stop, workers=1)
+    run = Run(workers=1)
+    run.log.on_sync = lambda: (
+        run.stop.request("SIGTERM") if cause == "stop" else setattr(run.breaker, "reason", "failed")
+    )
     await run.run(plan(3))
-    assert (atlas.deleted, run.outcomes) == ([], {Outcome.SKIPPED: 3})
-    skipped = [each for each in log.events if isinstance(each, OutcomeLine)]
+    assert (run.atlas.deleted, run.outcomes) == ([], {Outcome.SKIPPED: 3})
+    skipped = [each for each in run.log.events if isinstance(each, OutcomeLine)]
     assert [(each.attempts, each.duration_ms) for each in skipped] == [(0, 0.0)] * 3
 
 
@@ -360,54 +336,41 @@ async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
 async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     grace_s, signals, outcome
 ):
-    atlas = FakeAtlas()
-    log = FakeDeletionLog()
-    stop = StopRequest()
-    atlas.gate.clear()
-    run = Run(atlas, log, stop=stop, workers=2, grace_s=grace_s, breaker_window=2)
+    run = Run(workers=2, grace_s=grace_s, breaker_window=2)
+    run.atlas.gate.clear()
     async with run.running(plan(6)):
-        await until(lambda: (atlas.in_flight, log.on_disk) == (2, 4))  # two wait for a slot
-        stop.request("SIGTERM")
+        await until(lambda: (run.atlas.in_flight, run.log.on_disk) == (2, 4))  # two without a slot
+        run.stop.request("SIGTERM")
         if signals == 2:
-            stop.forced.set()
+            run.stop.forced.set()
         elif grace_s:
-            atlas.gate.set()
+            run.atlas.gate.set()
     assert run.outcomes == {outcome: 2, Outcome.SKIPPED: 4}
-    assert sorted(log.outcomes().values()) == sorted([outcome] * 2 + ["skipped"] * 4)
-    assert (stop.reason, run.breaker.reason) == ("SIGTERM", None)
+    assert sorted(run.log.outcomes().values()) == sorted([outcome] * 2 + ["skipped"] * 4)
+    assert (run.stop.reason, run.breaker.reason) == ("SIGTERM", None)
 
 
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
-    atlas = FakeAtlas(waits_s={object_id(1): [3600.0]})
-    stop = StopRequest()
-    run = Run(atlas, FakeDeletionLog(), stop=stop)
+    run = Run(waits_s={object_id(1): [3600.0]})
     async with run.running(plan(1)):
-        await until(lambda: not atlas.waits_s[object_id(1)])
-        stop.request("SIGTERM")
+        await until(lambda: not run.atlas.waits_s[object_id(1)])
+        run.stop.request("SIGTERM")
     assert run.outcomes == {Outcome.SKIPPED: 1}
 
 
 async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones():
-    opened = asyncio.Event()
+    async def answer(run, one, progress):
+        is_unsent = one.invitation_id in ids(4, 5)
+        if one.invitation_id in ids(4, 5, 6):
+            progress.attempts = int(not is_unsent)
+            await until(lambda: run.breaker.reason)
+            await asyncio.sleep(0)
+            assert progress.cancelled is is_unsent
+        return progress.interrupt() if is_unsent else None
 
-    class WaitsForBreaker(FakeAtlas):
-        async def delete(self, one, progress):
-            if one.invitation_id in ids(4, 5):
-                await opened.wait()
-                assert progress.cancelled
-                return progress.interrupt()
-            if one.invitation_id == object_id(6):
-                progress.attempts += 1
-                await opened.wait()
-                assert not progress.cancelled
-            return await super().delete(one, progress)
-
-    atlas = WaitsForBreaker(results=results(FAILED, 1, 2, 3))
-    log = FakeDeletionLog()
-    then = lambda *_: run.breaker.reason and opened.set()  # noqa: E731
-    run = Run(atlas, log, workers=6, on_done=then, **HALF_OF_3)
-    await asyncio.wait_for(run.run(plan(8)), 60)
-    assert atlas.deleted == ids(6)
+    run = Run(results(FAILED, 1, 2, 3), answer=answer, workers=6, **HALF_OF_3)
+    await run.run(plan(8))
+    assert run.atlas.deleted == ids(6)
     assert run.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
 
 
@@ -446,25 +409,25 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
     sizes, found, waits_s, workers, canary, fails_at, stops_at
 ):
     async def go():
-        stop = StopRequest()
-        log = FakeDeletionLog(fails_at=fails_at)
-        atlas = checks_intents(
-            log,
-            results={object_id(n): result for n, result in found.items()},
-            waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},
-        )
         count = iter(range(1, 100))
-        stops = lambda *_: next(count) == stops_at and stop.request("SIGTERM")  # noqa: E731
-        run = Run(atlas, log, grace_s=0, workers=workers, canary=canary, stop=stop, on_done=stops)
+        run = Run(
+            {object_id(n): result for n, result in found.items()},
+            waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},
+            fails_at=fails_at,
+            grace_s=0,
+            workers=workers,
+            canary=canary,
+            on_done=lambda _: next(count) == stops_at and run.stop.request("SIGTERM"),
+        )
         with suppress(CredentialsRefused, AuditLogError):
             await run.run(plan(*sizes))
         assert run.outcomes.total() == sum(sizes)
-        assert len(atlas.deleted) == len(set(atlas.deleted))
+        assert len(run.atlas.deleted) == len(set(run.atlas.deleted))
         sent = run.outcomes[Outcome.DELETED]
-        assert sent == len(atlas.deleted) or (stops_at and sent < len(atlas.deleted))
-        outcomes = [line for line in log.lines if line[0] != "intent"]
+        assert sent == len(run.atlas.deleted) or (stops_at and sent < len(run.atlas.deleted))
+        outcomes = [line for line in run.log.lines if line[0] != "intent"]
         assert len({each for _, each in outcomes}) == len(outcomes)
-        if not log.failed:
+        if not run.log.failed:
             assert len(outcomes) == sum(sizes)
 
     asyncio.run(go())
