@@ -2,7 +2,7 @@
 
 import json
 import signal
-from datetime import timedelta
+from contextlib import contextmanager
 
 import faults
 import pytest
@@ -10,27 +10,15 @@ from running import Done, cli_in, end, wait_until
 
 from invite_sweeper.cli.streams import json_requested
 
-DAYS = timedelta(days=1)
-POLICY = ("--policy", "policy.yaml")
 AS_JSON = ("--output", "json")
-COMMANDS = {
-    "sweep": ("sweep", *POLICY),
-    "plan": ("plan", *POLICY),
-    "explain": ("explain", "ada@example.com", *POLICY),
-    "doctor": ("doctor", *POLICY),
-    "restore": ("restore", *POLICY, "--yes"),
-    "validate": ("validate", "policy.yaml"),
-    "audit verify": ("audit", "verify", *POLICY),
-}
 
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory):
     """A folder after a sweep, with an invalid policy."""
     with cli_in(tmp_path_factory.mktemp("json")) as found:
-        project = found.sim.add_project("Project")
-        found.sim.invite(project, "ada@example.com", age=20 * DAYS)
-        assert found.sweep("--yes").code == 0
+        found.stock()
+        assert found.sweep().code == 0
         (found.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n", encoding="utf-8")
         yield found
 
@@ -51,7 +39,7 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     ("arguments", "message", "hint"),
     [
         ("sweep --zzzz", "No such option '--zzzz'.", "See: invite-sweeper sweep --help"),
-        ("restore 7 --policy policy.yaml", "has no run 7.", ""),
+        ("restore 7", "has no run 7.", ""),
         ("audit verify missing", "Path 'missing' does not exist.", ""),
         (f"sweep --plan-sha256 {'a' * 64}", "--plan-sha256 needs --plan.", ""),
         ("swep", "No such command 'swep'. Did you mean 'sweep'?", ""),
@@ -67,43 +55,44 @@ def test_wrong_usage_or_an_invalid_policy_is_one_object(cli, arguments, message,
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "changes", "code"),
+    ("words", "changes", "code"),
     [
-        ("explain", (), {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
-        ("explain", (), {"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
-        ("explain", ("--base-url", "http://127.0.0.1:1"), {}, 6),
-        ("sweep", ("--audit-dir", "invalid.yaml/audit"), {}, 7),
+        ("explain *", {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
+        ("explain *", {"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
+        ("explain * --base-url http://127.0.0.1:1", {}, 6),
+        ("sweep --audit-dir invalid.yaml/audit", {}, 7),
     ],
 )
-def test_what_cannot_be_used_is_one_object(cli, name, words, changes, code):
-    error_of(cli.run(*COMMANDS[name], *words, *AS_JSON, **changes), code)
+def test_what_cannot_be_used_is_one_object(cli, words, changes, code):
+    error_of(cli.run(*words.split(), *AS_JSON, **changes), code)
+
+
+@contextmanager
+def hanging(cli, *words):
+    """Yield a command that waits for Atlas."""
+    cli.sim.faults.add(faults.hang(), path="*/groups")
+    before = cli.sim.request_log.received.total()
+    process = cli.fork(*words)
+    wait_until(lambda: cli.sim.request_log.received.total() > before)
+    yield process
+    process.kill()
+    process.wait()
+    cli.sim.faults.clear()
 
 
 def test_lock_that_is_held_is_one_object(cli):
-    cli.sim.faults.add(faults.hang(), path="*/groups")
-    before = cli.sim.received.total()
-    holder = cli.fork("plan", *POLICY)
-    try:
-        wait_until(lambda: cli.sim.received.total() > before)
-        error = error_of(cli.run(*COMMANDS["restore"], *AS_JSON), 9)
+    with hanging(cli, "plan") as holder:
+        error = error_of(cli.run("restore", *AS_JSON), 9)
         assert "holds the lock" in error["message"]
         assert str(holder.pid) in error["message"]
-    finally:
-        holder.kill()
-        holder.communicate()
-        cli.sim.faults.clear()
 
 
 def test_signal_while_atlas_is_read_is_one_object(cli):
-    cli.sim.faults.add(faults.hang(), path="*/groups")
-    before = cli.sim.received.total()
-    process = cli.fork(*COMMANDS["doctor"], *AS_JSON)
-    wait_until(lambda: cli.sim.received.total() > before)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    cli.sim.faults.clear()
-    assert process.returncode == 8
-    assert json.loads(out) == {
+    with hanging(cli, "doctor", *AS_JSON) as process:
+        process.send_signal(signal.SIGTERM)
+        done = end(process)
+    assert done.code == 8
+    assert done.summary == {
         "exit_code": 8,
         "reasons": ["interrupted"],
         "error": {
@@ -112,7 +101,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli):
             "hint": "Run the command again: it processes the rest.",
         },
     }
-    assert err.decode().count("Stopped early: SIGTERM received.") == 1
+    assert done.err.count("Stopped early: SIGTERM received.") == 1
 
 
 DEFECT = """
@@ -136,7 +125,7 @@ SECOND = "from invite_sweeper.cli.streams import OUTPUTS; OUTPUTS.write(b'{\"a\"
     ids=["defect", "signal before the run", "defect after the result"],
 )
 def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, err):
-    done = end(cli.fork("sweep", *POLICY, *AS_JSON, prepare=DEFECT.format(before=before)))
+    done = end(cli.fork("sweep", *AS_JSON, prepare=DEFECT.format(before=before)))
     assert done.code == code
     assert result in json.dumps(json.loads(done.out))
     assert err in done.err

@@ -12,7 +12,6 @@ from running import printed
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
-POLICY = ("--policy", "policy.yaml")
 
 
 @pytest.fixture
@@ -21,7 +20,6 @@ def cli(cli):
     for name, age in (("old", 20), ("older", 25), ("young", 10), ("new", 0)):
         cli.sim.invite(project, f"{name}@example.com", age=age * DAYS)
     cli.sim.invite(project, "chair@board.example.com", age=40 * DAYS)
-    cli.keys["rules"] = [{"name": "forgotten", "older_than": "14d"}]
     cli.keys["keep"] = [{"name": "board", "usernames": ["*@board.example.com"]}]
     return cli
 
@@ -29,7 +27,7 @@ def cli(cli):
 def list_on_one_day(cli, *words, **changes):
     """Return the result of `list`, and the day on which it began and ended."""
     today = datetime.now(UTC).date()
-    done = cli.run("list", *POLICY, *words, **changes)
+    done = cli.run("list", *words, **changes)
     if datetime.now(UTC).date() > today:
         return list_on_one_day(cli, *words, **changes)
     return done, today
@@ -67,7 +65,7 @@ def test_the_wait_of_notice_counts_from_the_sweep_that_announces(cli):
     assert found == [("old", "forgotten", 7 - early), ("older", "forgotten", 7 - early)]
     assert [day for *_, day in listed(cli, "--kept")] == [11 - early, 21 - early, None]
     assert cli.sweep().code == 0  # announces what is stale
-    done = cli.run("list", *POLICY, "-o", "json", "--username", "old*")
+    done = cli.run("list", "-o", "json", "--username", "old*")
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert {(row["decision"], row["rule"]) for row in rows} == {("stale", "forgotten")}
     assert all(row["announced_at"] for row in rows)
@@ -76,8 +74,6 @@ def test_the_wait_of_notice_counts_from_the_sweep_that_announces(cli):
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (("--stale",), {"old", "older"}),
-        (("--kept",), {"young", "new", "chair"}),
         (("--stale", "--kept"), {"old", "older", "young", "new", "chair"}),
         (("--username", "OLD*", "--username", "new@*"), {"old", "older", "new"}),
         (("--inviter", "nobody-*"), set()),
@@ -90,8 +86,8 @@ def test_filters_leave_what_matches_all_of_them(cli, words, names):
 
 
 def test_csv_and_json_lines_have_the_same_fields(cli):
-    as_json = cli.run("list", *POLICY, "-o", "json").out.splitlines()
-    as_csv = list(csv.reader(io.StringIO(cli.run("list", *POLICY, "-o", "csv").out)))
+    as_json = cli.run("list", "-o", "json").out.splitlines()
+    as_csv = list(csv.reader(io.StringIO(cli.run("list", "-o", "csv").out)))
     assert as_csv[0] == list(json.loads(as_json[0]))
     assert [row[as_csv[0].index("goes_at")] for row in as_csv[1:]] == [
         json.loads(line)["goes_at"] or "" for line in as_json
@@ -112,20 +108,17 @@ def test_text_shows_a_person_on_two_lines_with_age_role_and_inviter_at_80_column
 
 
 def test_an_organization_that_the_policy_does_not_have_is_wrong_usage(cli):
-    done = cli.run("list", *POLICY, "--organization", "f" * 24)
-    assert done.code == 2
-    assert f"has no organization {'f' * 24}" in done.err
-    assert ORG_ID in done.err
+    done = cli.run("list", "--organization", "f" * 24)
+    assert (done.code, f"has no organization {'f' * 24}" in done.err) == (2, True)
     hint = json.loads(done.err.splitlines()[-1])["hint"]
-    words = printed(hint, "All of them")
-    assert cli.base_url in words
-    assert cli.run(*words).code == 0
+    assert ORG_ID in hint
+    assert cli.run(*printed(hint, "All of them")).code == 0
 
 
 def test_a_list_that_cannot_be_read_is_4_and_named(cli):
     cli.sim.faults.add(faults.fail_with(403), path="*/invites", times=None)
     cli.keys["sources"] = ["invites", "org_users"]
-    done = cli.run("list", *POLICY)
+    done = cli.run("list")
     assert done.code == 4
     assert "Search" in done.err
 
@@ -133,10 +126,10 @@ def test_a_list_that_cannot_be_read_is_4_and_named(cli):
 def test_filter_for_a_person_names_the_projects_that_the_policy_excludes(cli):
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     cli.sim.invite(cli.sim.add_project("prod-billing"), "ada@example.com", age=20 * DAYS)
-    done = cli.run("list", *POLICY, "--username", "ada@*")
+    done = cli.run("list", "--username", "ada@*")
     assert (done.code, done.out) == (0, "No invitation matches.\n")
     assert "Not searched, as the policy excludes them: prod-billing" in done.err
-    assert "Not searched" not in cli.run("list", *POLICY).err
+    assert "Not searched" not in cli.run("list").err
 
 
 def test_it_writes_nothing_and_sends_only_gets(cli):

@@ -11,36 +11,30 @@ from commands.terminals import terminal_of
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
-SWEEP = ("sweep", "--policy", "policy.yaml")
 ASKS = "Type yes or no: "
 
 
 @pytest.fixture
 def cli(cli):
-    project = cli.sim.add_project("Data Lake")
+    (project,) = cli.stock(stale=0, young=1)
     for age in (20, 29, 25):
         cli.sim.invite(project, f"aged-{age}@example.com", age=age * DAYS)
-    cli.sim.invite(project, "young@example.com", age=2 * DAYS)
-    cli.keys["limits"] = {"max_deletions": 40, "max_deletions_per_project": 7}
     return cli
 
 
 def test_question_shows_the_plan_the_organization_and_what_was_seen_and_kept(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         text = terminal.read_until(ASKS)
         assert cli.deletes() == 0
-        for age in (20, 25, 29):
-            assert f"{age}.0 d  aged-{age}@example.com" in text
-        story = text[: text.index("Delete 3 invitations?")]
-        shown = dict(line.split(None, 1) for line in story.splitlines() if line[:1].isalpha())
-        assert ORG_ID in shown["In"]
-        assert shown["Seen"].startswith("4 invitations in 1 project")
-        assert shown["Stale"].strip() == "3"
-        assert shown["Kept"].startswith("1: 1 too young")
-        assert "This cannot be undone." in text
-        (until,) = re.findall(r"Answer by (\S+ \S+) UTC\.", text)
-        left = datetime.strptime(f"{until}+0000", "%Y-%m-%d %H:%M%z") - datetime.now(UTC)
-        assert timedelta(minutes=12) < left <= timedelta(minutes=15)
+    for age in (20, 25, 29):
+        assert f"{age}.0 d  aged-{age}@example.com" in text
+    for fact in (f"In .*{ORG_ID}", "Seen +4 invitations in 1 project", "Kept +1: 1 too young"):
+        assert re.search(fact, text)
+    assert "Delete 3 invitations?" in text
+    assert "This cannot be undone." in text
+    (until,) = re.findall(r"Answer by (\S+ \S+) UTC\.", text)
+    left = datetime.strptime(f"{until}+0000", "%Y-%m-%d %H:%M%z") - datetime.now(UTC)
+    assert timedelta(minutes=12) < left <= timedelta(minutes=15)
 
 
 CANCELLED = "Cancelled. Nothing was deleted."
@@ -51,15 +45,13 @@ CANCELLED = "Cancelled. Nothing was deleted."
     [
         ("y\n", ["Only the whole word yes confirms.", CANCELLED]),
         ("\n", [CANCELLED]),
-        ("\x04", [CANCELLED]),  # the end of input
-        ("yes\x04\x04", [CANCELLED]),
-        ("yes\n", None),
+        ("yes\x04\x04", [CANCELLED]),  # the end of input
         (" YES \n", None),
     ],
     ids=repr,
 )
 def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lines):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         terminal.read_until(ASKS)
         terminal.type(typed)
         code, text = terminal.end()
@@ -73,7 +65,7 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
 
 
 def test_signal_during_the_question_ends_the_run_with_8(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         terminal.read_until(ASKS)
         terminal.type("ye\x04")
         terminal.process.send_signal(signal.SIGTERM)
@@ -84,7 +76,7 @@ def test_signal_during_the_question_ends_the_run_with_8(cli):
 
 
 def test_input_typed_before_the_question_is_discarded(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         terminal.type("yes\n")
         terminal.read_until(ASKS)
         assert cli.deletes() == 0
@@ -94,7 +86,7 @@ def test_input_typed_before_the_question_is_discarded(cli):
 
 
 def test_question_is_shown_on_stderr_if_the_result_is_redirected(cli):
-    with terminal_of(cli, *SWEEP, apart=("stdout",)) as terminal:
+    with terminal_of(cli, "sweep", apart=("stdout",)) as terminal:
         text = terminal.read_until(ASKS)
         assert "aged-29@example.com" in text
         terminal.type("yes\n")
@@ -103,14 +95,14 @@ def test_question_is_shown_on_stderr_if_the_result_is_redirected(cli):
 
 
 def test_question_that_a_redirected_stderr_would_hide_is_refused(cli):
-    with terminal_of(cli, *SWEEP, apart=("stderr",)) as terminal:
+    with terminal_of(cli, "sweep", apart=("stderr",)) as terminal:
         code, _ = terminal.end()
     assert (code, cli.deletes()) == (3, 0)
     assert cli.lines()[-1]["reasons"] == ["not_confirmed"]
 
 
 def test_terminal_closed_during_the_question_does_not_confirm(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         terminal.read_until(ASKS)
         os.close(terminal.descriptor)
         terminal.descriptor = os.open(os.devnull, os.O_RDONLY)
@@ -119,7 +111,7 @@ def test_terminal_closed_during_the_question_does_not_confirm(cli):
 
 
 def test_control_c_at_the_question_prints_no_plan_and_no_summary_again(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
+    with terminal_of(cli, "sweep") as terminal:
         terminal.read_until(ASKS)
         terminal.type("\x03")
         code, text = terminal.end()
