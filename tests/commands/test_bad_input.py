@@ -64,7 +64,7 @@ def test_argument_that_is_not_utf8_is_wrong_usage(cli, words):
 def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
     cli.keys["audit"] = {"directory": "protokoll-ü"}
     done = cli.run("plan", LC_ALL="C", PYTHONUTF8="0")
-    assert (done.code, cli.sim.deleted) == (2, ()), done.err
+    assert (done.code, cli.sim.deleted) == (2, []), done.err
     assert done.errors == ["A file cannot be named protokoll-ü in this locale."]
     assert "LC_ALL=C.UTF-8" in done.err
 

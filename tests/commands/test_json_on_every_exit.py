@@ -71,9 +71,9 @@ def test_what_cannot_be_used_is_one_object(cli, words, changes, code):
 def hanging(cli, *words):
     """Yield a command that waits for Atlas."""
     cli.sim.faults.add(faults.hang(), path="*/groups")
-    before = cli.sim.request_log.received.total()
+    before = cli.sim.received.total()
     process = cli.fork(*words)
-    wait_until(lambda: cli.sim.request_log.received.total() > before)
+    wait_until(lambda: cli.sim.received.total() > before)
     yield process
     process.kill()
     process.wait()
