@@ -48,9 +48,9 @@ DOWNLOAD = (sys.executable, "-m", "pip", "download", "-q")
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),
-    *("--abi=cp313", "--abi=abi3", "--abi=none"),
+    *("--abi=cp313", "--abi=abi3", "--abi=none", "--platform=any"),
+    *(f"--platform=manylinux{each}_x86_64" for each in ("2014", "_2_17", "_2_28")),
 )
-MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
 def run(*command, check=True, **options):
@@ -68,10 +68,9 @@ def run(*command, check=True, **options):
     return done
 
 
-def fetch_wheels(folder, machine, lock=ROOT / "requirements.lock"):
+def fetch_wheels(folder, lock=ROOT / "requirements.lock"):
     """Download the wheels of a lock for the image's Python; pip checks their hashes."""
-    platforms = ["--platform=any", *(f"--platform={name}_{machine}" for name in MANYLINUX)]
-    run(*DOWNLOAD, "-d", folder, *WHEELS, *platforms, "-r", lock)
+    run(*DOWNLOAD, "-d", folder, *WHEELS, "-r", lock)
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def stored(folder, base):
         (folder / name).write_text(text, encoding="utf-8")
     try:
         made.podman("import", "--quiet", base, BASE)
-        fetch_wheels(folder / "wheels", "x86_64")
+        fetch_wheels(folder / "wheels")
         pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
         options = ("--only-binary=:all:", "--python-version=3.13", "-d", folder / "wheels")
         run(*DOWNLOAD, *options, *pyproject["build-system"]["requires"])

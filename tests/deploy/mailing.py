@@ -26,18 +26,6 @@ LAST = "last@example.com"
 TAKEN = 202
 
 
-def settings(smtp, key_file, state):
-    """Return the variables of the hook."""
-    return {
-        "HOOK_KEY_FILE": str(key_file),
-        "SMTP_HOST": "127.0.0.1",
-        "SMTP_PORT": str(smtp.port),
-        "MAIL_FROM": "invite-sweeper@example.com",
-        "REPLY_TO": TEAM,
-        "STATE_DIRECTORY": str(state),
-    }
-
-
 class Mailbox:
     """Takes mails, but those to addresses with an answer of their own.
 

@@ -81,8 +81,7 @@ class Stage:
 def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     """Serve an organization with `stale` and one young invitation per project during the block."""
     sim = ObservedAtlas()
-    if owner is not None:  # else no container sweeps it, but the caller, on the clock of the tests
-        sim.date_offset = -ahead_of_real_clock()
+    sim.date_offset = -ahead_of_real_clock()
     sim.add_organization(ORG_ID, "Example Org")
     old = set()
     for number in range(projects):
@@ -100,10 +99,7 @@ def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
 
 
 def write_files(folder, account, owner):
-    """Write the files as a Secret, a ConfigMap and a volume are mounted.
-
-    Without an owner they stay the caller's, who may change them.
-    """
+    """Write the files as a Secret, a ConfigMap and a volume are mounted."""
     files = {
         "policy/policy.yaml": policy_bytes(POLICY).decode(),
         "secrets/client-id": account["MONGODB_ATLAS_CLIENT_ID"],
@@ -113,9 +109,7 @@ def write_files(folder, account, owner):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        path.chmod(0o600 if owner is None else 0o440)
-        if owner is not None:
-            os.chown(path, 0, owner)
+        path.chmod(0o440)
+        os.chown(path, 0, owner)
     (folder / "audit").mkdir(mode=0o700)
-    if owner is not None:
-        os.chown(folder / "audit", owner, owner)
+    os.chown(folder / "audit", owner, owner)

@@ -81,7 +81,7 @@ def secret_ends_later(samples, days):
     return {n: v + days * 86_400 if "credentials_expire" in n else v for n, v in samples.items()}
 
 
-def policy_is_wrong_after_a_good_night(cli):
+def wrong_policy_after_a_good_night(cli):
     done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
     assert done.code == ExitCode.DONE, done
     cli.keys["rules"] = []
@@ -94,11 +94,7 @@ ENDS_SOON = "CredentialsExpireSoon"
 SCENARIOS = {
     "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
     "wrong secret": (wrong_secret, ExitCode.CREDENTIALS, {NEVER, "RunFailed"}),
-    "wrong policy": (
-        policy_is_wrong_after_a_good_night,
-        ExitCode.USAGE,
-        {LONG_AGO, "RunFailed"},
-    ),
+    "wrong policy": (wrong_policy_after_a_good_night, ExitCode.USAGE, {LONG_AGO, "RunFailed"}),
     "one of two": (one_of_two_refused, ExitCode.PARTIAL, {NEVER, "OrganizationFailed"}),
     "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),
     "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),
@@ -114,18 +110,16 @@ EXPECTED = {name: expected for name, (_, _, expected) in SCENARIOS.items()} | {
     "secret that ends in 16 days": {LONG_AGO},
     "secret that ends in 4 days": {LONG_AGO, ENDS, ENDS_SOON},
 }
+SILENT = {ExitCode.DONE, ExitCode.REFUSED, ExitCode.PARTIAL, ExitCode.STALE}
+"""The exit codes of which other alerts tell."""
 
 MINUTES = {"d": 1440, "h": 60, "m": 1, "s": 0}
-BAD_H = 40
-GAP_H = 35
-END_H = 44
-"""The night is shown until BAD_H, but for 15 minutes at GAP_H; then a good one until END_H."""
-TIMES = {
-    "before the gap": GAP_H * 60 - 5,
-    "in the gap": GAP_H * 60 + 10,
-    "after it": BAD_H * 60 - 5,
-    "after a good night": END_H * 60,
-}
+GAP = 35 * 60
+GOOD = 40 * 60
+END = 44 * 60
+"""Minutes: a night is shown until GOOD, but for 15 minutes at GAP; then a good one until END."""
+THROUGH = (GAP - 5, GAP + 10, GOOD - 5)
+"""Before the gap, in it and after it."""
 
 
 def night(folder, scenario=lambda cli: None, code=ExitCode.DONE):
@@ -158,12 +152,12 @@ def series(nights, good):
     """
     for job, bad in nights.items():
         for name in {**bad, **good}:
-            later_s = BAD_H * 3600 if "_timestamp_seconds" in name else 0
+            later_s = GOOD * 60 if "_timestamp_seconds" in name else 0
             parts = (
-                _repeated(bad.get(name), GAP_H * 12),
+                _repeated(bad.get(name), GAP // 5),
                 "_x3",
-                _repeated(bad.get(name), (BAD_H - GAP_H) * 12 - 3),
-                _repeated(good[name] + later_s if name in good else None, (END_H - BAD_H) * 12 + 1),
+                _repeated(bad.get(name), (GOOD - GAP) // 5 - 3),
+                _repeated(good[name] + later_s if name in good else None, (END - GOOD) // 5 + 1),
             )
             metric, _, labels = name.partition("{")
             labels = f'{{job="{job}", {labels}' if labels else f'{{job="{job}"}}'
@@ -174,19 +168,8 @@ def _repeated(value, times):
     return f"_x{times}" if value is None else f"{value:.3f}x{times - 1}"
 
 
-def alerts(nights, good, folder):
-    """Return the alerts that fire, by night and time."""
-    found = {job: {time: set() for time in TIMES} for job in nights}
-    times = {minutes: time for time, minutes in TIMES.items()}
-    for name, minutes, labels in fired_at(times, [*series(nights, good)], folder, every="10m"):
-        jobs = nights if "job" not in labels else [labels["job"]]
-        for job in jobs:  # absent_over_time() knows the labels of its selector alone
-            found[job][times[minutes]].add(name)
-    return found
-
-
-def fired_at(times, samples, folder, *, every, interval="5m", names=RULES, rules=(ALERTS,)):
-    """Yield the alerts that fire after these minutes, with the minute and the labels.
+def fired_at(times, samples, folder, *, every, interval="5m", names=RULES):
+    """Yield the alerts that fire after these minutes: name, minute and labels.
 
     promtool reports each alert that is not expected: none is.
     """
@@ -195,8 +178,8 @@ def fired_at(times, samples, folder, *, every, interval="5m", names=RULES, rules
         for minutes in times
         for name in names
     ]
-    test = {"interval": interval, "input_series": samples, "alert_rule_test": cases}
-    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": every, "tests": [test]}
+    test = {"interval": interval, "input_series": [*samples], "alert_rule_test": cases}
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": every, "tests": [test]}
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     done = run("promtool", "test", "rules", path, check=False)
@@ -212,33 +195,29 @@ def good(tmp_path_factory):
     return night(tmp_path_factory.mktemp("good"))
 
 
-@pytest.fixture(scope="module")
-def fired(good, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alerts")
-    nights = {}
+def test_alerts_fire_through_a_gap_and_clear_after_a_good_night(good, tmp_path):
+    nights = {"one night and no other": good}
     for name, (scenario, code, _) in SCENARIOS.items():
-        (folder / name).mkdir()
-        nights[name] = night(folder / name, scenario, code)
+        (tmp_path / name).mkdir()
+        nights[name] = night(tmp_path / name, scenario, code)
     of_secret = nights["secret that ends in 10 days"]
     nights["secret that ends in 16 days"] = secret_ends_later(of_secret, 6)
     nights["secret that ends in 4 days"] = secret_ends_later(of_secret, -6)
-    nights["one night and no other"] = good
     (exit_code,) = (name for name in good if name.startswith("invite_sweeper_last_run_exit_code"))
-    nights |= {str(int(code)): {exit_code: float(code)} for code in ExitCode}
-    return alerts(nights, good, folder)
+    nights |= {code.label: {exit_code: float(code)} for code in ExitCode}
+    found = fired_at([*THROUGH, END], series(nights, good), tmp_path, every="10m")
+    expected = {(name, alert) for name, alerts in EXPECTED.items() for alert in alerts}
+    expected |= {(code.label, "RunFailed") for code in ExitCode if code not in SILENT}
 
-
-def through_the_gap(expected):
-    return dict.fromkeys(TIMES, expected) | {"after a good night": set()}
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_alerts_fire_through_a_gap_and_clear_after_a_good_night(fired, name):
-    assert fired[name] == through_the_gap(EXPECTED[name])
+    assert {(labels["job"], name, minutes) for name, minutes, labels in found} == {
+        (*each, minutes) for each in expected for minutes in THROUGH
+    }
 
 
 def test_metrics_that_are_missing_fire_until_they_come(good, tmp_path):
-    assert alerts({"a": {}}, good, tmp_path)["a"] == through_the_gap({"NoMetrics"})
+    found = fired_at([*THROUGH, END], series({"a": {}}, good), tmp_path, every="10m")
+
+    assert [(name, minutes) for name, minutes, _ in found] == [("NoMetrics", m) for m in THROUGH]
 
 
 def test_every_metric_of_an_alert_has_the_instance_that_a_copy_of_the_file_replaces():
@@ -297,9 +276,3 @@ def test_copy_for_an_installation_is_what_the_command_in_the_file_makes(tmp_path
 def test_every_alert_is_seen_to_fire():
     shown = set().union(*EXPECTED.values())
     assert shown | {"NoMetrics", LOST} == set(RULES)
-
-
-def test_exit_codes_that_fire_have_no_alert_of_their_own(fired):
-    silent = {code for code in ExitCode if "RunFailed" not in fired[str(int(code))]["in the gap"]}
-
-    assert silent == {ExitCode.DONE, ExitCode.REFUSED, ExitCode.PARTIAL, ExitCode.STALE}

@@ -141,15 +141,18 @@ def test_unit_runs_the_script_on_the_directory_of_the_night():
 
 
 @pytest.mark.needs("kustomize")
-def test_component_adds_a_job_with_the_script_the_image_and_the_directory_of_the_night(tmp_path):
-    plain = documents(overlaid(tmp_path))
-    found = documents(overlaid(tmp_path, "archive"))
+@pytest.mark.parametrize("prefix", ["", "eu-"])
+def test_component_adds_a_job_with_the_script_the_image_and_the_directory_of_the_night(
+    prefix, tmp_path
+):
+    plain = documents(overlaid(tmp_path, namePrefix=prefix))
+    found = documents(overlaid(tmp_path, "archive", namePrefix=prefix))
     added = {key: each for key, each in found.items() if key not in plain}
     night = night_of(plain)
     archive = night_of(added)
     assert {key: found[key] for key in plain} == plain
     assert {kind for kind, _ in added} == {"CronJob", "ConfigMap"}
-    script = added["ConfigMap", "invite-sweeper-archive"]["data"]["archive.sh"]
+    script = added["ConfigMap", f"{prefix}invite-sweeper-archive"]["data"]["archive.sh"]
     assert script == SCRIPT.read_text(encoding="utf-8")
     assert archive.box["image"] == night.box["image"]
     assert archive.pod["securityContext"] == night.pod["securityContext"]
@@ -162,6 +165,6 @@ def test_component_adds_a_job_with_the_script_the_image_and_the_directory_of_the
     }
     assert audit == night.options["audit-dir"]
     assert [claims[mounts[str(Path(path).parent)]] for path in (audit, target)] == [
-        "invite-sweeper-audit",
-        "invite-sweeper-archive",
+        f"{prefix}invite-sweeper-audit",
+        f"{prefix}invite-sweeper-archive",
     ]

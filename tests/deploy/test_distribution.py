@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 import yaml
-from deploy.containers import fetch_wheels, run
+from deploy.containers import run
 from deploy.manifests import ROOT
 from deploy.workflows import Runner, git
 from packaging.version import Version
@@ -22,16 +22,6 @@ def test_lock_names_no_registry_and_no_uvloop():
 
     assert "://" not in lock
     assert "\nuvloop" not in lock
-
-
-@pytest.mark.weekly
-def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
-    fetch_wheels(tmp_path, "aarch64")
-    wheels = [path.name for path in tmp_path.iterdir()]
-
-    assert len(wheels) > 10
-    assert any("aarch64" in name for name in wheels)
-    assert not any("x86_64" in name for name in wheels)
 
 
 def test_release_names_the_repository_in_the_package(tmp_path):

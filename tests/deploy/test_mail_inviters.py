@@ -13,7 +13,7 @@ import builders
 import pytest
 import yaml
 from deploy.containers import run
-from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post, send, settings
+from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post, send
 from deploy.manifests import documents, night_of, overlaid
 from deploy.ports import accepts, reserved_port
 from environment import ROOT
@@ -33,8 +33,16 @@ def hook_of(smtp, tmp_path, **more):
     """Run the hook, and yield its address; the mail server answers again once it is stopped."""
     (tmp_path / "hook-key").write_text(f"{KEY}\n", encoding="utf-8")
     with reserved_port() as port:
-        own = settings(smtp, tmp_path / "hook-key", tmp_path) | {"PORT": str(port)} | more
-        process = subprocess.Popen([sys.executable, SCRIPT], env={**os.environ, **own})
+        settings = {
+            "HOOK_KEY_FILE": str(tmp_path / "hook-key"),
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(smtp.port),
+            "MAIL_FROM": "invite-sweeper@example.com",
+            "REPLY_TO": TEAM,
+            "STATE_DIRECTORY": str(tmp_path),
+            "PORT": str(port),
+        }
+        process = subprocess.Popen([sys.executable, SCRIPT], env=os.environ | settings | more)
         try:
             wait_until(lambda: accepts(port) or process.poll() is not None)
             assert process.poll() is None

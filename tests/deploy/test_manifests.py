@@ -113,20 +113,6 @@ def test_two_installations_share_no_object_claim_path_or_instance(other, name, t
 
 
 @NEEDS_TOOLS
-def test_archives_of_two_installations_share_no_claim(tmp_path):
-    found = documents(overlaid(tmp_path, "archive", namePrefix="eu-"))
-    job = found["CronJob", "eu-invite-sweeper-archive"]["spec"]["jobTemplate"]["spec"]
-    claims = {
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in job["template"]["spec"]["volumes"]
-        if "persistentVolumeClaim" in volume
-    }
-
-    assert claims == {"eu-invite-sweeper-audit", "eu-invite-sweeper-archive"}
-    assert "PersistentVolumeClaim" not in {kind for kind, _ in found}
-
-
-@NEEDS_TOOLS
 def test_second_installation_of_the_examples_shares_nothing_and_makes_its_claim(
     tmp_path,
 ):

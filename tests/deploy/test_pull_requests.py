@@ -4,14 +4,15 @@ import os
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, ROOT, load
-from deploy.stage import staged
 from deploy.workflows import Runner, git, steps
+from running import cli_in
 
 from invite_sweeper.audit import read_plan
 from invite_sweeper.endings import ExitCode
@@ -37,21 +38,24 @@ esac
 """
 
 
-class PullRequest:
-    """The steps of the job `plan` beside a stage, the dry run among them done."""
+def atlas(cli, **changes):
+    """Return the variables of the simulated Atlas and of its credentials."""
+    return {"MONGODB_ATLAS_BASE_URL": cli.base_url, **cli.account.environment(), **changes}
 
-    def __init__(self, stage, folder):
+
+class PullRequest:
+    """The steps of the job `plan`, the dry run among them done."""
+
+    def __init__(self, cli, folder):
         commands = folder / "commands"
         commands.mkdir()
         (commands / "gh").write_text(GH, encoding="utf-8")
         (commands / "gh").chmod(0o755)
-        policy = str(stage.folder / "policy/policy.yaml")
-        variables = {"PATH": f"{commands}:{PATH}", "POLICY": policy}
+        variables = {"PATH": f"{commands}:{PATH}", "POLICY": str(cli.write_policy())}
         self.runner = Runner(WORKFLOW, "plan", folder, variables)
         self.folder = folder
-        atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
-        assert self.runner.run("Run a dry run", **stage.account, **atlas).returncode == 0
-        stage.assert_untouched()
+        assert self.runner.run("Run a dry run", **atlas(cli)).returncode == 0
+        assert cli.deletes() == 0
 
     def comment(self, *, earlier="", **limit):
         """Run the steps after the dry run; return the code, the comment and what gh was asked."""
@@ -69,57 +73,59 @@ class PullRequest:
         return end.returncode, (self.folder / "posted").read_text(encoding="utf-8"), requests
 
 
+@contextmanager
+def stocked(folder):
+    """Yield the program beside an organization with 6 stale invitations."""
+    with cli_in(folder, kind="service-account") as cli:
+        cli.stock(projects=2, stale=3)
+        yield cli
+
+
 @pytest.fixture
-def small(tmp_path):
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    with staged(folder, projects=2, stale=3, owner=None) as stage:
-        yield stage
+def cli(tmp_path_factory):
+    with stocked(tmp_path_factory.mktemp("cli")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """A stage, and a pull request whose dry run has a plan."""
-    with staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3, owner=None) as stage:
-        yield stage, PullRequest(stage, tmp_path_factory.mktemp("job"))
+    """A pull request whose dry run has a plan."""
+    with stocked(tmp_path_factory.mktemp("cli")) as found:
+        yield PullRequest(found, tmp_path_factory.mktemp("job"))
 
 
 def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_is_kept(planned):
-    stage, pull_request = planned
-    code, comment, requests = pull_request.comment()
+    code, comment, requests = planned.comment()
     keep = steps(WORKFLOW, "plan")["Keep the plan"]
-    saved = read_plan(pull_request.folder / "plan.jsonl", "")
+    saved = read_plan(planned.folder / "plan.jsonl", "")
 
     assert code == ExitCode.DONE
     assert comment.startswith(MARKER)
-    assert comment.count("old0@example.com") == 2
-    assert all(invitation in comment for invitation in stage.stale)
+    assert comment.count("p0@example.com") == 2
+    assert all(each.invitation_id in comment for each in saved.planned)
     assert requests == "api --silent all --field body=@comment.md\n"
     assert keep["with"]["path"] == "${{ runner.temp }}/plan.jsonl"
     assert f"Its SHA-256 approves it: `{saved.sha256}`" in comment
-    assert len(saved.planned) == len(stage.stale)
+    assert len(saved.planned) == 6
 
 
-def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(small, tmp_path):
-    policy = small.folder / "policy/policy.yaml"
-    text = policy.read_text(encoding="utf-8")
-    policy.write_text(text.replace("max_deletions: 100000", "max_deletions: 1"), encoding="utf-8")
-    code, comment, requests = PullRequest(small, tmp_path).comment(earlier="41\n42\n")
+def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(cli, tmp_path):
+    cli.keys["limits"]["max_deletions"] = 1
+    code, comment, requests = PullRequest(cli, tmp_path).comment(earlier="41\n42\n")
 
     assert code == ExitCode.REFUSED
     assert "The dry run ended with exit code 3. Nothing was deleted." in comment
     assert "\n    Error: " in comment
-    assert "old0@example.com" in comment
+    assert "p0@example.com" in comment
     assert requests == "api --silent --method PATCH one/41 --field body=@comment.md\n"
     assert not (tmp_path / "plan.jsonl").exists()
 
 
 def test_long_report_is_cut_at_a_line_and_says_so(planned):
-    _, pull_request = planned
     limit = int(steps(WORKFLOW, "plan")["Write the comment"]["env"]["LIMIT"])
-    _, comment, _ = pull_request.comment(LIMIT="1200")
+    _, comment, _ = planned.comment(LIMIT="1200")
     shown, last = comment.rstrip("\n").rsplit("\n\n", 1)
-    whole = (pull_request.folder / "whole.md").read_text(encoding="utf-8")
+    whole = (planned.folder / "whole.md").read_text(encoding="utf-8")
 
     assert limit + 1000 < GITHUB_LIMIT
     assert 1000 < len(shown.encode()) < 1200
@@ -169,28 +175,28 @@ def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
     assert found == [(severity, "policy.yaml", *at) for at in places]
 
 
-def gitlab_script(job, folder, stage, **variables):
+def gitlab_script(job, cli, **changes):
     """Run the script of a job as GitLab's shell does, with the program in the PATH."""
     script = "\n".join(load(GITLAB)[job]["script"])
-    policy = {"PATH": PATH, "POLICY": str(stage.folder / "policy/policy.yaml")}
-    atlas = {"MONGODB_ATLAS_BASE_URL": stage.base_url}
-    environment = os.environ | policy | atlas | variables
-    return run("bash", "-eo", "pipefail", "-c", script, cwd=folder, env=environment, check=False)
+    variables = {"PATH": PATH, "POLICY": str(cli.write_policy())} | atlas(cli, **changes)
+    bash = ("bash", "-eo", "pipefail", "-c", script)
+    return run(*bash, cwd=cli.folder, env=os.environ | variables, check=False)
 
 
-def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(small, tmp_path):
-    assert gitlab_script("validate", tmp_path, small).returncode == ExitCode.DONE
-    done = gitlab_script("plan", tmp_path, small, **small.account)
-    page, plan = (tmp_path / name for name in load(GITLAB)["plan"]["artifacts"]["paths"])
-    wrong = small.account | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}
-    failed = gitlab_script("plan", tmp_path, small, **wrong)
+def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(cli):
+    assert gitlab_script("validate", cli).returncode == ExitCode.DONE
+    done = gitlab_script("plan", cli)
+    page, plan = (cli.folder / name for name in load(GITLAB)["plan"]["artifacts"]["paths"])
+    saved = read_plan(plan, "")
+    failed = gitlab_script("plan", cli, MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_wrong")
 
     assert done.returncode == ExitCode.DONE, done.stderr
-    assert all(each in page.read_text(encoding="utf-8") for each in small.stale)
-    assert f"{read_plan(plan, '').sha256}  plan.jsonl" in done.stdout
+    assert page.read_text(encoding="utf-8").count("p0@example.com") >= 2
+    assert len(saved.planned) == 6
+    assert f"{saved.sha256}  plan.jsonl" in done.stdout
     assert failed.returncode == ExitCode.CREDENTIALS
     assert "mdb_sa_sk_wrong" not in failed.stdout + failed.stderr
-    small.assert_untouched()
+    assert cli.deletes() == 0
 
 
 @pytest.mark.weekly
