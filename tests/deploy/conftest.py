@@ -100,8 +100,3 @@ def smtp():
     """A mail server that is not started: its port is known."""
     with mail_server() as server:
         yield server
-
-
-@pytest.fixture
-def mailbox(smtp):
-    return smtp.handler

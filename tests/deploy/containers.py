@@ -1,9 +1,10 @@
-"""Podman with a separate storage and configuration."""
+"""Podman with a separate storage and configuration, and ports for servers."""
 
 import contextlib
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -137,3 +138,21 @@ def stored(folder, base):
         # podman mounts this folder on itself, and does not always unmount it at the end.
         run("umount", folder / "graph/overlay", check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def reserved_port():
+    """Yield a port on which one server may listen, now or later; no other test gets it meanwhile.
+
+    A port that is only looked up is given to the next program that asks for one. While this socket
+    has it and does not listen, a server that sets SO_REUSEADDR, as asyncio does, can listen on it.
+    """
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+def accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

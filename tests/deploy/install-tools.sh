@@ -100,7 +100,7 @@ python_packages() {
     uv
     install deploy-checks actionlint check-jsonschema hadolint kubernetes-validate zizmor
     install release hatchling pyproject-build syft
-    [ "$weekly" != 1 ] || install weekly-checks checkov pre-commit
+    [ "$weekly" != 1 ] || install weekly-checks checkov
     [ -x "$folder/commands/kubectl" ] ||
         "$folder/release/bin/python" .ci/fetch_commands.py "$folder/commands" helm kubectl
 }

@@ -15,7 +15,7 @@ from email import message_from_bytes, policy
 
 from aiosmtpd.controller import Controller
 from builders import object_id
-from deploy.ports import reserved_port
+from deploy.containers import reserved_port
 from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID

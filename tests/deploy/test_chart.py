@@ -38,7 +38,6 @@ FOR_A_REASON = [
 ]
 """A value, and the reason of the chart, which names neither the value nor one alone."""
 WRONG = {
-    "mode": ("Sweep",),
     "image.tag": ("latest",),
     "terminationGracePeriodSeconds": (20,),
     "credentials.named": ([ACCOUNT | {"name": "prod"}],),

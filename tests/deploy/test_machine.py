@@ -8,11 +8,10 @@ import re
 
 import pytest
 from company_network import ATLAS, company_network
-from deploy.containers import fetch_wheels
+from deploy.containers import accepts, fetch_wheels
 from deploy.machine import HOME, STATE, started
 from deploy.mailing import KEY, TAKEN, announcement, post
 from deploy.manifests import DEPLOY
-from deploy.ports import accepts
 from readmes import ARCHIVE, MAIL, OPERATORS, section
 from running import wait_until
 
@@ -155,7 +154,7 @@ def test_archive_of_the_page_has_every_run_and_a_timer(followed, machine):
     assert re.search(r"0[56]:(4[7-9]|5\d|[01]\d):\d\d ", timer.stdout)
 
 
-def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mailbox, smtp):
+def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, smtp):
     smtp.start()
     fetch_wheels(containers.folder / "wheels", DEPLOY / "mail-inviters/requirements.lock")
     for name, text in (("hook-key", KEY), ("smtp-password", "pw")):
@@ -178,7 +177,7 @@ def test_webhook_of_the_page_mails_an_inviter(followed, machine, containers, mai
     log = machine.run("journalctl", f"--unit={unit}", "--output=cat").stdout
 
     assert answer == TAKEN, log
-    assert mailbox.take().keys() == {"ada@example.com"}
+    assert smtp.handler.take().keys() == {"ada@example.com"}
     assert machine.run("wc", "-l", "/var/lib/mail-inviters/mailed").stdout.startswith("1 ")
 
 

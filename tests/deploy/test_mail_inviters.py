@@ -12,10 +12,9 @@ from datetime import UTC, datetime, timedelta
 import builders
 import pytest
 import yaml
-from deploy.containers import run
+from deploy.containers import accepts, reserved_port, run
 from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post, send
 from deploy.manifests import documents, night_of, overlaid
-from deploy.ports import accepts, reserved_port
 from environment import ROOT
 from readmes import MAIL, section
 from running import cli_in, wait_until
@@ -99,12 +98,7 @@ def test_each_inviter_gets_one_mail_with_what_goes_when_and_what_to_do(hook, inb
 
 @pytest.mark.parametrize(
     "forged",
-    [
-        {"key": "wrong"},
-        {"signature": ""},
-        {"signature": "v1,\u00e9"},
-        {"sent_at": "1" * 5000},
-    ],
+    [{"key": "wrong"}, {"signature": ""}, {"signature": "v1,\u00e9"}, {"sent_at": "1" * 5000}],
     ids=lambda forged: str(forged)[:30],
 )
 def test_wrong_signature_is_refused_and_mails_nobody(hook, inbox, forged):
@@ -118,22 +112,22 @@ def test_message_of_another_five_minutes_is_refused(hook, inbox, age_s, status):
     assert len(inbox.take(hook)) == (status == TAKEN)
 
 
-def test_hook_without_a_key_takes_nothing(smtp, mailbox, tmp_path):
+def test_hook_without_a_key_takes_nothing(smtp, tmp_path):
     smtp.start()
     with hook_of(smtp, tmp_path, HOOK_KEY_FILE="/dev/null") as url:
         assert post(url, announcement(), key="") == 401
-    assert mailbox.take() == {}
+    assert smtp.handler.take() == {}
 
 
-def test_what_was_mailed_is_not_mailed_again_by_the_next_process(smtp, mailbox, tmp_path):
+def test_what_was_mailed_is_not_mailed_again_by_the_next_process(smtp, tmp_path):
     smtp.start()
     one = announcement(1)
     with hook_of(smtp, tmp_path) as url:
         assert post(url, one) == TAKEN
-    assert mailbox.take().keys() == {"ada@example.com"}
+    assert smtp.handler.take().keys() == {"ada@example.com"}
     with hook_of(smtp, tmp_path) as url:
         assert post(url, one, announcement(2)) == TAKEN
-    text = mailbox.take()["ada@example.com"].get_content()
+    text = smtp.handler.take()["ada@example.com"].get_content()
     assert re.findall(r"p\d@", text) == ["p2@"]
 
 
@@ -227,19 +221,16 @@ def test_mailbox_that_is_full_stops_no_other_mail_and_is_tried_with_the_next_mes
     assert inbox.take(hook).keys() == {"ada@example.com"}
 
 
-def test_password_is_not_sent_without_encryption(smtp, mailbox, tmp_path):
+def test_password_is_not_sent_without_encryption(smtp, tmp_path):
     smtp.start()
     with hook_of(smtp, tmp_path, SMTP_USERNAME="u", SMTP_PASSWORD="p") as url:
         assert post(url, announcement()) == 503
-    assert mailbox.take() == {}
+    assert smtp.handler.take() == {}
 
 
-def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, mailbox, tmp_path):
+def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, tmp_path):
     key = "whsec_a2V5"  # as the page makes it
-    with (
-        hook_of(smtp, tmp_path, HOOK_KEY_FILE="", HOOK_KEY=key) as url,
-        cli_in(tmp_path) as cli,
-    ):
+    with hook_of(smtp, tmp_path, HOOK_KEY_FILE="", HOOK_KEY=key) as url, cli_in(tmp_path) as cli:
         cli.stock(stale=2)
         cli.sim.organizations[ORG_ID].api_keys["wkzjqvtb"] = "terraform payments"
         cli.keys["notice"] = {"wait": "7d"}
@@ -251,7 +242,7 @@ def test_run_says_that_it_failed_and_the_next_quiet_one_is_mailed(smtp, mailbox,
         assert cli.sweep().code == 0
         inviters = {line["inviter"] for line in cli.lines("announced")}
         assert cli.sweep().code == 0
-    (mail,) = mailbox.take().values()
+    (mail,) = smtp.handler.take().values()
     assert inviters == {"wkzjqvtb"}
     assert "sent by API key 'terraform payments' (wkzjqvtb)" in mail.get_content()
     assert re.findall(r"- (p\d@example.com) to Project 0: from", mail.get_content()) == [

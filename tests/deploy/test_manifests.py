@@ -1,4 +1,7 @@
-"""The shipped files are dry runs that one line arms, and kustomize renders what the chart does."""
+"""The shipped files are dry runs that one line arms, and kustomize renders what the chart does.
+
+Their times and codes agree; `.ci/lint` verifies the units.
+"""
 
 import re
 
@@ -113,9 +116,7 @@ def test_two_installations_share_no_object_claim_path_or_instance(other, name, t
 
 
 @NEEDS_TOOLS
-def test_second_installation_of_the_examples_shares_nothing_and_makes_its_claim(
-    tmp_path,
-):
+def test_second_installation_of_the_examples_shares_nothing_and_makes_its_claim(tmp_path):
     """`kubectl apply -f -` would create what the command writes."""
     folder = KUBERNETES / "examples/second"
     text, first = built(folder), overlaid(tmp_path)
@@ -150,14 +151,45 @@ def what_is_shared(text):
     }
 
 
+SERVICE = (
+    (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8").replace("\\\n", " ")
+)
+TIMER = (DEPLOY / "systemd/invite-sweeper.timer").read_text(encoding="utf-8")
+
+
+def value(text, key):
+    """Return the only value of a key of a unit."""
+    (only,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return only
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_timer_runs_once_a_day_not_on_the_hour_and_catches_up():
+    done = run("systemd-analyze", "calendar", "--iterations=3", value(TIMER, "OnCalendar"))
+    times = re.findall(r"(?:elapse|Iteration #\d): \w+ ([\d-]+) ([\d:]+)", done.stdout)
+
+    assert len({day for day, _ in times}) == 3
+    assert {time for _, time in times} == {"03:17:00"}
+    assert value(TIMER, "Persistent") == "yes"
+    assert value(TIMER, "RandomizedDelaySec") == "30min"
+
+
+def test_deadlines_of_program_and_service_agree_and_a_failed_run_is_retried_twice():
+    deadline_min = int(re.search(r"--deadline (\d+)m", value(SERVICE, "ExecStart"))[1])
+    start_min = int(re.fullmatch(r"(\d+)min", value(SERVICE, "TimeoutStartSec"))[1])
+
+    assert deadline_min + 1 < start_min
+    assert int(re.fullmatch(r"(\d+)s", value(SERVICE, "TimeoutStopSec"))[1]) >= 30
+    assert value(SERVICE, "Restart") == "on-failure"
+    assert value(SERVICE, "StartLimitBurst") == "3"
+
+
 def test_systemd_and_the_page_name_the_codes_that_are_retried():
-    unit = (DEPLOY / "systemd/invite-sweeper.service").read_text("utf-8")
     page = (DEPLOY / "README.md").read_text("utf-8")
-    (never,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
     *others, last = sorted(FINAL)
     final = f"{', '.join(map(str, others))} and {last}"
 
-    assert {int(code) for code in never.split()} == FINAL
+    assert {int(code) for code in value(SERVICE, "RestartPreventExitStatus").split()} == FINAL
     assert "Exit codes 6 and 8 are retried four times within minutes; the others fail" in page
     assert f"{final} need an operator and are not retried;" in page
 

@@ -37,8 +37,9 @@ def registry(tmp_path):
         yield address
 
 
-def publish(runner, part, digest, folder):
+def publish(part, digest, folder, **variables):
     """Run the steps that push a part and attach its attestations."""
+    runner = job(f"publish-{part}", folder, **variables)
     (folder / "attestations" / part).mkdir(parents=True)
     for name in BUNDLES[part]:
         (folder / "attestations" / part / f"{name}.json").write_text("{}", encoding="utf-8")
@@ -55,19 +56,13 @@ def attached(repository, folder):
     return [each["artifactType"] for each in found.get("referrers", found.get("manifests", []))]
 
 
-@pytest.fixture
-def job(tmp_path):
-    """Return a function that creates the runner of a job."""
-
-    def create(name, **variables):
-        environment = {"VERSION": f"v{RELEASE}"} | variables
-        file = WORKFLOWS / ("build.yml" if name == "build" else "release.yml")
-        return Runner(file, name, tmp_path, environment)
-
-    return create
+def job(name, folder, **variables):
+    """Return the runner of a job."""
+    file = WORKFLOWS / ("build.yml" if name == "build" else "release.yml")
+    return Runner(file, name, folder, {"VERSION": f"v{RELEASE}"} | variables)
 
 
-def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
+def test_chart_is_built_tested_pushed_and_installable(registry, tmp_path):
     image = f"{registry}/team/program"
     chart = f"{registry}/team/charts/invite-sweeper"
     shutil.copytree(DEPLOY / "helm", tmp_path / "deploy/helm")
@@ -77,12 +72,12 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     ):
         (tmp_path / folder / "bin").mkdir(parents=True)
         (tmp_path / folder / "bin" / name).symlink_to(program)
-    build = job("build", IMAGE=image)
+    build = job("build", tmp_path, IMAGE=image)
     digest = f"sha256:{'a' * 64}"
     for name in ("Build the chart", "Test the chart"):
         done = build.run(name, DIGEST=digest)
         assert done.returncode == 0, done.stderr
-    publish(job("publish-chart", CHART=chart), "chart", build.outputs()["digest"], tmp_path)
+    publish("chart", build.outputs()["digest"], tmp_path, CHART=chart)
 
     assert attached(chart, tmp_path) == [BUNDLE] * len(BUNDLES["chart"])
     oci = (f"oci://{chart}", f"--version={RELEASE}", "--plain-http")
@@ -92,26 +87,26 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     assert shown["name"] == "invite-sweeper"
 
 
-def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
+def test_notes_of_a_release_are_its_section_of_the_changelog(tmp_path):
     (tmp_path / "bill").mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     name = "Write the notes of the release"
     newest, *_ = re.findall(
         r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
     )
-    done = job("build", VERSION=f"v{newest}").run(name)
+    done = job("build", tmp_path, VERSION=f"v{newest}").run(name)
     notes = (tmp_path / "bill/notes.md").read_text(encoding="utf-8")
 
     assert done.returncode == 0, done.stderr
     assert len(notes.strip()) > 100
     assert "## [" not in notes
-    assert job("build", VERSION="v9.9.9").run(name).returncode != 0
+    assert job("build", tmp_path, VERSION="v9.9.9").run(name).returncode != 0
 
 
 @pytest.mark.weekly
 @pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build", "syft")
 def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_built(
-    job, registry, containers, image, tmp_path
+    registry, containers, image, tmp_path
 ):
     archive = tmp_path / "image.tar"
     containers.podman("save", "--quiet", "--format=oci-archive", f"--output={archive}", IMAGE)
@@ -121,7 +116,7 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
     shutil.copy(ROOT / "requirements.lock", tmp_path)
     (tmp_path / "fresh").symlink_to(sys.prefix)
-    build = job("build", **containers.environment)
+    build = job("build", tmp_path, **containers.environment)
     (tmp_path / "chart").mkdir()
     package = packaged(tmp_path / "chart")
     package.rename(tmp_path / f"chart/invite-sweeper-{RELEASE}.tgz")
@@ -134,11 +129,10 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     parts = {each["name"]: each for each in bill["components"] if "version" in each}
     edges = {each["ref"]: each["dependsOn"] for each in bill["dependencies"]}
 
-    for name, kind, needs in (("aiohttp", "pkg:pypi/", "yarl"), ("perl-base", "pkg:deb/", "")):
-        assert parts[name]["purl"].startswith(kind)
-        assert parts[name]["licenses"], name
-        assert not needs or parts[needs]["bom-ref"] in edges[parts[name]["bom-ref"]]
-
+    assert parts["aiohttp"]["purl"].startswith("pkg:pypi/")
+    assert parts["perl-base"]["purl"].startswith("pkg:deb/")
+    assert parts["perl-base"]["licenses"]
+    assert parts["yarl"]["bom-ref"] in edges[parts["aiohttp"]["bom-ref"]]
     locked = re.findall(r"^([\w.-]+)==", LOCK, re.MULTILINE)
     assert [each for each in locked if not parts[each].get("licenses")] == []
     assert [each for each in locked if not parts[each].get("externalReferences")] == []
@@ -153,7 +147,7 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     with tarfile.open(archive) as opened:
         (entry,) = json.load(opened.extractfile("index.json"))["manifests"]
     repository = f"{registry}/team/invite-sweeper"
-    publish(job("publish-image", IMAGE=repository), "image", entry["digest"], tmp_path)
+    publish("image", entry["digest"], tmp_path, IMAGE=repository)
 
     assert attached(repository, tmp_path) == [BUNDLE] * len(BUNDLES["image"])
     home = os.environ | {"HOME": str(tmp_path)}

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, ROOT, load
-from deploy.workflows import Runner, git, steps
+from deploy.workflows import Runner, steps
 from running import cli_in
 
 from invite_sweeper.audit import read_plan
@@ -199,31 +198,16 @@ def test_gitlab_shows_the_plan_as_an_artifact_and_ends_as_the_dry_run_did(cli):
     assert cli.deletes() == 0
 
 
-@pytest.mark.weekly
-@pytest.mark.needs("pre-commit", "git", "pyproject-build")
-def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(checkout, tmp_path):
-    program = shutil.copytree(checkout, tmp_path / "program")
-    user = tmp_path / "user"
-    (user / "eu").mkdir(parents=True)
-    for folder in (program, user):
-        git(folder, "init", "--quiet")
-    git(program, "add", ".")
-    git(program, "commit", "--quiet", "--message=Import")
-    hooks = [{"id": "invite-sweeper-validate"}]
-    source = {"repo": str(program), "rev": git(program, "rev-parse", "HEAD"), "hooks": hooks}
-    config = yaml.safe_dump({"repos": [source]})
-    (user / ".pre-commit-config.yaml").write_text(config, encoding="utf-8")
-    shutil.copy(ROOT / "config/policy.yaml", user / "eu")
-    (user / "other.yaml").write_text(INVALID, encoding="utf-8")
-    git(user, "add", ".")
-    environment = os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
-    command = ("pre-commit", "run", "--all-files", "--color=never")
-    options = {"cwd": user, "env": environment, "check": False}
-    valid = run(*command, **options)
-    (user / "eu/policy.yaml").write_text(INVALID, encoding="utf-8")
-    invalid = run(*command, **options)
+def test_hook_of_pre_commit_validates_every_file_with_the_name_of_a_policy(tmp_path):
+    (hook,) = load(ROOT / ".pre-commit-hooks.yaml")
+    shutil.copy(ROOT / "config/policy.yaml", tmp_path)
+    (tmp_path / "eu").mkdir()
+    (tmp_path / "eu/policy.yaml").write_text(INVALID, encoding="utf-8")
+    entry = ("sh", "-c", f'{hook["entry"]} "$@"', "sh", "eu/policy.yaml", "policy.yaml")
+    done = run(*entry, cwd=tmp_path, env=os.environ | {"PATH": PATH}, check=False)
+    names = ("policy.yaml", "eu/policy.yml", "invite-sweeper.yaml", "other.yaml", "policy.yaml.j2")
 
-    assert (valid.returncode, invalid.returncode) == (0, 1), valid.stdout + valid.stderr
-    assert "Passed" in valid.stdout
-    assert "eu/policy.yaml:2:17: organizations[0]: " in invalid.stdout
-    assert "other.yaml" not in invalid.stdout
+    assert done.returncode == ExitCode.USAGE
+    assert "eu/policy.yaml:2:17: organizations[0]: " in done.stderr
+    assert [each for each in names if re.search(hook["files"], each)] == [*names[:3]]
+    assert hook["language"] == "python"

@@ -11,8 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.containers import BASE, run
-from deploy.ports import accepts, reserved_port
+from deploy.containers import BASE, accepts, reserved_port, run
 from environment import find_command
 from running import wait_until
 
