@@ -67,32 +67,23 @@ def kubectl(arguments, state):
             assert load(Path(path))["kind"] == kinds[Path(path).stem]
         case ["apply", "-k", folder]:
             (state / "manifests.yaml").write_text(built(folder), encoding="utf-8")
-        case ["create", *what]:
-            create(what, state)
         case ["patch", "--local", *_]:  # needs no cluster
             os.execv(TOOLS / "kubectl", ["kubectl", *arguments])
+        case ["create", "secret", "generic", *_]:  # needs no cluster, either
+            made = (TOOLS / "kubectl", *arguments, "--dry-run=client", "-o", "yaml")
+            (state / "secret.yaml").write_text(run(*made).stdout, encoding="utf-8")
+        case ["create", "job", "--from=cronjob/invite-sweeper", name]:
+            play(job_of(name, state), state)
+        case ["create", "job", name, "--from=cronjob/invite-sweeper", "--dry-run=client", *_]:
+            json.dump(job_of(name, state), sys.stdout)
+        case ["create", "-f", "-"]:
+            play(json.load(sys.stdin), state)
         case ["logs", "-f", job]:
             container = container_of(job.removeprefix("job/"))
             code = run("podman", "wait", container).stdout
             shown = run("podman", "logs", container)
             assert code == "0\n", shown.stdout + shown.stderr
             sys.stdout.write(shown.stdout)
-        case _:
-            raise AssertionError(arguments)
-
-
-def create(arguments, state):
-    """Carry out `kubectl create`."""
-    match arguments:
-        case ["secret", "generic", *_]:  # needs no cluster, either
-            made = (TOOLS / "kubectl", "create", *arguments, "--dry-run=client", "-o", "yaml")
-            (state / "secret.yaml").write_text(run(*made).stdout, encoding="utf-8")
-        case ["job", "--from=cronjob/invite-sweeper", name]:
-            play(job_of(name, state), state)
-        case ["job", name, "--from=cronjob/invite-sweeper", "--dry-run=client", "-o", "json"]:
-            json.dump(job_of(name, state), sys.stdout)
-        case ["-f", "-"]:
-            play(json.load(sys.stdin), state)
         case _:
             raise AssertionError(arguments)
 

@@ -69,9 +69,10 @@ class Machine:
         return self.containers.podman("exec", *options, NAME, *command, check=check, input=stdin)
 
     def write(self, path, text, *, mode="0644", owner="root"):
-        self.run("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}", stdin=text)
-        self.run("chmod", mode, path)
-        self.run("chown", owner, path)
+        made = (
+            f"mkdir -p $(dirname {path}); cat > {path}; chmod {mode} {path}; chown {owner} {path}"
+        )
+        self.run("sh", "-ec", made, stdin=text)
 
     def follow(self, section):
         """Run the commands of a section of a README in their order; return their output."""

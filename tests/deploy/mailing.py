@@ -100,13 +100,10 @@ def announcement(number=1, **changes):
     return {**defaults, **changes}
 
 
-def post(url, *announcements, key=KEY, sent_at=None, signature=None, **fields):
-    """Send a message as the program does; return the status of the answer."""
-    body = json.dumps({"mode": "sweep", "announcements": announcements, **fields}).encode()
-    return send(url, body, key=key, sent_at=sent_at, signature=signature)
-
-
-def send(url, body, key=KEY, sent_at=None, signature=None):
+def post(url, *announcements, body=None, key=KEY, sent_at=None, signature=None, **fields):
+    """Send a message, or this body, as the program does; return the status of the answer."""
+    message = {"mode": "sweep", "announcements": announcements, **fields}
+    body = json.dumps(message).encode() if body is None else body
     identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
     timestamp = str(int(time.time()) if sent_at is None else sent_at)
     signed = f"{identifier}.{timestamp}.".encode() + body

@@ -1,5 +1,7 @@
 """What holds in every rendering, of kustomize as of the chart, and what makes two comparable."""
 
+import json
+
 from deploy.manifests import documents, night_of, resolved
 
 from invite_sweeper.cli.sweep import sweep
@@ -120,21 +122,18 @@ def comparable(text):
 
     Helm keeps the claim when it uninstalls; with kustomize it is a file of its own.
     """
-    found = documents(text)
-    _remove_labels_of_helm(found)
+    found = {
+        key: json.loads(json.dumps(each), object_hook=_without_labels_of_helm)
+        for key, each in documents(text).items()
+        if key[0] != "PersistentVolumeClaim"
+    }
     _, _, pod, box = night_of(found)
     box["args"] = [box["args"][0], *sorted(box["args"][1:])]
     box["env"] = resolved(box["env"], pod, found)
     for items in (box["env"], box["volumeMounts"], pod["volumes"]):
         items.sort(key=lambda item: item["name"])
-    return {key: each for key, each in found.items() if key[0] != "PersistentVolumeClaim"}
+    return found
 
 
-def _remove_labels_of_helm(value):
-    """Remove them from every mapping, those of selectors and pods included."""
-    if isinstance(value, dict):
-        for key in LABELS_OF_HELM & value.keys():
-            del value[key]
-    parts = value.values() if isinstance(value, dict) else value
-    for part in parts if isinstance(value, dict | list) else ():
-        _remove_labels_of_helm(part)
+def _without_labels_of_helm(value):
+    return {key: each for key, each in value.items() if key not in LABELS_OF_HELM}

@@ -32,10 +32,6 @@ def refused(cli):
     cli.keys["limits"]["max_deletions"] = 0
 
 
-def wrong_secret(cli):
-    cli.changes["MONGODB_ATLAS_ACCESS_TOKEN"] = "wrong"
-
-
 def one_of_two_refused(cli):
     cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
     cli.changes["MONGODB_ATLAS_ACCESS_TOKEN_BETA"] = "wrong"
@@ -93,7 +89,6 @@ ENDS = "CredentialsExpire"
 ENDS_SOON = "CredentialsExpireSoon"
 SCENARIOS = {
     "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
-    "wrong secret": (wrong_secret, ExitCode.CREDENTIALS, {NEVER, "RunFailed"}),
     "wrong policy": (wrong_policy_after_a_good_night, ExitCode.USAGE, {LONG_AGO, "RunFailed"}),
     "one of two": (one_of_two_refused, ExitCode.PARTIAL, {NEVER, "OrganizationFailed"}),
     "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),

@@ -215,22 +215,20 @@ def test_free_text_stays_as_it_is(text, tmp_path):
 
 
 def test_claim_survives_uninstalling_argo_cd_and_flux(tmp_path):
-    values = {"audit": {"size": "5Gi", "storageClassName": "fast"}}
-    values["audit"]["claim"] = {"annotations": {"a": "b", "helm.sh/resource-policy": "delete"}}
-    claim = documents(rendered(values, tmp_path))["PersistentVolumeClaim", f"{NAME}-audit"]
+    values = {"size": "5Gi", "storageClassName": "fast"}
+    values["claim"] = {"annotations": {"a": "b", "helm.sh/resource-policy": "delete"}}
+    found = documents(rendered({"audit": values}, tmp_path))
+    claim = found["PersistentVolumeClaim", f"{NAME}-audit"]
     other = load(KUBERNETES / "audit-claim.yaml")
-    kept = {
+    kept = other["metadata"]["annotations"]
+
+    assert kept == {
         "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
         "kustomize.toolkit.fluxcd.io/prune": "disabled",
     }
-
-    assert claim["metadata"]["annotations"] == {
-        "helm.sh/resource-policy": "keep", "a": "b", **kept
-    }  # fmt: skip
-    assert other["metadata"]["annotations"] == kept
-    assert claim["spec"] == other["spec"] | {
-        "storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}
-    }  # fmt: skip
+    assert claim["metadata"]["annotations"] == kept | {"helm.sh/resource-policy": "keep", "a": "b"}
+    size = {"storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}
+    assert claim["spec"] == other["spec"] | size
 
 
 def test_alerts_know_the_schedule_and_the_release_and_are_silent_while_it_is_suspended(tmp_path):

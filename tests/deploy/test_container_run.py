@@ -26,27 +26,22 @@ ARBITRARY = 1_000_650_000
 RUN = ("run", "--rm", "--pull=never", *HARDENED, "--memory=128m", "--memory-swap=128m")
 """With the limits of the pod."""
 
-INSPECT_CONTAINER = """
-import importlib.util, json, shutil
+INSPECT = """
+import importlib.util, shutil
 from pathlib import Path
-print(json.dumps({
-    "commands": [c for c in ("pip", "pip3", "gcc", "cc", "make", "apt-get") if shutil.which(c)],
-    "modules": [m for m in ("pip", "ensurepip", "setuptools", "uvloop", "jinja2")
-                if importlib.util.find_spec(m)],
-    "without bytecode": [str(s) for s in Path("/opt/invite-sweeper/lib").rglob("*.py")
-                         if not (s.parent / "__pycache__" / f"{s.stem}.cpython-313.pyc").exists()],
-}))
+print([each for each in ("pip", "gcc", "make") if shutil.which(each)])
+print([each for each in ("pip", "ensurepip", "setuptools") if importlib.util.find_spec(each)])
+print([str(each) for each in Path("/opt/invite-sweeper/lib").rglob("*.py")
+       if not (each.parent / "__pycache__" / f"{each.stem}.cpython-313.pyc").exists()])
 """
 
 
 def test_image_has_a_user_of_its_own_compiled_modules_and_no_installers(containers, image):
-    python = ("--network=none", "--entrypoint=python", IMAGE, "-c", INSPECT_CONTAINER)
-    found = json.loads(containers.podman(*RUN, *python).stdout)
+    python = ("--network=none", "--entrypoint=python", IMAGE, "-c", INSPECT)
     (made,) = json.loads(containers.podman("image", "inspect", IMAGE).stdout)
 
     assert made["Config"]["User"] == "10001:10001"
-    assert found.pop("commands") in ([], ["apt-get"])  # of the base image; needs root
-    assert found == {"modules": ["jinja2"], "without bytecode": []}  # that of the report
+    assert containers.podman(*RUN, *python).stdout == "[]\n" * 3
 
 
 @pytest.mark.weekly
@@ -62,13 +57,10 @@ def test_image_has_the_commands_of_the_script_of_the_archive(containers, image):
     assert found.stdout.count("\n") == 5
 
 
-def command(stage, *before):
-    return (*RUN, "--network=host", *stage.mounts, *before, IMAGE, "sweep", "--output=json")
-
-
 def test_sigterm_stops_a_sweep_whose_requests_in_flight_are_recorded(containers, image, tmp_path):
     with staged(tmp_path, projects=20, stale=30, latency_s=0.2) as stage:
-        process = containers.start(*command(stage, "--name=stopped"))
+        sweep = ("--network=host", "--name=stopped", *stage.mounts, IMAGE, "sweep", "--output=json")
+        process = containers.start(*RUN, *sweep)
         wait_until(lambda: stage.sim.deletes_received >= 50)
         containers.podman("kill", "--signal=TERM", "stopped")
         out, err = process.communicate(timeout=60)

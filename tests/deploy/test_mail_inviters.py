@@ -13,7 +13,7 @@ import builders
 import pytest
 import yaml
 from deploy.containers import accepts, reserved_port, run
-from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post, send
+from deploy.mailing import KEY, TAKEN, TEAM, announcement, mail_server, post
 from deploy.manifests import documents, night_of, overlaid
 from environment import ROOT
 from readmes import MAIL, section
@@ -201,7 +201,7 @@ def test_dry_run_and_message_without_announcements_mail_nobody(hook, inbox, fiel
 
 
 def test_test_message_of_doctor_is_accepted(hook, inbox):
-    assert send(hook, b'{"test":true,"headline":"This is a test message."}') == TAKEN
+    assert post(hook, body=b'{"test":true,"headline":"This is a test message."}') == TAKEN
     assert inbox.take(hook) == {}
 
 

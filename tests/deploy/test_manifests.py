@@ -23,6 +23,7 @@ from deploy.manifests import (
 )
 from deploy.pods import FINAL, check, comparable
 
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
 NEEDS_TOOLS = pytest.mark.needs("helm", "kustomize")
@@ -151,9 +152,7 @@ def what_is_shared(text):
     }
 
 
-SERVICE = (
-    (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8").replace("\\\n", " ")
-)
+SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text("utf-8").replace("\\\n", " ")
 TIMER = (DEPLOY / "systemd/invite-sweeper.timer").read_text(encoding="utf-8")
 
 
@@ -184,11 +183,13 @@ def test_deadlines_of_program_and_service_agree_and_a_failed_run_is_retried_twic
     assert value(SERVICE, "StartLimitBurst") == "3"
 
 
-def test_systemd_and_the_page_name_the_codes_that_are_retried():
+def test_page_lists_the_codes_of_a_night_and_systemd_those_that_are_not_retried():
     page = (DEPLOY / "README.md").read_text("utf-8")
+    nightly = [code for code in ExitCode if code is not ExitCode.STALE]
     *others, last = sorted(FINAL)
     final = f"{', '.join(map(str, others))} and {last}"
 
+    assert f" {' · '.join(f'{code} {code.label}' for code in nightly)}.\n" in page
     assert {int(code) for code in value(SERVICE, "RestartPreventExitStatus").split()} == FINAL
     assert "Exit codes 6 and 8 are retried four times within minutes; the others fail" in page
     assert f"{final} need an operator and are not retried;" in page

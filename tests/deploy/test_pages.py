@@ -14,7 +14,6 @@ from receiving import Receiver, receiving
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import RunFile, RunRecord
 from invite_sweeper.audit.events import RunFinished
-from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.report.metrics import Metrics
 
@@ -23,13 +22,6 @@ BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTAL
 POLICY = parse_policy(BLOCKS["yaml policy"].encode(), "policy.yaml")
 NAMES = [each.credentials for each in POLICY.organizations]
 KEYS = {f"{part}_{name}" for part in ("CLIENT_ID", "CLIENT_SECRET") for name in NAMES}
-
-
-def test_readme_lists_every_exit_code_of_a_nightly_run():
-    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    codes = [code for code in ExitCode if code is not ExitCode.STALE]
-
-    assert f" {' · '.join(f'{code} {code.label}' for code in codes)}.\n" in page
 
 
 def crontab(folder):
