@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import aiohttp
 import msgspec
@@ -22,15 +22,10 @@ TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
 STALE_BEFORE = f"{datetime.now(UTC) - timedelta(days=14):%Y-%m-%dT%H:%M:%SZ}"
-PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
+PAGE = "itemsPerPage=500&includeCount=false&pageNum="
 T = TypeVar("T")
-
-
-class Call(NamedTuple):
-    """A URL and the headers of the credentials."""
-
-    url: str
-    headers: Mapping[str, str]
+Call = tuple[str, Mapping[str, str]]
+"""A URL and the headers of the credentials."""
 
 
 class Sweep:
@@ -44,10 +39,13 @@ class Sweep:
 
     async def sign_in(self, suffix: str) -> None:
         client_id = os.environ[CLIENT_ID + suffix]
-        login = aiohttp.encode_basic_auth(client_id, os.environ[SECRET + suffix])
-        url, form = f"{BASE}/api/oauth/token", {"grant_type": "client_credentials"}
-        signed = {"Authorization": login}
-        async with self._session.post(url, data=form, headers=signed) as response:
+        signed = {
+            "Authorization": aiohttp.encode_basic_auth(client_id, os.environ[SECRET + suffix])
+        }
+        form = {"grant_type": "client_credentials"}
+        async with self._session.post(
+            f"{BASE}/api/oauth/token", data=form, headers=signed
+        ) as response:
             token = msgspec.json.decode(await response.read())["access_token"]
         self.tokens.append((token, signed))
         await self.start(token, client_id)
@@ -56,52 +54,43 @@ class Sweep:
         """Read what a run reads first, with a token of a service account, or a ready one."""
         headers = {"Accept": V2023, "Authorization": f"Bearer {token}"}
         projects = await self.projects(headers)
+        if len(projects) > 500:  # a list of several pages is read twice
+            projects = await self.projects(headers)
         org = f"{API}/orgs/{projects[0]['orgId']}"
-        await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
+        await self.get(f"{API}/orgs?{PAGE}1", headers)
         if client_id:
-            await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
-        await self.get(f"{org}/apiKeys?{PAGE}", headers, V2023)
-        self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
+            await self.get(f"{org}/serviceAccounts/{client_id}", {**headers, "Accept": V2024})
+        await self.get(f"{org}/apiKeys?{PAGE}1", headers)
+        self.lists += [(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
 
-    async def get(self, url: str, headers: Mapping[str, str], accept: str) -> None:
-        async with self._session.get(url, headers={**headers, "Accept": accept}) as response:
-            await response.read()
+    async def get(self, url: str, headers: Mapping[str, str]) -> bytes:
+        async with self._session.get(url, headers=headers) as response:
+            return await response.read()
 
     async def projects(self, headers: Mapping[str, str]) -> list[dict[str, str]]:
-        """Read the projects; a list of several pages twice."""
-        projects = await self.projects_once(headers)
-        return projects if len(projects) <= 500 else await self.projects_once(headers)
-
-    async def projects_once(self, headers: Mapping[str, str]) -> list[dict[str, str]]:
         projects: list[dict[str, str]] = []
         number, more = 1, True
         while more:
-            url = f"{API}/groups?itemsPerPage=500&includeCount=false&pageNum={number}"
-            async with self._session.get(url, headers=headers) as response:
-                page = msgspec.json.decode(await response.read())
+            page = msgspec.json.decode(await self.get(f"{API}/groups?{PAGE}{number}", headers))
             projects += page["results"]
             more = any(link["rel"] == "next" for link in page["links"])
             number += 1
         return projects
 
     async def read(self, call: Call) -> None:
-        self.to_delete.extend(await self.list_invitations(call))
-
-    async def list_invitations(self, call: Call) -> list[Call]:
-        """Return the calls that delete the stale invitations of a list."""
+        """Note the calls that delete the stale invitations of a list."""
         url, headers = call
-        async with self._session.get(url, headers=headers) as response:
-            found = msgspec.json.decode(await response.read())
-        stale = [invitation for invitation in found if invitation["createdAt"] < STALE_BEFORE]
-        return [Call(f"{url}/{invitation['id']}", headers) for invitation in stale]
+        for invitation in msgspec.json.decode(await self.get(url, headers)):
+            if invitation["createdAt"] < STALE_BEFORE:
+                self.to_delete.append((f"{url}/{invitation['id']}", headers))
 
     async def delete(self, call: Call) -> None:
-        async with self._session.delete(call.url, headers=call.headers) as response:
+        async with self._session.delete(call[0], headers=call[1]) as response:
             await response.read()
 
     async def sign_out(self, token: tuple[str, dict[str, str]]) -> None:
-        url, form = f"{BASE}/api/oauth/revoke", {"token": token[0]}
-        async with self._session.post(url, data=form, headers=token[1]):
+        form = {"token": token[0]}
+        async with self._session.post(f"{BASE}/api/oauth/revoke", data=form, headers=token[1]):
             pass
 
 

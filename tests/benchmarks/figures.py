@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.hot import ALONE, CONTENDED, Scenario, run_hot
-from benchmarks.load import Load
-from benchmarks.measuring import OURS, bare, entered, in_turn, swept, took_s
+from benchmarks.measuring import OURS, Load, bare, entered, in_turn, swept, took_s
 from benchmarks.nights import write_nights
 
 LARGEST = Load(projects=250, each=2, latency_s=0.055, organizations=51)
@@ -207,18 +206,16 @@ def of_buckets(scenario: Scenario, refused: float, limit: float) -> Figure:
 SHARED = replace(ALONE, other_per_s=15.0)
 NO_HEADERS = {"headers": False}
 FAR, ATLAS = Load(200, 20, latency_s=0.010), Load(200, 40, latency_s=0.055)
+A_DRY_RUN = partial(against_bare, limit=1.6, dry_run=True)
+TOKEN = "the same with a ready token"
 ALL: dict[str, Callable[[], Figure]] = {
     "loopback": partial(against_bare, "12,000 deletions, loopback", Load(200, 60), 2.0, pairs=5),
     "distant": partial(against_bare, "4,000 deletions, 10 ms", FAR, 1.10, pairs=5),
     "atlas_median": partial(against_bare, "8,000 deletions, 55 ms", ATLAS, 1.07),
-    "wide_dry_run": partial(
-        against_bare, "a dry run of 5,000 projects with 20", WIDE, 1.6, dry_run=True
-    ),
-    "wide_dry_run_token": partial(
-        against_bare, "the same with a ready token", WIDE_TOKEN, 1.6, dry_run=True
-    ),
+    "wide_dry_run": partial(A_DRY_RUN, "a dry run of 5,000 projects with 20", WIDE),
+    "wide_dry_run_token": partial(A_DRY_RUN, TOKEN, WIDE_TOKEN),
     "wide": partial(against_bare, "a sweep of 5,000 projects with 20", WIDE, 1.4),
-    "wide_token": partial(against_bare, "the same with a ready token", WIDE_TOKEN, 1.4),
+    "wide_token": partial(against_bare, TOKEN, WIDE_TOKEN, 1.4),
     "largest": partial(against_bare, "51 organizations", LARGEST, 1.35, peak_mib=128, pairs=1),
     **{each.__name__: each for each in (warm, start, version, structure, excluded, memory, verify)},
     "nights_100": partial(beside, 365, 100, 0.3),

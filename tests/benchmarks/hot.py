@@ -9,25 +9,22 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import faults
-from benchmarks.load import STALE_DAYS, Load
-from benchmarks.measuring import OURS, quiet_environment, wide_policy
-from builders import policy_bytes
+from benchmarks.measuring import OURS, STALE_DAYS, Load, quiet_environment, write_wide_policy
 from observed import ObservedAtlas, RequestRecord
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.simulator import Account, SimulatedAtlas, serve
+from invite_sweeper.simulator import Account, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 
 PHASE = 0.35
 """Time from the last refill to the first request, as a share of the period."""
 ORDINARY, EACH = 60, 10
-_DEADLINE = "2m"
 
 
 @dataclass(frozen=True)
@@ -52,27 +49,17 @@ ALONE = Scenario()
 CONTENDED = Scenario(refill=25, period_s=3.0, deletions=150, other_per_s=8.0)
 
 
-@dataclass
-class SecondClient:
-    """Another program that uses the hot project's bucket.
+async def spend(sim: ObservedAtlas, hot: str, per_s: float, spent_s: list[float]) -> None:
+    """Take tokens of the hot project one at a time, evenly, as a second client, until cancelled.
 
-    Attributes:
-        spent_s: The time of each token that it got.
+    Args:
+        spent_s: Gets the time of each token that it got.
     """
-
-    per_s: float
-    spent_s: list[float] = field(default_factory=list)
-
-    async def spend(self, sim: SimulatedAtlas, hot: str) -> None:
-        """Take tokens one at a time, evenly, until cancelled."""
-        started_s = sim.monotonic()
-        count = 0
-        while self.per_s:
-            count += 1
-            await asyncio.sleep(started_s + count / self.per_s - sim.monotonic())
-            if sim.spend(hot):
-                self.spent_s.append(sim.monotonic())
-        await asyncio.Event().wait()
+    started_s = sim.monotonic()
+    for number in count(1) if per_s else ():
+        await asyncio.sleep(started_s + number / per_s - sim.monotonic())
+        if sim.spend(hot):
+            spent_s.append(sim.monotonic())
 
 
 @dataclass(frozen=True)
@@ -83,13 +70,14 @@ class Hot:
         requests: All that Atlas received from the program.
         hot: Those to the hot project.
         anchor_s: One refill of the hot project's bucket.
+        spent_s: When the second client got a token.
     """
 
     scenario: Scenario
     requests: Sequence[RequestRecord]
     hot: Sequence[RequestRecord]
     anchor_s: float
-    other: SecondClient
+    spent_s: Sequence[float]
 
     @property
     def refused_share(self) -> float:
@@ -122,7 +110,7 @@ class Hot:
         refills, free = 0, 0
         while free <= one.deletions:
             at_s = start_s + refills * one.period_s
-            spent = sum(start_s <= each_s < at_s + one.period_s for each_s in self.other.spent_s)
+            spent = sum(start_s <= each_s < at_s + one.period_s for each_s in self.spent_s)
             free = one.capacity + one.refill * refills - spent
             refills += 1
         return max(0.0, at_s - began_s)
@@ -135,10 +123,11 @@ async def run_hot(scenario: Scenario) -> Hot:
         sim.faults.add(faults.without_rate_limits(), times=None)
     sim.add_organization(ORG_ID, ORG_NAME)
     hot = sim.add_project("Hot")
-    for number in range(ORDINARY):
-        _invite(sim, sim.add_project(f"Ordinary {number}"), EACH)
-    _invite(sim, hot, scenario.deletions)
-    other, anchors_s = SecondClient(scenario.other_per_s), []
+    ordinary = [sim.add_project(f"Ordinary {number}") for number in range(ORDINARY)]
+    for project_id in (*ordinary, hot):
+        for number in range(scenario.deletions if project_id == hot else EACH):
+            sim.invite(project_id, f"person-{number}@example.com", age=timedelta(days=STALE_DAYS))
+    spent_s, anchors_s = [], []
 
     def begin(_: object) -> None:
         # Relative to the first request: a slow start of the program does not move the refills.
@@ -148,30 +137,23 @@ async def run_hot(scenario: Scenario) -> Hot:
 
     sim.faults.add(faults.effect(before=begin))
     async with serve(sim) as base_url:
-        spending = asyncio.create_task(other.spend(sim, hot))
+        spending = asyncio.create_task(spend(sim, hot, scenario.other_per_s, spent_s))
         await _sweep(base_url, sim.add_service_account())
         spending.cancel()
     of_hot = [each for each in sim.requests if f"/groups/{hot}/" in each.path]
-    return Hot(scenario, sim.requests, of_hot, anchors_s[0], other)
-
-
-def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
-    for number in range(count):
-        sim.invite(project_id, f"person-{number}@example.com", age=timedelta(days=STALE_DAYS))
+    return Hot(scenario, sim.requests, of_hot, anchors_s[0], spent_s)
 
 
 async def _sweep(base_url: str, account: Account) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        policy = Path(folder) / "policy.yaml"
-        keys = wide_policy(Load(ORDINARY, EACH), concurrency=20)
-        policy.write_bytes(policy_bytes(keys))
-        arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _DEADLINE)
+        execution = {"concurrency": 20}
+        policy = write_wide_policy(Path(folder), Load(ORDINARY, EACH), execution=execution)
         process = await asyncio.create_subprocess_exec(
-            *(*OURS, *arguments),
+            *(*OURS, "sweep", "--yes", "--policy", policy, "--deadline", "2m"),
             cwd=folder,
             env=quiet_environment() | account.environment() | {"MONGODB_ATLAS_BASE_URL": base_url},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
         _, err = await process.communicate()

@@ -9,17 +9,62 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.load import Load
 from builders import policy_bytes
+
+from invite_sweeper.simulator.seed import ORG_ID
 
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "invite_sweeper")
 BARE = (sys.executable, str(HERE / "bare.py"))
+STALE_DAYS, KEPT_DAYS = 20.0, 2.0
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the simulated Atlas contains.
+
+    Attributes:
+        projects: In each organization.
+        each: Invitations per project.
+        stale_one_in: With 50, one invitation of 50 is stale and 49 are kept; with 0 all are kept.
+        organizations: Each has its own credentials.
+        ready_token: These are a ready token, of one organization, instead of a service account.
+    """
+
+    projects: int
+    each: int
+    stale_one_in: int = 1
+    latency_s: float = 0.0
+    organizations: int = 1
+    ready_token: bool = False
+
+    @property
+    def invitations(self) -> int:
+        return self.organizations * self.projects * self.each
+
+    @property
+    def stale(self) -> int:
+        """How many invitations are stale."""
+        if not self.stale_one_in:
+            return 0
+        return self.organizations * ceil(self.projects * self.each / self.stale_one_in)
+
+    def age_days(self, number: int) -> float:
+        """Return the age of an invitation by its number in its organization, from 0."""
+        is_stale = self.stale_one_in and number % self.stale_one_in == 0
+        return STALE_DAYS if is_stale else KEPT_DAYS
+
+    @property
+    def organization_ids(self) -> dict[str, str]:
+        """The id of each organization, and the name of its credentials."""
+        first = int(ORG_ID, 16)
+        return {f"{first + number:x}": f"ORG{number:02d}" for number in range(self.organizations)}
 
 
 @dataclass(frozen=True)
@@ -39,22 +84,12 @@ class Took:
     left: int
 
 
-@dataclass
-class Atlas:
-    """A simulated Atlas in another process.
-
-    Attributes:
-        environment: Variables for a client.
-        result: What it printed at its end; empty before.
-    """
-
-    environment: dict[str, str]
-    result: dict[str, object] = field(default_factory=dict)
-
-
 @contextmanager
-def fresh_atlas(load: Load) -> Iterator[Atlas]:
-    """Start a simulated Atlas with a load; it stops at the end of the block."""
+def fresh_atlas(load: Load, result: dict[str, object]) -> Iterator[dict[str, str]]:
+    """Start a simulated Atlas with a load, and yield the environment of a client.
+
+    It stops at the end of the block; `result` has then what it received.
+    """
     command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asdict(load))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=quiet_environment()
@@ -62,31 +97,34 @@ def fresh_atlas(load: Load) -> Iterator[Atlas]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            atlas = Atlas(json.loads(process.stdout.readline()))
-            yield atlas
+            yield quiet_environment() | json.loads(process.stdout.readline())
         finally:
             process.stdin.close()
             last = process.stdout.read()
-    atlas.result = json.loads(last)
+    result |= json.loads(last)
 
 
-def _measured(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
-    """Run a command against a new simulated Atlas and measure it."""
-    with tempfile.TemporaryDirectory() as folder:
-        note = Path(folder) / "took.json"
-        stopwatch = (sys.executable, "-I", "-S", str(HERE / "stopwatch.py"), str(note))
-        with fresh_atlas(load) as atlas:
-            done = subprocess.run(
-                [*stopwatch, *command],
-                env={**quiet_environment(), **atlas.environment},
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
-        took = json.loads(note.read_bytes())
-    assert took.pop("code") == 0, done.stderr.decode()
-    found = Took(**took, **atlas.result)
+def _run(load: Load, runner: str, command: Sequence[str], folder: Path) -> dict[str, object]:
+    """Run a command against a new simulated Atlas by a script beside this one, which writes JSON.
+
+    Return that, with what the simulated Atlas received.
+    """
+    note, received = folder / "note.json", dict[str, object]()
+    with fresh_atlas(load, received) as environment:
+        done = subprocess.run(
+            [sys.executable, str(HERE / runner), str(note), *command],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    return {**json.loads(note.read_bytes()), **received}
+
+
+def _measured(load: Load, command: Sequence[str], folder: Path, *, dry_run: bool) -> Took:
+    found = Took(**_run(load, "stopwatch.py", command, folder))
     deleted = 0 if dry_run else load.stale
     assert (found.deleted, found.left) == (deleted, load.invitations - deleted)
     return found
@@ -101,24 +139,34 @@ def swept(
         earlier: An audit directory on the same disk whose files the new one has, as links.
         keys: Of the policy, instead of those of `wide_policy`.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         if earlier is not None:
-            shutil.copytree(earlier, Path(folder) / "audit", copy_function=os.link)
-        policy = Path(folder) / "policy.yaml"
-        policy.write_bytes(policy_bytes({**wide_policy(load), **keys}))
+            shutil.copytree(earlier, folder / "audit", copy_function=os.link)
         what = ["plan"] if dry_run else ["sweep", "--yes"]
-        return _measured(load, [*OURS, *what, "--policy", str(policy), "-q"], dry_run=dry_run)
+        words = [*what, "--policy", write_wide_policy(folder, load, **keys), "-q"]
+        return _measured(load, [*OURS, *words], folder, dry_run=dry_run)
 
 
 def bare(load: Load, *, dry_run: bool = False) -> Took:
     """Run the script that the program is compared with."""
-    return _measured(load, [*BARE, "--dry-run"] if dry_run else BARE, dry_run=dry_run)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*BARE, "--dry-run"] if dry_run else BARE
+        return _measured(load, command, Path(folder), dry_run=dry_run)
 
 
-def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
-    """Return a policy with limits above every load, and the defaults otherwise."""
+def entered(load: Load) -> dict[str, list[list[str]]]:
+    """Return what `traced.py` writes about a sweep of a load."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = ["sweep", "--policy", write_wide_policy(folder, load), "--yes"]
+        return _run(load, "traced.py", words, folder)
+
+
+def write_wide_policy(folder: Path, load: Load, **keys: object) -> str:
+    """Write a policy with limits above every load, and the defaults otherwise; return its path."""
     named = [{"id": id_, "credentials": name} for id_, name in load.organization_ids.items()]
-    return {
+    policy = {
         "version": 1,
         "organizations": named if load.organizations > 1 else list(load.organization_ids),
         "rules": [{"name": "forgotten", "older_than": "14d"}],
@@ -127,26 +175,11 @@ def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
             "max_deletions_per_project": 10_000,
             "max_share": 1.0,
         },
-        "execution": {"concurrency": concurrency},
+        "execution": {"concurrency": 50},
     }
-
-
-def entered(load: Load) -> dict[str, list[list[str]]]:
-    """Return what `traced.py` writes about a sweep of a load."""
-    with tempfile.TemporaryDirectory() as folder, fresh_atlas(load) as atlas:
-        policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
-        policy.write_bytes(policy_bytes(wide_policy(load)))
-        command = ["sweep", "--policy", policy, "--yes"]
-        subprocess.run(
-            [sys.executable, HERE / "traced.py", result, *command],
-            env={**quiet_environment(), **atlas.environment},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
-        return json.loads(result.read_bytes())
+    path = folder / "policy.yaml"
+    path.write_bytes(policy_bytes({**policy, **keys}))
+    return str(path)
 
 
 def quiet_environment() -> dict[str, str]:
