@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -25,7 +26,7 @@ from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.files import check_writable
 from invite_sweeper.json_text import json_line
-from invite_sweeper.models import ListRef, ListUnreadable, Source
+from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.report.document import describe_instant
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
@@ -49,7 +50,7 @@ from invite_sweeper.report.verdicts import (
     diagnosis_of,
     document_of_checks,
 )
-from invite_sweeper.sweep.discovery import OrganizationReader, list_invitations
+from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
@@ -57,7 +58,6 @@ from invite_sweeper.sweep.plan import (
     backlog,
     make_plans,
 )
-from invite_sweeper.sweep.reading import ListOutcome
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import (
@@ -315,11 +315,21 @@ class _Doctor:
         if scope.excluded:
             text = f"{text} Out of scope: {_shorten(project.name for project in scope.excluded)}."
         self._add("scope", text)
-        refused = await self._find_refused(reading, scope)
-        for source in self._settings.policy.sources:
+        refused = {list_.source for list_ in reading.lists.unread if is_role_missing(list_)}
+        shown = {ref.source for ref in reading.lists.entries}
+        sources = self._settings.policy.sources
+        reader = reading.organization.client.reader
+        if Source.ORG_USERS in sources and Source.ORG_INVITES not in sources:
+            organization = Project.of_organization(reading.id)
+            answer = await reader.invitations(organization, Source.ORG_INVITES)
+            if isinstance(answer, ListUnreadable) and is_role_missing(answer):
+                refused.add(Source.ORG_INVITES)
+            elif isinstance(answer, tuple):
+                shown.add(Source.ORG_INVITES)
+        for source in sources:
             if source not in reading.lists.retired:  # the run has warned
-                self._check_list(source, reading, refused)
-        expiries = await reading.organization.client.reader.secret_expiries(reading.id)
+                self._check_list(source, reading, shown - refused, refused)
+        expiries = await reader.secret_expiries(reading.id)
         if isinstance(expiries, ListUnreadable):
             self._add("secret", f"Not checked. {expiries.reason}")
             return
@@ -327,45 +337,25 @@ class _Doctor:
         if live:  # the run has warned of one that ends soon
             self._add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
-    async def _find_refused(
-        self, reading: Reading, scope: RunScope
-    ) -> dict[Source, list[ListUnreadable]]:
-        """Return where the role is missing that shows a list; nothing for one that none showed.
-
-        The older list of a project or an organization is shown to its owners alone: it is read,
-        too.
-        """
-        refused: dict[Source, list[ListUnreadable]] = {
-            ref.source: [] for ref in reading.lists.entries
-        }
-
-        async def add(ref: ListRef, outcome: ListOutcome) -> None:
-            if isinstance(outcome, tuple):
-                refused.setdefault(ref.source, [])
-            elif isinstance(outcome, ListUnreadable) and is_role_missing(outcome):
-                refused.setdefault(ref.source, []).append(outcome)
-
-        for unread in filter(is_role_missing, reading.lists.unread):
-            refused.setdefault(unread.source, []).append(unread)
-        policy = self._settings.policy
-        beside = {_older(source) for source in policy.sources}.difference(policy.sources)
-        reader = reading.organization.client.reader
-        await list_invitations(reader, scope, beside, add, workers=policy.execution.concurrency)
-        return refused
-
     def _check_list(
         self,
         source: Source,
         reading: Reading,
-        refused: Mapping[Source, Sequence[ListUnreadable]],
+        shown: AbstractSet[Source],
+        refused: AbstractSet[Source],
     ) -> None:
-        """Check that a list of the policy can be read, and its invitations can be deleted."""
+        """Check that a list of the policy can be read, and its invitations can be deleted.
+
+        Args:
+            shown: The lists that were shown in each place.
+            refused: Those for which a role is missing.
+        """
         name = f"list {source}"
         deleting = source.roles.deleting
         unread = [list_ for list_ in reading.lists.unread if list_.source is source]
         if unread:
             advice = Hint()
-            if any(map(is_role_missing, unread)):
+            if source in refused:
                 advice = Hint(f"Grant the credentials the role {deleting} there, or exclude it.")
             text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}."
             self._add(name, f"{text} {unread[0].reason}", advice)
@@ -373,27 +363,19 @@ class _Doctor:
         counts = [count for ref, count in reading.lists.entries.items() if ref.source is source]
         entries = pluralize(sum(counts), "entry", "entries")
         found = f"{entries} in {pluralize(len(counts), 'list')}"
-        # No list shows who may delete. But who sees the older list is an owner, who may. Where
-        # another role may, too, credentials without the owner's role may have that one: no request
-        # shows the roles of credentials in projects.
-        older = _older(source)
-        owner = older.roles.listing
-        missing = refused.get(older)
-        if missing and deleting == owner:
+        # No list shows who may delete. But the older list of the same place is shown to its owners
+        # alone, who may. In a project another role may, too, which no request shows.
+        older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+        if older in shown:
+            self._add(name, f"{found}; the role {older.roles.listing} is granted.")
+        elif older in refused and source.is_organization_level:
             text = (
-                f"{found}, but deleting requires {deleting}, and the role {owner}, which shows the "
-                f"list {older}, is missing in {_places(missing)}."
+                f"{found}, but deleting requires {deleting}, which the list {older} requires, too."
             )
-            self._add(name, text, Hint(f"Grant the credentials the role {deleting} there."))
-        elif missing or missing is None:
-            self._add(name, f"{found}; only a deletion can prove the role {deleting}.")
+            advice = Hint(f"Grant the credentials the role {deleting}.")
+            self._add(name, f"{text} Atlas refused it.", advice)
         else:
-            self._add(name, f"{found}; the role {owner} is granted.")
-
-
-def _older(source: Source) -> Source:
-    """Return the older list of the same project or organization."""
-    return Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+            self._add(name, f"{found}; only a deletion can prove the role {deleting}.")
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:

@@ -175,8 +175,7 @@ ENDS = {
     ),
     "a role in the organization that reads and does not delete": (
         only_read_organization, 4, "list org_users", "warning",
-        ("deleting requires Organization Owner, and the role Organization Owner, which shows the "
-        "list org_invites, is missing in"),
+        "deleting requires Organization Owner, and Atlas refused the list org_invites. Grant the",
     ),
     "excluded projects": (
         excluded, 0, "scope", "ok",
