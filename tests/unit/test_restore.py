@@ -18,6 +18,7 @@ from audit.runs import (
     write_run,
 )
 from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
+from reviewed import assert_reviewed
 from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
@@ -217,7 +218,7 @@ class FakeClient:
     """A client of an Atlas that lists these people and two projects, and answers POSTs in turn.
 
     Args:
-        rows: Who is in the lists: by list and place in any order. Or why no list can be read.
+        rows: Who is in the lists; NOT_READ where none can be read.
     """
 
     actor = "client"
@@ -226,7 +227,8 @@ class FakeClient:
     def __init__(self, rows=(), *, org_id=ORG, replies=(), hangs=None):
         self.reader = self.server = self
         self.counters = RequestCounters()
-        self._rows = rows
+        self.is_unreadable = rows is NOT_READ
+        self.rows = () if self.is_unreadable else rows
         self._org_id = org_id
         self._replies = list(replies)
         self._hangs = hangs
@@ -244,9 +246,9 @@ class FakeClient:
 
     async def people(self, place, source):
         self.looks.append(source.value)
-        if isinstance(self._rows, ListUnreadable):
-            return self._rows
-        return tuple(row for row in self._rows if (row.source, row.place_id) == (source, place.id))
+        if self.is_unreadable:
+            return NOT_READ
+        return tuple(row for row in self.rows if (row.source, row.place_id) == (source, place.id))
 
     async def invite(self, invitation, sending):
         self.before_post()
@@ -289,32 +291,12 @@ async def test_an_organization_that_the_policy_does_not_name_is_refused_before_a
     assert client.looks == []
 
 
-NOT_READ = "Atlas answered 500."
-UNREADABLE = FakeClient(ListUnreadable(PROJECT, "Sandbox", NOT_READ))
-MOVED = f"Project {PROJECT} belongs to organization {OTHER_ORG} now."
-GONE = f"Project {object_id(99)} is gone, or the credentials do not see it."
+NOT_READ = ListUnreadable(PROJECT, "Sandbox", "Atlas answered 500.")
 OWNER = row_of(Source.USERS, "GROUP_OWNER")
-OWNER_IN_GONE = row_of(Source.USERS, "GROUP_OWNER", project_id=object_id(99))
+READER = row_of(Source.USERS, "GROUP_READ_ONLY")
 MEMBER = row_of(Source.ORG_USERS, "ORG_MEMBER")
-NAMELESS = "The invitation had no username."
-
-
-@pytest.mark.parametrize(
-    ("client", "lost", "reason"),
-    [
-        *((UNREADABLE, lost, NOT_READ) for lost in (of_list(), OWNER, MEMBER)),
-        (FakeClient(org_id=OTHER_ORG), of_list(), MOVED),
-        (FakeClient(), OWNER_IN_GONE, GONE),
-        (FakeClient(), of_list(roles=()), "The roles of the invitation are not known."),
-        *((FakeClient(), of_list(username=name), NAMELESS) for name in (None, "")),
-    ],
-)
-async def test_what_cannot_be_read_or_invited_is_named_and_gets_no_invitation(client, lost, reason):
-    plan = await plan_of({ORG: client}, lost)
-    assert (plan.to_invite, plan.already_there, plan.exit_code) == ((), (), 4)
-    assert [each.reason for each in plan.barred] == [reason]
-
-
+INVITED = row_of(Source.INVITES, "GROUP_OWNER")
+IN_GONE = row_of(Source.USERS, "GROUP_OWNER", project_id=object_id(99))
 WHOLE = (
     OWNER,
     row_of(Source.ORG_USERS, "ORG_OWNER", team_ids=(TEAM,)),
@@ -323,116 +305,95 @@ WHOLE = (
 """What a person lost: by one run or by three, in any order."""
 
 
-async def test_the_invitation_to_the_organization_brings_the_roles_in_its_projects():
-    client = FakeClient()
-    plan = await plan_of({ORG: client}, *WHOLE)
-    (sent,) = plan.to_invite
-    assert (sent.source, sent.roles, sent.team_ids) == (Source.ORG_USERS, ("ORG_OWNER",), (TEAM,))
-    assert sent.project_roles == ((PROJECT, "GROUP_OWNER"), (OTHER_PROJECT, "GROUP_READ_ONLY"))
-    assert sent.linked_projects == ((PROJECT, "Sandbox Alpha"), (OTHER_PROJECT, "Search"))
-    assert client.looks == ["projects", "org_users"]
+def now(row, status, **changes):
+    return msgspec.structs.replace(row, status=status, **changes)
 
 
-async def test_a_project_that_is_gone_is_named_and_the_rest_is_invited():
-    plan = await plan_of({ORG: FakeClient()}, OWNER_IN_GONE, *WHOLE[1:])
-    (sent,) = plan.to_invite
-    assert sent.project_roles == ((OTHER_PROJECT, "GROUP_READ_ONLY"),)
-    assert ([each.place_id for each in plan.barred], plan.exit_code) == ([object_id(99)], 4)
+def ended(*org_roles, **held):
+    """Return the row of an organization whose invitation was rejected, or has expired."""
+    status = "INVITATION_REJECTED" if held else "INVITATION_EXPIRED"
+    return row_of(Source.ORG_USERS, "ORG_MEMBER", *org_roles, status=status, **held)
 
 
-@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
-async def test_who_is_there_with_all_roles_is_there_once(status):
-    there = [msgspec.structs.replace(each, status=status) for each in WHOLE]
-    plan = await plan_of({ORG: FakeClient(there)}, *WHOLE)
-    (one,) = plan.already_there
-    assert (one.source, one.status_now, len(one.project_roles)) == (Source.ORG_USERS, status, 2)
-    assert (plan.to_invite, plan.barred, plan.exit_code) == ((), (), 0)
+OWNED = ((PROJECT, "GROUP_OWNER"),)
+CASES = {
+    # Who is in the lists, and what was lost.
+    "a list cannot be read": (NOT_READ, [OWNER, of_list(2), now(MEMBER, "", username="c@d.e")]),
+    "a project is gone": ([], [IN_GONE]),
+    "roles are not known": ([], [of_list(roles=())]),
+    "the invitation had no username": ([], [of_list(1, username=None), of_list(2, username="")]),
+    "the invitation to the organization brings the roles in its projects": ([], WHOLE),
+    "a project that is gone is named and the rest is invited": ([], [IN_GONE, *WHOLE[1:]]),
+    "who is there with all roles is there once": (WHOLE, WHOLE),
+    "so is an active member": ([now(each, "ACTIVE") for each in WHOLE], WHOLE),
+    "a project that the organization did not bring is invited to": (WHOLE[:2], WHOLE),
+    "who is there with fewer roles in the organization is not called there": (
+        [MEMBER],
+        [row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER")],
+    ),
+    "nor without a team": ([MEMBER], [row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,))]),
+    "nor through the older list": ([MEMBER], [row_of(Source.ORG_INVITES, "ORG_OWNER")]),
+    "nor with fewer in a project": ([MEMBER, READER], [OWNER]),
+    "nor invited with fewer": ([row_of(Source.INVITES, "GROUP_READ_ONLY")], [INVITED]),
+    "an active member gets no invitation of invites": ([now(READER, "ACTIVE")], [INVITED]),
+    "one of invites is sent beside a pending one with other roles": ([READER], [INVITED]),
+    "but not beside one with the same": (
+        [row_of(Source.USERS, "GROUP_OWNER", "GROUP_X")],
+        [INVITED],
+    ),
+    "an invitation that has ended is replaced": ([ended("ORG_OWNER", project_roles=OWNED)], WHOLE),
+    "one of a project is, too": ([ended(project_roles=OWNED)], WHOLE[:1]),
+    "and one of the organization": ([ended("ORG_OWNER")], WHOLE[1:2]),
+    "one that has ended with another role is not replaced": ([ended("ORG_OWNER")], [OWNER]),
+    "nor with one in another project": (
+        [ended(project_roles=((OTHER_PROJECT, "GROUP_OWNER"),))],
+        [OWNER],
+    ),
+    "nor with another one in the project": (
+        [ended(project_roles=((PROJECT, "GROUP_X"),))],
+        [OWNER],
+    ),
+    "nor with a team": ([ended(team_ids=(TEAM,))], [OWNER]),
+    "of two names that look the same the active member counts": (
+        [now(OWNER, "ACTIVE"), now(OWNER, "PENDING", username="PERSON-1@example.com")],
+        [INVITED],
+    ),
+    "so it does where it is the other one": (
+        [now(OWNER, "PENDING"), now(OWNER, "ACTIVE", username="PERSON-1@example.com")],
+        [INVITED],
+    ),
+}
+PLACES = {ORG: "the organization", PROJECT: "Sandbox Alpha", OTHER_PROJECT: "Search"}
 
 
-async def test_a_project_that_the_organization_did_not_bring_is_invited_to():
-    plan = await plan_of({ORG: FakeClient(WHOLE[:2])}, *WHOLE)
-    assert plan.to_invite == (WHOLE[2],)
-    (there,) = plan.already_there
-    assert there.project_roles == ((PROJECT, "GROUP_OWNER"),)
+def described(line):
+    in_projects = (f"{role} in {PLACES[place]}" for place, role in line.project_roles)
+    roles = ", ".join((*line.roles, *line.team_ids, *in_projects)) or "no roles"
+    place = PLACES.get(line.place_id, "a project that is gone")
+    return f"{line.username or 'no name'} by {line.source.value} in {place}: {roles}"
 
 
-INVITED = row_of(Source.INVITES, "GROUP_OWNER")
-READER = row_of(Source.USERS, "GROUP_READ_ONLY")
+async def test_decisions_about_who_was_lost_are_as_they_were_reviewed():
+    text = "# Who is in the lists, what was lost, and what a restore does.\n"
+    for name, (rows, lost) in CASES.items():
+        client = FakeClient(rows)
+        plan = await plan_of({ORG: client}, *lost)
+        lines = ["no list can be read"] if rows is NOT_READ else []
+        lines += [f"  there  {described(each)} ({each.status})" for each in client.rows]
+        lines += [f"  lost   {described(each)}" for each in lost]
+        lines += [f"invite   {described(each)}" for each in plan.to_invite]
+        lines += [f"is there {described(each)} ({each.status_now})" for each in plan.already_there]
+        lines += [f"barred   {described(each)}\n         {each.reason}" for each in plan.barred]
+        lines += [f"exit code {plan.exit_code}"]
+        text += "\n".join(("", f"== {name}", *lines, ""))
+    assert_reviewed(text, Path(__file__).with_name("restore.txt"))
 
 
-@pytest.mark.parametrize(
-    ("lost", "there", "missing"),
-    [
-        (row_of(Source.ORG_USERS, "ORG_OWNER", "ORG_MEMBER"), [MEMBER], "ORG_OWNER"),
-        (row_of(Source.ORG_USERS, "ORG_MEMBER", team_ids=(TEAM,)), [MEMBER], TEAM),
-        (row_of(Source.ORG_INVITES, "ORG_OWNER"), [MEMBER], "ORG_OWNER"),
-        (INVITED, [row_of(Source.INVITES, "GROUP_READ_ONLY")], "GROUP_OWNER"),
-        (INVITED, [msgspec.structs.replace(READER, status="ACTIVE")], "GROUP_OWNER"),
-        (OWNER, [MEMBER, READER], "GROUP_OWNER"),
-    ],
-)
-async def test_who_is_there_with_less_is_named_with_what_is_missing_and_not_called_there(
-    lost, there, missing
-):
-    plan = await plan_of({ORG: FakeClient(there)}, lost)
-    assert (plan.to_invite, plan.already_there, plan.exit_code) == ((), (), 4)
+async def test_a_project_that_another_organization_has_now_is_not_invited_to():
+    plan = await plan_of({ORG: FakeClient(org_id=OTHER_ORG)}, of_list())
     (barred,) = plan.barred
-    status = there[-1].status
-    assert barred.reason.startswith(f"There already ({status}), but without {missing}: ")
-
-
-@pytest.mark.parametrize(
-    ("roles", "is_there"), [(("GROUP_READ_ONLY",), False), (("GROUP_OWNER", "GROUP_X"), True)]
-)
-async def test_an_invitation_of_invites_is_sent_beside_a_pending_one_with_other_roles(
-    roles, is_there
-):
-    plan = await plan_of({ORG: FakeClient([row_of(Source.USERS, *roles)])}, INVITED)
-    assert plan.to_invite == (() if is_there else (INVITED,))
-    assert plan.already_there == ((present(INVITED),) if is_there else ())
-
-
-@pytest.mark.parametrize("status", ["INVITATION_EXPIRED", "INVITATION_REJECTED"])
-@pytest.mark.parametrize("lost", [WHOLE, WHOLE[:1], WHOLE[1:2]])
-async def test_an_invitation_that_has_ended_with_the_same_roles_is_replaced(lost, status):
-    roles = [(each.place_id, each.roles[0]) for each in lost if each.source is Source.USERS]
-    ended = row_of(
-        Source.ORG_USERS,
-        *("ORG_OWNER" for each in lost if each.source is Source.ORG_USERS),
-        "ORG_MEMBER",
-        project_roles=tuple(roles),
-        status=status,
-    )
-    plan = await plan_of({ORG: FakeClient([ended])}, *lost)
-    assert (len(plan.to_invite), plan.exit_code) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("held", "named"),
-    [
-        ({"roles": ("ORG_MEMBER", "ORG_OWNER")}, "ORG_OWNER"),
-        ({"project_roles": ((OTHER_PROJECT, "GROUP_OWNER"),)}, "GROUP_OWNER in Search"),
-        ({"project_roles": ((PROJECT, "GROUP_X"),)}, "GROUP_X in Sandbox Alpha"),
-        ({"team_ids": (TEAM,)}, TEAM),
-    ],
-)
-async def test_an_invitation_that_has_ended_with_other_roles_is_not_replaced(held, named):
-    ended = row_of(Source.ORG_USERS, "ORG_MEMBER", status="INVITATION_EXPIRED")
-    ended = msgspec.structs.replace(ended, **held)
-    plan = await plan_of({ORG: FakeClient([ended])}, WHOLE[0])
-    assert (plan.to_invite, plan.exit_code) == ((), 4)
-    assert f"has ended and has {named}." in plan.barred[0].reason
-
-
-@pytest.mark.parametrize("statuses", [("ACTIVE", "PENDING"), ("PENDING", "ACTIVE")])
-async def test_of_two_names_that_look_the_same_the_active_member_counts(statuses):
-    rows = [
-        row_of(Source.USERS, "GROUP_OWNER", username=name, status=status)
-        for name, status in zip(("a@b.c", "A@b.c"), statuses, strict=True)
-    ]
-    lost = row_of(Source.INVITES, "GROUP_OWNER", username="a@b.c")
-    plan = await plan_of({ORG: FakeClient(rows)}, lost)
-    assert [each.status_now for each in plan.already_there] == ["ACTIVE"]
+    assert barred.reason == f"Project {PROJECT} belongs to organization {OTHER_ORG} now."
+    assert plan.to_invite == ()
 
 
 # The POSTs ---------------------------------------------------------------------------------------
