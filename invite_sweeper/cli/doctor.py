@@ -369,11 +369,8 @@ class _Doctor:
         if older in shown:
             self._add(name, f"{found}; the role {older.roles.listing} is granted.")
         elif older in refused and source.is_organization_level:
-            text = (
-                f"{found}, but deleting requires {deleting}, which the list {older} requires, too."
-            )
-            advice = Hint(f"Grant the credentials the role {deleting}.")
-            self._add(name, f"{text} Atlas refused it.", advice)
+            text = f"{found}, but deleting requires {deleting}, and Atlas refused the list {older}."
+            self._add(name, text, Hint(f"Grant the credentials the role {deleting}."))
         else:
             self._add(name, f"{found}; only a deletion can prove the role {deleting}.")
 
