@@ -1,7 +1,5 @@
 """The lines of a file: what is written, and what is read back."""
 
-from datetime import timedelta
-
 import msgspec
 import pytest
 from audit.runs import clock, finished, intent, invitation, outcome, planned, started
@@ -117,19 +115,6 @@ def test_the_last_line_alone_has_a_seal_and_every_count_even_where_it_is_zero() 
     written = msgspec.json.decode(line)
     assert set(Counts.__struct_fields__) < set(written)
     assert (written["exit_code"], written["error"]) == (0, None)
-
-
-@pytest.mark.parametrize(
-    ("age", "days"),
-    [
-        (timedelta(days=20), 20.0),
-        (timedelta(days=1, hours=23, minutes=59), 1.9),
-        (timedelta(seconds=8639), 0.0),
-        (timedelta(seconds=-1), -0.1),
-    ],
-)
-def test_an_age_is_floored_to_a_tenth_of_a_day(age: timedelta, days: float) -> None:
-    assert planned(age=age).age_days == days
 
 
 def test_a_line_of_a_later_version_is_not_an_error_and_one_without_a_field_is() -> None:

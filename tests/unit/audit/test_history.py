@@ -184,19 +184,13 @@ def test_the_last_success_is_the_latest_instant_of_a_sweep_or_dry_run_and_not_th
     assert write(at=later).last_success.replace(microsecond=0) == later
 
 
-def test_the_names_of_organizations_are_the_last_known(write):
-    for name in ("Old", "New", None):
-        found = write(organizations=(organization(name=name),))
-    assert found.organization_names() == {ORG: "New"}
-
-
-def test_the_ends_of_lists_are_the_last_known(write):
-    write(sunsets={"invites": "2027-07-01"})
-    write(sunsets={"invites": "2027-08-01", "new": "x"})
-    write(sunsets={"org_invites": "2027-09-01"})
+def test_the_names_of_organizations_and_the_ends_of_lists_are_the_last_known(write):
+    write(organizations=(organization(name="Old"),), sunsets={"invites": "2027-07-01"})
+    write(organizations=(organization(name="New"),), sunsets={"invites": "2027-08-01", "new": "x"})
+    write(organizations=(organization(),), sunsets={"org_invites": "2027-09-01"})
     found = write(sunsets={"invites": "2027-10-01"}, start=ELSEWHERE)
     ends = {Source.INVITES: date(2027, 8, 1), Source.ORG_INVITES: date(2027, 9, 1)}
-    assert found.sunsets(HOST) == ends
+    assert (found.organization_names(), found.sunsets(HOST)) == ({ORG: "New"}, ends)
 
 
 # How far back a run reads: as far as it asks, and at least the last 30 runs --------------------

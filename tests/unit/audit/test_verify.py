@@ -149,14 +149,7 @@ DAMAGED: dict[str, Change] = {
     "torn and unknown to HEAD": added("000004-r1.jsonl", b"{"),
     "the last is emptied": replaced(LAST, b""),
     "a forged end of the last": last_line(LAST, forged),
-    **{
-        f"{old[1:5].decode()} in the last line": last_line(
-            LAST, lambda line, old=old, new=new: line.replace(old, new, 1)
-        )
-        for old, new in ((b'"prev":"', b'"prev":"f'), (b'"deleted":0', b'"deleted":9'))
-    },
     **{f"{rest.hex()} after the end": added(LAST, rest) for rest in (b"{", b"\0", b" ")},
-    "the last compressed and cut": packed(LAST, lambda data: data[:-9]),
     "the last empty and compressed": packed(LAST, lambda data: b""),
     "the last is not gzip": packed(LAST, lambda data: data[:40] + b"x" + data[41:]),
 }

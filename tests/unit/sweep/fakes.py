@@ -58,7 +58,7 @@ class FakeAtlas:
     expiries: tuple[datetime, ...] = ()
     lists: dict[tuple[Source, str], tuple[Invitation, ...]] = field(default_factory=dict)
     list_results: dict[object, object] = field(default_factory=dict)
-    teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
+    teams: dict[str, frozenset[str] | ListUnreadable | Exception] = field(default_factory=dict)
     results: dict[str, Sending] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
     members: frozenset[str] | ListUnreadable = frozenset()
@@ -111,7 +111,7 @@ class FakeAtlas:
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         self.teams_requested.append(project.id)
         await asyncio.sleep(0)
-        return self.teams.get(project.id, frozenset())
+        return _raised(self.teams.get(project.id, frozenset()))
 
     async def active_members(self, _org_id: str) -> frozenset[str] | ListUnreadable:
         return self.members

@@ -116,14 +116,6 @@ def test_what_is_kept_until_the_last_days_of_the_calendar_has_no_day_after_them(
     assert goes_at(entry_of(Source.INVITES, age=40 * DAY), keep=keep, **notice) == day
 
 
-@pytest.mark.parametrize("source", Source)
-def test_the_day_is_that_of_the_instant_at_whichever_hour_it_is_asked(source):
-    entry = entry_of(source, age=10 * DAY - 22 * HOUR, **ENDLESS)
-    assert goes_at(entry) == "2026-11-29 23:00"
-    assert goes_at(entry, notice={"wait": "2d"}) == "2026-12-01 22:00"
-    assert goes_at(entry_of(source, age=40 * DAY, **ENDLESS)) == "2026-11-25 01:00"
-
-
 @pytest.mark.parametrize(("length", "day"), [(1024, "2026-11-29 01:00"), (1025, None)])
 def test_what_the_audit_log_cannot_record_has_no_day(length, day):
     assert goes_at(entry_of(Source.INVITES, age=10 * DAY, username="x" * length)) == day

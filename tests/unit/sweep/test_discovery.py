@@ -22,14 +22,16 @@ async def discover(*listed, **keys):
     return await discover_projects(atlas, ProjectFilter(rules), ORG)
 
 
-async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INVITES,)):
-    found = []
+async def read(atlas, count, *sources, workers=3):
+    """Return what becomes of each list of these sources, of so many projects."""
+    found = {}
 
     async def add(ref, outcome):
-        found.append((ref.project.id, outcome))
+        assert (ref.project.id, ref.source) not in found
+        found[ref.project.id, ref.source] = outcome
 
-    scope = RunScope(ORG, projects=[project(n) for n in range(count)])
-    await list_invitations(atlas, scope, sources, on_list or add, workers=workers)
+    scope = RunScope(ORG, projects=[project(n) for n in range(1, count + 1)])
+    await list_invitations(atlas, scope, sources or (Source.INVITES,), add, workers=workers)
     return found
 
 
@@ -50,135 +52,97 @@ async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out
     assert scope.unreadable == [ListUnreadable("??", "Odd", "unreadable id", source=source)]
 
 
-@pytest.mark.parametrize("listed", [(), (project(1, org_id=OTHER_ORG),)], ids=["none", "another's"])
-async def test_run_without_a_visible_project_of_the_organizations_is_refused(listed):
-    with pytest.raises(GuardRefused, match="No project"):
-        await discover(*listed)
-
-
-async def test_filters_that_exclude_every_project_are_not_an_error():
+async def test_run_without_a_visible_project_is_refused_and_with_excluded_ones_alone_it_is_not():
+    for listed in ((), (project(1, org_id=OTHER_ORG),)):
+        with pytest.raises(GuardRefused, match="No project"):
+            await discover(*listed)
     assert (await discover(project(1), projects={"exclude": ["*"]})).projects == []
-    assert await list_all(FakeAtlas(), 0) == []
+    assert await read(FakeAtlas(), 0) == {}
 
 
 def test_lists_of_organizations_are_read_first_and_then_project_by_project():
     scope = RunScope(ORG, projects=[project(1), project(2)])
     refs = scope.lists([Source.USERS, Source.ORG_USERS, Source.INVITES])
-    assert [(ref.project.id, ref.source) for ref in refs] == [
-        (ORG, Source.ORG_USERS),
-        (object_id(1), Source.USERS),
-        (object_id(1), Source.INVITES),
-        (object_id(2), Source.USERS),
-        (object_id(2), Source.INVITES),
-    ]
+    of_projects = product((object_id(1), object_id(2)), (Source.USERS, Source.INVITES))
+    found = [(ref.project.id, ref.source) for ref in refs]
+    assert found == [(ORG, Source.ORG_USERS), *of_projects]
 
 
 # Lists -------------------------------------------------------------------------------------------
 
 
-def all_gone(count):
-    return {project(n).id: ProjectGone(project(n).id) for n in range(count)}
+def gone(*numbers):
+    return {object_id(n): ProjectGone(object_id(n)) for n in numbers}
 
 
 @pytest.mark.parametrize("workers", [1, 50])
 async def test_each_list_is_requested_and_delivered_once_with_its_result(workers):
-    results = {**all_gone(1), project(2).id: ListUnreadable(project(2).id, "P", "no role", 401)}
-    one = invitation(1, project_id=project(1).id, source=Source.INVITES)
-    atlas = FakeAtlas(list_results=results)
+    unread = {object_id(2): ListUnreadable(object_id(2), "P", "no role", 401)}
+    one = invitation(1, project_id=object_id(3), source=Source.INVITES)
+    atlas = FakeAtlas(list_results=gone(1) | unread)
     atlas.show(one)
-    found = await list_all(atlas, 20, workers=workers)
-    lists = {project(n).id: () for n in range(20)} | {one.place_id: (one,)} | results
-    assert sorted(found, key=lambda each: each[0]) == sorted(lists.items())
+    lists = {object_id(n): () for n in range(1, 21)} | {one.place_id: (one,)} | gone(1) | unread
+    found = await read(atlas, 20, workers=workers)
+    assert found == {(id_, Source.INVITES): outcome for id_, outcome in lists.items()}
     assert sorted(atlas.requested) == sorted(lists)
 
 
-@pytest.mark.parametrize(("count", "gone", "ends"), [(1, 1, False), (4, 3, False), (2, 2, True)])
-async def test_two_or_more_projects_that_are_all_gone_end_the_run(count, gone, ends):
-    atlas = FakeAtlas(list_results=all_gone(gone))
-    if not ends:
-        assert len(await list_all(atlas, count)) == count
-        return
-    with pytest.raises(AtlasUnavailable, match=f"listed {count} projects.*404 to invites"):
-        await list_all(atlas, count)
+async def test_two_or_more_projects_that_are_all_gone_end_the_run():
+    for count, numbers in ((1, [1]), (4, [1, 2, 3])):
+        assert len(await read(FakeAtlas(list_results=gone(*numbers)), count)) == count
+    with pytest.raises(AtlasUnavailable, match=r"listed 2 projects.*404 to invites"):
+        await read(FakeAtlas(list_results=gone(1, 2)), 2)
 
 
-OF_PROJECTS = [Source.INVITES, Source.USERS]
-
-
-async def gone_or_not(source, listed, *, lists=None):
-    """Return what becomes of a 404 of one of two projects."""
-    gone = {project(1).id: ProjectGone(project(1).id)}
-    atlas = FakeAtlas(listed, lists or {}, list_results=gone)
-    found = {}
-
-    async def add(ref, outcome):
-        assert (ref.project.id, ref.source) not in found
-        found[ref.project.id, ref.source] = outcome
-
-    scope = RunScope(ORG, projects=[project(1), project(2)])
-    sources = [source, *(listed for listed, _ in lists or {})]
-    await list_invitations(atlas, scope, sources, add, workers=2)
-    return found[project(1).id, source]
-
-
-def with_a_role(listing):
-    """Return a list of the organization in which an invitation has a role in the project."""
-    role = invitation(1, source=listing, linked_projects=((project(1).id, ""),))
-    return {(listing, ORG): (role,)}
-
-
-@pytest.mark.parametrize("source", OF_PROJECTS)
-@pytest.mark.parametrize(
-    ("listed", "lists"),
-    [
-        ([project(2)], None),
-        ([project(1), project(2)], None),
-        ([project(2)], with_a_role(Source.ORG_USERS)),
-        ([project(2)], with_a_role(Source.ORG_INVITES)),
-    ],
-    ids=["gone", "listed again", "a role of org_users", "a role of org_invites"],
-)
-async def test_404_is_believed_only_of_a_project_that_atlas_shows_nowhere(source, listed, lists):
-    found = await gone_or_not(source, listed, lists=lists)
-    if (listed, lists) == ([project(2)], None):
-        assert found == ProjectGone(project(1).id)
+@pytest.mark.parametrize("source", [Source.INVITES, Source.USERS])
+@pytest.mark.parametrize("shown_by", [None, "projects", Source.ORG_USERS, Source.ORG_INVITES])
+async def test_404_is_believed_only_of_a_project_that_atlas_shows_nowhere(source, shown_by):
+    """Not in its list of projects, and not as the place of a role."""
+    listed = [project(1), project(2)] if shown_by == "projects" else [project(2)]
+    atlas = FakeAtlas(listed, list_results=gone(1))
+    of_organization = [shown_by] if isinstance(shown_by, Source) else []
+    for each in of_organization:
+        atlas.show(entry_of(each, linked_projects=((object_id(1), ""),)))
+    found = (await read(atlas, 2, source, *of_organization))[object_id(1), source]
+    if shown_by is None:
+        assert found == ProjectGone(object_id(1))
         return
     assert isinstance(found, ListUnreadable)
     shown = found.project_id, found.source, found.http_status, found.error_code
-    assert shown == (project(1).id, source, 404, "GROUP_NOT_FOUND")
+    assert shown == (object_id(1), source, 404, "GROUP_NOT_FOUND")
     assert "still shows the project" in found.reason
 
 
-@pytest.mark.parametrize("source", OF_PROJECTS)
-async def test_404_is_not_believed_where_the_list_of_projects_is_not_complete(source):
+async def test_404_is_not_believed_where_the_list_of_projects_is_not_complete():
+    listed = [project(2), ListUnreadable("", "", "It changed.")]
     with pytest.raises(AtlasUnavailable, match="changed"):
-        await gone_or_not(source, [project(2), ListUnreadable("", "", "It changed.")])
+        await read(FakeAtlas(listed, list_results=gone(1)), 2)
 
 
 async def test_error_that_concerns_the_run_is_raised_unchanged_and_ends_the_reading():
-    atlas = FakeAtlas(list_results={project(2).id: AtlasUnavailable("no longer served")})
+    atlas = FakeAtlas(list_results={object_id(2): AtlasUnavailable("no longer served")})
     with pytest.raises(AtlasUnavailable, match="no longer served"):
-        await list_all(atlas, 50, workers=2)
+        await read(atlas, 50, workers=2)
     assert len(atlas.requested) < 10
 
 
 def retired(source, count):
     result = SourceRetired("", "", f"{source} is retired.", 410, "VERSION_GONE", source)
-    return {(source, object_id(number)): result for number in range(count)}
+    return {(source, object_id(number)): result for number in range(1, count + 1)}
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 6), (3, 10)])
 async def test_retired_source_is_reported_once_and_not_requested_again(workers, most):
     """Also where several of its lists are read at a time."""
     atlas = FakeAtlas(list_results=retired(Source.USERS, 5))
-    found = await list_all(atlas, 5, sources=(Source.USERS, Source.INVITES), workers=workers)
+    found = await read(atlas, 5, Source.USERS, Source.INVITES, workers=workers)
     assert len(found) == 6 <= len(atlas.requested) <= most
-    assert sum(isinstance(each, SourceRetired) for _, each in found) == 1
+    assert sum(isinstance(each, SourceRetired) for each in found.values()) == 1
 
 
 async def test_run_ends_with_a_hint_when_every_source_is_retired():
     with pytest.raises(AtlasUnavailable) as caught:
-        await list_all(FakeAtlas(list_results=retired(Source.INVITES, 1)), 1)
+        await read(FakeAtlas(list_results=retired(Source.INVITES, 1)), 1)
     assert caught.value.hint == "In the policy, write `sources: [users, org_users]`."
 
 
@@ -282,16 +246,11 @@ async def test_list_of_projects_that_is_not_known_keeps_every_invitation_with_a_
 
 
 async def test_teams_that_are_read_in_part_link_no_list():
-    class Ended(FakeAtlas):
-        async def project_teams(self, project):
-            if project.id == PROD:
-                raise AtlasUnavailable("no longer served")
-            return await super().project_teams(project)
-
-    found = []
+    atlas = FakeAtlas(teams={PROD: AtlasUnavailable("no longer served")})
     sources = (Source.ORG_USERS, Source.ORG_INVITES)
-    atlas = Ended(lists={(each, ORG): (invited(source=each),) for each in sources})
+    atlas.show(*(invited(source=each) for each in sources))
     scope = RunScope(ORG, projects=list(PROJECTS), team_projects=list(PROJECTS))
+    found = []
 
     async def on_list(_, invitations):
         found.extend(invitations)

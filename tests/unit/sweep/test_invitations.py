@@ -152,16 +152,6 @@ WORLDS = st.lists(st.sampled_from(list(ENTRIES)), unique=True).flatmap(
 )
 
 
-@given(WORLDS, READ_OR_NOT, st.randoms())
-def test_each_entry_is_in_exactly_one_invitation_whatever_the_order(decisions, unread, dice):
-    found = combine(decisions, unread)
-    ids = [one.key for each in found for one in each.all_entries]
-    assert sorted(ids) == sorted(each.invitation.key for each in decisions)
-    shuffled = list(decisions)
-    dice.shuffle(shuffled)
-    assert set(combine(shuffled, unread)) == set(found)
-
-
 OTHERS = {
     "bob_in_a": "bob",
     "same_id_invite": "carl",
@@ -190,17 +180,3 @@ def test_nothing_kept_is_ended_by_a_delete(decisions, unread):
                 own = [one for one in judged if person(one) == person(each.invitation)]
                 assert not unread
                 assert all(judged[one] for one in own)
-
-
-@given(WORLDS, READ_OR_NOT)
-def test_more_kept_entries_and_fewer_read_lists_never_delete_more(decisions, unread):
-    def ended(decisions, unread):
-        found = combine(decisions, unread)
-        return {one for each in found if each.stale for one in each.all_entries}
-
-    before = ended(decisions, unread)
-    assert ended(decisions, UNREAD) <= before
-    for number, decision in enumerate(decisions):
-        kept = kept_entry(NAMES[decision.invitation])
-        with_one_more = [*decisions[:number], kept, *decisions[number + 1 :]]
-        assert ended(with_one_more, unread) <= before

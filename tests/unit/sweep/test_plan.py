@@ -20,7 +20,6 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.outcomes import Counts, Outcome, total
-from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog, make_plans
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
@@ -80,41 +79,6 @@ def person(name, *sources, number=1, **changes):
 
 
 # What is counted ---------------------------------------------------------------------------------
-
-
-def test_counts_of_several_lists_are_added_up():
-    plan = Plan(sources=["invites", "users"]).add(
-        listed(one(1), one(2, age=DAY), one(3, age=2 * DAY)),
-        listed(
-            one(4, Source.USERS, status="INVITATION_EXPIRED"),
-            one(5, Source.USERS, status="ACTIVE"),
-            source=Source.USERS,
-        ),
-        listed(one(6), one(7), project_id=object_id(8)),
-    )
-    assert plan.counts == Counts(
-        invitations_seen=7,
-        invitations_by_source={"invites": 5, "users": 2},
-        stale=4,
-        due=4,
-        kept=3,
-        kept_by_reason={"too_young": 2, "not_pending": 1},
-    )
-    assert sorted(number for _, number, _ in plan.stale()) == [1, 4, 6, 7]
-    by_list = [(ref.source, ref.project.id, n) for ref, n in plan.reading.lists.entries.items()]
-    elsewhere = ("invites", object_id(8), 2)
-    assert by_list == [("invites", PROJECT, 3), ("users", PROJECT, 2), elsewhere]
-
-
-def test_forecast_follows_the_active_members_that_are_known_last():
-    rules = [{"name": "left", "older_than": "14d", "inviter_gone": True}]
-    inviter = "gone@example.com"
-    ends_soon = {"name": "trip", "usernames": ["eve@*"], "until": f"{NOW:%Y-%m-%d}"}
-    plan = Plan(dry_run=True, rules=rules, keep=[ends_soon])
-    for number, gone in enumerate((frozenset(), frozenset({inviter})), start=1):
-        plan.builder.know_members(ActiveMembers(frozenset({"boss@example.com"}), gone))
-        plan.add(listed(one(number, age=10 * DAY, inviter=inviter)), finish=False)
-    assert plan.reading.dates.stale_within_7d == 1
 
 
 @pytest.mark.parametrize("source", Source)

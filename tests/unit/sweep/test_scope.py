@@ -1,13 +1,13 @@
 """The project filter of a policy, patterns without a match, and the shards."""
 
 import pytest
-from builders import ORG, OTHER_ORG, object_id, policy, project
+from builders import OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import command_of
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256, unmatched_organizations
+from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256
 
 ID_WITH_DB = "5edb82a3f2ed2e7dd6cde400"
 TAGGED = {"tags": (("Env", "Sandbox"), ("team", "data"), ("x", "y"))}
@@ -37,37 +37,6 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
 def test_project_is_in_scope_if_each_filter_of_the_policy_admits_it(changes, filters, included):
     project_filter = ProjectFilter(policy(projects=filters))
     assert project_filter.includes(project(**changes)) is included
-
-
-def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
-    patterns = {"include": ["*", "a-*", "c-*", object_id(7)], "exclude": ["prd-*", "b-*"]}
-    project_filter = ProjectFilter(policy(projects=patterns))
-    other = project(9, name=object_id(7))
-    for each in (project(name="A-1"), project(name="b-1"), project(7), other):
-        project_filter.includes(each)
-    assert project_filter.unused_patterns() == (
-        "projects.include 'c-*' matched no project.",
-        "projects.exclude 'prd-*' matched no project.",
-    )
-    assert ProjectFilter(policy()).unused_patterns() == ()
-    named = ProjectFilter(policy(projects={"include": ["*", "sand-*"]}))
-    assert named.unused_patterns() == ("projects.include 'sand-*' matched no project.",)
-
-
-def test_each_glob_that_is_the_name_of_no_organization_is_reported_with_the_names_that_are():
-    keys = {
-        "rules": [
-            {"name": "r", "older_than": "1d", "organizations": ["acme*", "Beta", "\uff21cme"]}
-        ],
-        "keep": [{"name": "k", "organizations": [ORG, "\uff21cme", "x"]}],
-    }
-    known = "none of the policy has that name: 'Acme', 'Gamma'."
-    assert list(unmatched_organizations(policy(**keys), ["Gamma", "Acme"])) == [
-        f"The rule 'r' is for the organization 'Beta', and {known}",
-        f"The rule 'r' is for the organization '\uff21cme', and {known}",
-        f"The keep entry 'k' is for the organization 'x', and {known}",
-    ]
-    assert list(unmatched_organizations(policy(), ["Acme"])) == []
 
 
 def test_scope_hash_depends_on_projects_tags_and_sources_alone():
@@ -136,7 +105,6 @@ def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadabl
 @pytest.mark.parametrize(
     ("text", "index", "shard"),
     [
-        ("1/2", None, "1/2"),
         ("3/3", "9", "3/3"),
         ("auto/3", "0", "1/3"),
         ("auto/3", "2", "3/3"),
