@@ -1,14 +1,60 @@
-"""One deletion, as a sweep sends it: all its tokens first."""
+"""A client of a server, and one deletion, as a sweep sends it: all its tokens first."""
 
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from unittest.mock import Mock
+
+from builders import ORG
+
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret, read_credentials
+from invite_sweeper.atlas.deleter import AtlasClient
+from invite_sweeper.atlas.http import open_http, parse_base_url
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.models import Project, Source
 from invite_sweeper.outcomes import Sending
+from invite_sweeper.policy import Execution
+
+READY = Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-ready-token"))
+LOG = Mock(spec_set=["debug", "info"])
 
 
-def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):
+@asynccontextmanager
+async def connected(
+    base_url,
+    account=READY,
+    *,
+    monotonic,
+    sleep,
+    per_s=None,
+    concurrency=20,
+    attempts=5,
+    connector=None,
+    log=LOG,
+    **options,
+):
+    """Connect to a base URL, with an account of the simulated Atlas or with credentials."""
+    if hasattr(account, "environment"):
+        account = read_credentials(account.environment())
+    async with (
+        open_http(parse_base_url(base_url), connector) as http,
+        AtlasClient(
+            http,
+            account,
+            execution=Execution(concurrency=concurrency, attempts=attempts),
+            limiter=RateLimiter(monotonic, sleep, max_requests_per_second=per_s),
+            clock=lambda: datetime.now(UTC),
+            log=log,
+            **options,
+        ) as atlas,
+    ):
+        yield atlas
+
+
+def place_of(source, project_id):
     """Return whose list of a source is read: the project, or the organization."""
     if source.is_organization_level:
-        return Project(org_id, "", org_id)
-    return Project(project_id, "Alpha", org_id)
+        return Project.of_organization(ORG)
+    return Project(project_id, "Alpha", ORG)
 
 
 def deletes_after_confirmation(sim):

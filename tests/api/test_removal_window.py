@@ -6,25 +6,20 @@ measures it.
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from unittest.mock import Mock
+from datetime import timedelta
 
 import faults
 import pytest
 from builders import ORG
-from deleting import place_of
+from deleting import connected, place_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed import ObservedAtlas
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas.credentials import read_credentials
-from invite_sweeper.atlas.deleter import AtlasClient
-from invite_sweeper.atlas.http import HttpSession, open_http, parse_base_url
-from invite_sweeper.atlas.limits import RateLimiter
+from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
-from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import serve
 
 READ = {
@@ -66,23 +61,14 @@ class Scene:
         path = READ[self.source] if method != "POST" else TOKEN
         self.sim.faults.add(fault, method=method, path=path, **where)
 
-    def run(self, *, per_s=None, concurrency=20, attempts=5):
+    def run(self, **options):
         """List the users and remove all at once."""
 
         async def scenario():
+            options.update(monotonic=self.loop_time, sleep=asyncio.sleep)
             async with (
                 serve(self.sim) as base_url,
-                open_http(parse_base_url(base_url)) as http,
-                AtlasClient(
-                    http,
-                    read_credentials(self.account.environment()),
-                    execution=Execution(concurrency=concurrency, attempts=attempts),
-                    limiter=RateLimiter(
-                        self.loop_time, asyncio.sleep, max_requests_per_second=per_s
-                    ),
-                    clock=lambda: datetime.now(UTC),
-                    log=Mock(spec_set=["debug", "info"]),
-                ) as self.atlas,
+                connected(base_url, self.account, **options) as self.atlas,
             ):
                 place = place_of(self.source, self.project)
                 found = await self.atlas.reader.invitations(place, self.source)
@@ -105,7 +91,7 @@ class Scene:
         """
         reads = {}
         windows = []
-        for request in sorted(self.sim.requests, key=lambda each: each.at_s):
+        for request in self.sim.requests:
             path = request.path.partition("?")[0]
             if request.method == "GET":
                 reads[path] = request

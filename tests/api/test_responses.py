@@ -7,7 +7,7 @@ from types import NoneType
 
 import faults
 import pytest
-from builders import ORG, invitation
+from builders import ORG, PROJECT, invitation
 from deleting import delete, delete_first, deletes_after_confirmation
 
 from invite_sweeper import __version__
@@ -29,17 +29,25 @@ LONG_200 = replace(faults.api_error(500, "X", "x"), status=200, body=b'{"long": 
 
 
 @pytest.fixture
-def account(sim):
-    return sim.add_service_account()
+def alpha(sim):
+    """A project with two invitations; tests delete the first."""
+    sim.add_project("Alpha", project_id=PROJECT)
+    for name in ("ada", "bob"):
+        sim.invite(PROJECT, f"{name}@example.com", age=timedelta(days=20))
+    return Project(PROJECT, "Alpha", ORG)
 
 
 @pytest.fixture
-def alpha(sim):
-    """A project with two invitations; tests delete the first."""
-    project_id = sim.add_project("Alpha")
-    for name in ("ada", "bob"):
-        sim.invite(project_id, f"{name}@example.com", age=timedelta(days=20))
-    return Project(project_id, "Alpha", ORG)
+def delete_one(sim, online, alpha):
+    """Delete the first invitation with the token of a service account, which may be renewed."""
+
+    async def delete_with(progress):
+        async with online(sim.add_service_account()) as atlas:
+            deletion = await delete_first(atlas, alpha, progress=progress)
+            assert not atlas.limiter.bucket(PROJECTS_GROUP, PROJECT).in_flight
+        return deletion
+
+    return delete_with
 
 
 # --- one deletion ----------------------------------------------------------------------------
@@ -65,16 +73,11 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("name", MATRIX)
-async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(
-    sim, online, account, alpha, name
-):
+async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(sim, delete_one, name):
     fault, times, outcome, attempts, remaining, code = MATRIX[name]
     sim.faults.add(fault, method="DELETE", times=times)
     progress = Sending()
-
-    async with online(account) as atlas:
-        deletion = await delete_first(atlas, alpha, progress=progress)
-        assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
+    deletion = await delete_one(progress)
 
     assert deletion.outcome is outcome
     assert type(deletion.fatal_error) is (ApiVersionRetired if name == RETIRED else NoneType)
@@ -97,33 +100,17 @@ async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(
     ],
     ids=["before", "reset", "failed", "limited", "challenged", "deleted"],
 )
-async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other(
-    sim, online, account, alpha, cancelled, fault, outcome
+async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other_and_renews_no_token(
+    sim, delete_one, cancelled, fault, outcome
 ):
     progress = Sending(cancelled=cancelled)
     sent = int(not cancelled)
     fault = faults.with_effect(fault, lambda _: setattr(progress, "cancelled", True))
     sim.faults.add(fault, method="DELETE", times=None)
-
-    async with online(account) as atlas:
-        deletion = await delete_first(atlas, alpha, progress=progress)
+    deletion = await delete_one(progress)
 
     assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, sent, sent)
-    assert atlas.counters.retries == 0
-
-
-async def test_refused_token_of_a_cancelled_deletion_is_not_renewed_and_its_permit_is_released(
-    sim, online, account, alpha
-):
-    progress = Sending()
-    cancel = faults.with_effect(faults.challenge(), lambda _: setattr(progress, "cancelled", True))
-    sim.faults.add(cancel, method="DELETE", times=None)
-    async with online(account) as atlas:
-        await delete_first(atlas, alpha, progress=progress)
-        assert sim.tokens_issued == 1
-        deletion = await delete_first(atlas, alpha, progress=Sending(cancelled=True))
-        assert deletion.outcome is Outcome.SKIPPED
-        assert not atlas.limiter.bucket(PROJECTS_GROUP, alpha.id).in_flight
+    assert sim.tokens_issued == 1
 
 
 async def test_requests_that_digest_repeats_take_their_place_in_the_rate_later(sim, online, alpha):
@@ -190,14 +177,12 @@ LISTS = {
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_list_with_a_fault_is_read_or_has_this_reason(
-    sim, online, account, alpha, monkeypatch, name
-):
+async def test_list_with_a_fault_is_read_or_has_this_reason(sim, online, alpha, monkeypatch, name):
     monkeypatch.setattr("invite_sweeper.atlas.http.MAX_BODY_BYTES", 5000)
     fault, times, result, attempts = LISTS[name]
     sim.faults.add(fault, path=INVITES, times=times)
 
-    async with online(account) as atlas:
+    async with online(sim.add_service_account()) as atlas:
         found = await atlas.reader.invitations(alpha)
 
     if isinstance(result, int):
