@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.events import Announced, RunStarted
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
@@ -61,6 +61,9 @@ class NightRun(NamedTuple):
             planned by, and of a restore.
         is_whole: Whether every list in scope was read.
         reason: The text of `--reason`.
+        kept_by_reason: How many invitations it kept.
+        policy_sha256: Of the bytes of its policy; None of a restore before 0.3.
+        policy_path: As it was named.
     """
 
     number: int
@@ -74,6 +77,9 @@ class NightRun(NamedTuple):
     pending: int | None = None
     is_whole: bool = True
     reason: str | None = None
+    kept_by_reason: Mapping[str, int] = {}
+    policy_sha256: str | None = None
+    policy_path: str = ""
 
     @property
     def label(self) -> str:
@@ -107,13 +113,13 @@ def began_at(start: RunStarted) -> datetime | None:
     return began if began is not None and EARLIEST <= began < LATEST else None
 
 
-def night_run(record: RunRecord, announced: int = 0) -> NightRun:
+def night_run(record: RunRecord) -> NightRun:
     """Return what is kept of a run, with what later runs recorded of its requests.
 
-    Args:
-        announced: What it announced, and no run before it.
+    What it announced is counted if its lines were added.
     """
     end = record.end
+    announced = sum(isinstance(line.event, Announced) for line in record.lines.values())
     began = began_at(record.start)
     status = record.status if record.is_whole else Status.DAMAGED
     ending = str(status)
@@ -136,6 +142,9 @@ def night_run(record: RunRecord, announced: int = 0) -> NightRun:
         pending=pending_after(record),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
+        kept_by_reason=end.kept_by_reason if end is not None else {},
+        policy_sha256=record.start.policy_sha256,
+        policy_path=record.start.policy_path or "",
     )
 
 

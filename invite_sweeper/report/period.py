@@ -75,7 +75,7 @@ from invite_sweeper.report.rows import (
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verdicts import document_of_verification
-from invite_sweeper.text import Hint, escape_unprintable, pluralize, upper_first
+from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, upper_first
 
 _T = TypeVar("_T")
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -283,17 +283,17 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
         command = list_runs("--event", event.event)
         rows = newest.rows()
         yield from _people(reader, key, caption, rows, command, total=newest.total, before=_NIGHT)
-    entries = tuple(reader.entries.values())
+    entries = tuple(reader.entries())
     caption = "Invitations that each keep entry kept"
     yield from _table("entries", caption, _ENTRIES, entries[::-1], list_runs())
     if len(reader.runs) > 1:  # of a single run, the table of what it kept has them
         caption = "Kept by an entry of the policy"
         command = list_runs("--event", Kept.event)
-        kept = reader.kept.rows()
-        yield from _table("kept-by", caption, _KEPT_BY, kept, command, total=reader.kept.total)
+        kept = tuple(reader.kept.values())
+        yield from _table("kept-by", caption, _KEPT_BY, kept[::-1], command)
     given = [run for run in reversed(reader.runs) if run.reason is not None]
     yield from _table("reasons", "Reasons that were given", _REASONS, given, list_runs())
-    policies = reader.policies[::-1]
+    policies = tuple(reader.policies())[::-1]
     for section in _table("policies", "Policies in force", _POLICIES, policies, list_runs()):
         yield section._replace(texts=tuple(_texts_of(policies)))
 
@@ -354,7 +354,8 @@ def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
 def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:
     """Yield what was changed in each policy, and its text."""
     for policy in policies:
-        runs = f"The policy of {'run' if policy.runs.isdecimal() else 'runs'} {policy.runs}"
+        noun = plural_form(len(policy.runs), "run", "runs")
+        runs = f"The policy of {noun} {policy.numbers}"
         if policy.change:
             yield Fact(f"{runs}: what was changed", policy.change)
         if policy.text is not None:
@@ -392,9 +393,12 @@ def _ended(night: Night) -> Cell:
 
 
 def _in_force(policy: PolicyInForce) -> Cell:
-    if policy.first == policy.last:
-        return text_cell(str(policy.first))
-    return (Line(str(policy.first)), Line(f"to {policy.last}"))
+    first, last = _day(policy.runs[0]), _day(policy.runs[-1])
+    return (Line(first),) if first == last else (Line(first), Line(f"to {last}"))
+
+
+def _day(run: NightRun) -> str:
+    return str(run.night or "unknown")
 
 
 _NIGHT: Final[CellsOf[Row]] = {Column("Night", "date"): _when}
@@ -405,12 +409,12 @@ _KEPT_BY: Final[CellsOf[Row]] = {
     BECAUSE: detail_cell,
 }
 _ENTRIES: Final[CellsOf[KeepEntry]] = {
-    Column("Entry"): lambda entry: text_cell(entry.name),
-    Column("Kept at most", "number", "at most"): lambda entry: _number(entry.most),
-    Column("Kept last", "number", "last"): lambda entry: _number(entry.newest),
-    Column("Runs", "number", "runs:"): lambda entry: _number(entry.runs),
-    Column("From", "date", "from"): lambda entry: text_cell(str(entry.first)),
-    Column("To", "date", "to"): lambda entry: text_cell(str(entry.last)),
+    Column("Entry"): lambda entry: text_cell(entry.reason.partition(":")[2]),
+    Column("Kept at most", "number", "at most"): lambda entry: _number(max(entry.counts)),
+    Column("Kept last", "number", "last"): lambda entry: _number(entry.counts[-1]),
+    Column("Runs", "number", "runs:"): lambda entry: _number(len(entry.runs)),
+    Column("From", "date", "from"): lambda entry: text_cell(_day(entry.runs[0])),
+    Column("To", "date", "to"): lambda entry: text_cell(_day(entry.runs[-1])),
 }
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),
@@ -420,13 +424,13 @@ _NIGHTS: Final[CellsOf[Night]] = {
     Column("Ended"): _ended,
 }
 _REASONS: Final[CellsOf[NightRun]] = {
-    Column("Night", "date"): lambda run: text_cell(str(run.night or "unknown")),
+    Column("Night", "date"): lambda run: text_cell(_day(run)),
     Column("Run"): lambda run: text_cell(run.label),
     Column("Reason"): lambda run: (Line(escape_unprintable(run.reason or "")),),
 }
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): _in_force,
-    Column("Runs", prefix="runs"): lambda policy: text_cell(policy.runs),
-    Column("Policy"): lambda policy: text_cell(policy.path),
+    Column("Runs", prefix="runs"): lambda policy: text_cell(policy.numbers),
+    Column("Policy"): lambda policy: text_cell(policy.runs[-1].policy_path),
     Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),
 }

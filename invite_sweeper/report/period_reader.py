@@ -8,21 +8,25 @@
 5. What is pending is what the newest sweep or dry run left that read its lists.
 
 Memory holds the run that is read, the newest one and that of what is pending, and beyond them the
-counts of each run and as many rows as a table shows, for any number of nights.
+counts of each run, as many rows as a table shows, and a row for each invitation that a keep entry
+kept, for any number of nights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import unified_diff
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunFile, RunRecord, Verification
-from invite_sweeper.audit.events import Kept, RunFinished, RunStarted, announcement_key
+from invite_sweeper.audit.events import Kept, RunStarted
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import add_lines
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.models import InvitationKey
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.nights import (
     DEFAULT_NIGHTS,
@@ -112,41 +116,29 @@ def first_instant(file: RunFile) -> datetime | None:
     return None
 
 
+def is_of_keep_entry(reason: str) -> bool:
+    """Return whether a key of `kept_by_reason` is that of a keep entry."""
+    return reason.startswith("keep:")
+
+
 class KeepEntry(NamedTuple):
-    """What an entry of `keep` kept in the runs of a period, as each run counted it.
+    """An entry of `keep`, and the runs in which it kept an invitation.
 
     Attributes:
-        runs: Runs in which it kept an invitation.
-        most: In one of them.
-        newest: In the last of them.
-        first: The night of the first of them, as `last` of the last.
+        reason: Its key in `kept_by_reason`.
     """
 
-    name: str
-    runs: int
-    most: int
-    newest: int
-    first: date
-    last: date
+    reason: str
+    runs: Sequence[NightRun]
 
-
-def add_kept(entries: dict[str, KeepEntry], end: RunFinished, night: date) -> None:
-    """Add what the entries of `keep` kept in a run to that of the runs before it."""
-    for reason, count in end.kept_by_reason.items():
-        kind, _, name = reason.partition(":")
-        if kind != "keep":
-            continue
-        before = entries.get(name, KeepEntry(name, 0, 0, 0, night, night))
-        entries[name] = before._replace(
-            runs=before.runs + 1, most=max(before.most, count), newest=count, last=night
-        )
+    @property
+    def counts(self) -> Sequence[int]:
+        """How many it kept in each of the runs."""
+        return [run.kept_by_reason[self.reason] for run in self.runs]
 
 
 class NewestRows:
-    """The newest rows of a table, those that failed before all others, and how many there were.
-
-    What is the same as an earlier row, such as an invitation that an entry keeps each night, stands
-    in its place: of such rows, memory holds a hash each.
+    """The newest rows of a table, those that failed before all others.
 
     Attributes:
         total: How many there were.
@@ -154,34 +146,18 @@ class NewestRows:
 
     def __init__(self) -> None:
         self.total = 0
-        self._hashes: set[int] = set()
-        self._failed: dict[int, Row] = {}
-        self._others: dict[int, Row] = {}
+        self._failed: deque[Row] = deque(maxlen=MAX_TABLE_ROWS)
+        self._others: deque[Row] = deque(maxlen=MAX_TABLE_ROWS)
 
-    def add(self, row: Row, run: NightRun, *same: object) -> bool:
-        """Add a row of the newest run so far, and return whether no earlier one is the same.
-
-        Args:
-            same: By what rows are the same; nothing where each comes once.
-        """
-        row.run = run.number
-        row.night = run.night
-        key = hash(same or self.total)
-        is_new = key not in self._hashes
-        self.total += is_new
-        if same:
-            self._hashes.add(key)
+    def add(self, row: Row) -> None:
+        """Add a row of the newest run so far."""
+        self.total += 1
         newest = self._failed if row.has_failed else self._others
-        newest.pop(key, None)
-        newest[key] = row  # the last one in the order of insertion
-        if len(newest) > MAX_TABLE_ROWS:
-            oldest = next(iter(newest))
-            del newest[oldest]
-        return is_new
+        newest.append(row)
 
     def rows(self) -> list[Row]:
         """Return the rows: what failed, then the newest run first."""
-        rows = sorted_rows([*self._failed.values(), *self._others.values()])
+        rows = sorted_rows((*self._failed, *self._others))
         # Sorting is stable: rows of one run stay in their order.
         rows.sort(key=lambda row: (not row.has_failed, -row.run))
         return rows
@@ -192,47 +168,20 @@ class PolicyInForce(NamedTuple):
 
     Attributes:
         sha256: Of its bytes.
-        path: As in the last of these runs.
-        first_run: The number of the first of them, as `last_run` of the last; 0 where a file
-            outside an audit directory has none.
-        first: The night of the first of them, as `last` of the last.
         text: Safe to show; None where an earlier version wrote the files.
         change: Against the policy before, as `diff -u` has it; empty for the first.
     """
 
     sha256: str
-    path: str
-    first_run: int
-    last_run: int
-    first: date
-    last: date
+    runs: Sequence[NightRun]
     text: str | None
     change: str
 
     @property
-    def runs(self) -> str:
+    def numbers(self) -> str:
         """The numbers of the runs, such as `11 to 20`."""
-        if self.first_run == self.last_run:
-            return str(self.last_run or "")
-        return f"{self.first_run} to {self.last_run}"
-
-
-def add_policy(policies: list[PolicyInForce], run: RunRecord, night: date) -> None:
-    """Add the policy of a run to those of the runs before it."""
-    sha256 = run.start.policy_sha256
-    if sha256 is None:  # a restore before 0.3
-        return
-    number = run.file.number
-    path = run.start.policy_path or ""
-    before = policies[-1] if policies else None
-    if before is not None and before.sha256 == sha256:
-        policies[-1] = before._replace(path=path, last_run=number, last=night)
-        return
-    text = printable_lines(run.policy) if run.policy is not None else None
-    change = ""
-    if before is not None and before.text is not None and text is not None:
-        change = describe_change(before.text, text)
-    policies.append(PolicyInForce(sha256, path, number, number, night, night, text, change))
+        first, last = self.runs[0].number, self.runs[-1].number
+        return str(last or "") if first == last else f"{first} to {last}"
 
 
 def printable_lines(policy: str) -> str:
@@ -258,9 +207,7 @@ class PeriodReader:
         deletions: What became of each deletion that was due to be sent.
         announced: What sweeps announced for a later deletion.
         restored: What became of each invitation of a restore.
-        entries: What each keep entry kept, by its name.
-        kept: What a keep entry kept, the last time that it did.
-        policies: Under which the runs worked, in the order in which they came into force.
+        kept: What a keep entry kept, the last time that it did, by invitation and entry.
 
     Args:
         verification: Of the files.
@@ -282,9 +229,8 @@ class PeriodReader:
         self.deletions = NewestRows()
         self.announced = NewestRows()
         self.restored = NewestRows()
-        self.entries: dict[str, KeepEntry] = {}
-        self.kept = NewestRows()
-        self.policies: list[PolicyInForce] = []
+        self.kept: dict[tuple[InvitationKey, str], Row] = {}
+        self._policies: dict[str | None, str] = {}  # the texts, by their hashes
         self._period = period
         self.organization = organization
         # Of a damaged log it is not known what later runs recorded.
@@ -308,34 +254,50 @@ class PeriodReader:
                 return
             run = run.of_organization(self.organization)
         night = night_run(run)
-        if run.mode == "sweep":
-            self._add_requests(run, night, self.deletions)
-            for row in kept_rows(run):
-                if isinstance(row.event, Kept) and row.event.reason.startswith("keep:"):
-                    self.kept.add(row, night, row.event.key, row.detail)
-            # An earlier run of the night may have announced it, as one whose file is lost.
-            announced = sum(
-                self.announced.add(row, night, night.night, announcement_key(row.event))
-                for row in announced_rows(run)
-            )
-            night = night_run(run, announced)
-        elif run.mode == "restore":  # a dry run did nothing to a person
-            self._add_requests(run, night, self.restored)
-        self._add_run(run, night)
-
-    def _add_run(self, run: RunRecord, night: NightRun) -> None:
         self.runs.append(night)
         self.newest = run
         self.organizations.update(run.start.organizations)
         if night.pending is not None:
             self.scan = run
-        if night.night is not None:
-            add_policy(self.policies, run, night.night)
-            if run.end is not None:
-                add_kept(self.entries, run.end, night.night)
+        if run.policy is not None:
+            self._policies[night.policy_sha256] = printable_lines(run.policy)
+        if run.mode != "dry-run":  # it did nothing to a person
+            self._add_people(run, night)
 
-    def _add_requests(self, run: RunRecord, night: NightRun, newest: NewestRows) -> None:
-        """Add what became of each request; what is planned, and was not sent, has no outcome."""
-        for row in rows_of(run):
-            if row.outcome:
-                newest.add(row, night)
+    def _add_people(self, run: RunRecord, night: NightRun) -> None:
+        """Add what a run did to whom, and whom a keep entry kept."""
+        requests = self.restored if run.mode == "restore" else self.deletions
+        for row in _dated(rows_of(run), night):
+            if row.outcome:  # what is planned, and was not sent, has none
+                requests.add(row)
+        for row in _dated(announced_rows(run), night):
+            self.announced.add(row)
+        for row in _dated(kept_rows(run)[::-1], night):
+            if isinstance(row.event, Kept) and is_of_keep_entry(row.event.reason):
+                about = row.event.key, row.detail
+                self.kept.pop(about, None)
+                self.kept[about] = row  # the last one in the order of insertion
+
+    def entries(self) -> Iterator[KeepEntry]:
+        """Yield each keep entry that kept something, in the order in which they first did."""
+        reasons = dict.fromkeys(reason for run in self.runs for reason in run.kept_by_reason)
+        for reason in filter(is_of_keep_entry, reasons):
+            yield KeepEntry(reason, [run for run in self.runs if reason in run.kept_by_reason])
+
+    def policies(self) -> Iterator[PolicyInForce]:
+        """Yield the policies of the runs, in the order in which they came into force."""
+        before: str | None = None
+        runs = (run for run in self.runs if run.policy_sha256 is not None)
+        for sha256, group in groupby(runs, key=lambda run: run.policy_sha256 or ""):
+            text = self._policies.get(sha256)
+            change = "" if before is None or text is None else describe_change(before, text)
+            yield PolicyInForce(sha256, tuple(group), text, change)
+            before = text
+
+
+def _dated(rows: Iterable[Row], run: NightRun) -> Iterator[Row]:
+    """Yield the rows of a run with its number and its night."""
+    for row in rows:
+        row.run = run.number
+        row.night = run.night
+        yield row

@@ -197,7 +197,7 @@ def killed_in_two_organizations():
 
 
 MIDNIGHT = NOW.hour / 24
-FIRST, SECOND = (planned(number).as_event(Announced, **DUE) for number in (1, 2))
+FIRST = planned(1).as_event(Announced, **DUE)
 KILLED_RESTORE = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
 PERIODS = {
     # The runs by how many days ago they began, and the options of each page.
@@ -226,9 +226,6 @@ PERIODS = {
             0.5: run(FIRST),
             0: run(planned(3), mode="dry-run", announced=5),
         },
-    ),
-    "what a run announces again, as after a lost file, counts once": (
-        {0.01: run(FIRST, announced=1), 0: run(FIRST, SECOND, announced=2)},
     ),
     "who was kept before a restore is shown as of the sweep": (
         {1: run(Kept.of(planned(1), reason="too_young"), kept=1), 0: restored(1)},
