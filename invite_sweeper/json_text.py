@@ -84,11 +84,7 @@ def parse_timestamp(text: str | None) -> datetime | None:
         return None
 
 
-@lru_cache(maxsize=1024)
 def rfc3339(moment: datetime) -> str:
-    """Return RFC 3339 in UTC, with microseconds only if they are not zero.
-
-    Cached, as the dates of invitations often are the same.
-    """
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http.client import NO_CONTENT, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -58,6 +58,7 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     RetryDecision,
     classify,
+    is_unauthenticated,
     is_unprocessed,
     parse_body,
 )
@@ -344,8 +345,7 @@ class Client:
                     result = await self._send(exchange.request, authorization)
             finally:
                 self._signer.release(authorization)
-        is_refused = classify(result) is RetryDecision.REAUTHENTICATE
-        if is_refused and not exchange.request.is_cancelled():
+        if is_unauthenticated(result) and not exchange.request.is_cancelled():
             # Also where this request is not sent again: the next ones need it.
             await self._signer.renew(authorization)
         return result
@@ -449,7 +449,7 @@ class Client:
         return RateLimitDetails(wait_s, details.limit if details else None)
 
 
-class Look(NamedTuple):
+class Look(msgspec.Struct, frozen=True):
     """A look at a user before the removal.
 
     Attributes:

@@ -24,7 +24,7 @@ class BucketLimit(NamedTuple):
     period_s: float
 
 
-class EndpointSet(NamedTuple):
+class EndpointSet(msgspec.Struct, frozen=True):
     """Calls that share a rate limit.
 
     Atlas has one bucket for each project or organization, the first id of the calls; for calls
@@ -181,7 +181,7 @@ Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
 """
 
 
-class SourceApi(NamedTuple):
+class SourceApi(msgspec.Struct, frozen=True):
     """The API calls of one source.
 
     Attributes:

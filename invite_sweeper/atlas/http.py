@@ -61,7 +61,7 @@ Body: TypeAlias = Mapping[str, str] | bytes
 Authorization: TypeAlias = Secret | aiohttp.DigestAuthMiddleware
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A request that `Client.request` made.
 
     Attributes:

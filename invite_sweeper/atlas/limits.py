@@ -120,7 +120,7 @@ class TokenBucket:
             self.level = max(0.0, self.level - 1)
         else:
             self._has_header = True
-            if limit:  # no header names the refill
+            if limit and limit != self.limit.capacity:  # no header names the refill
                 self.limit = self.limit._replace(capacity=limit)
             self.level = min(remaining, self.limit.capacity)
         # An answer that arrives during the wait is to a request that was sent before it.

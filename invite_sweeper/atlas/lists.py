@@ -11,7 +11,7 @@ documented is named.
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache, partial
-from typing import Annotated, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import structs
@@ -79,7 +79,7 @@ def _normalized_date(value: str | None) -> str | None:
     moment = parse_timestamp(value) if len(value) <= _MAX_RAW_LENGTH else None
     if moment is None:
         return shortened(value)
-    return rfc3339(moment)
+    return _shared_date(moment)
 
 
 @lru_cache(maxsize=1024)
@@ -88,6 +88,8 @@ def _shared(value: AtlasRow) -> AtlasRow:
     return value
 
 
+_shared_date: Final = lru_cache(maxsize=1024)(rfc3339)
+"""Many invitations are sent together, or expire together."""
 _visible_inviter: Final = lru_cache(maxsize=1024)(visible_name)
 """Of few people, who sent most invitations of a run."""
 
@@ -365,7 +367,7 @@ def _row_error(row: bytes, number: int, what: str) -> UnexpectedContent:
     return UnexpectedContent(f"the entry {name}: {what}", of_entry=True)
 
 
-class Listing(NamedTuple, Generic[Item]):
+class Listing(msgspec.Struct, Generic[Item], frozen=True):
     """The entries of a list, as far as it could be read.
 
     Attributes:
@@ -419,17 +421,17 @@ async def read_list(
     hashes_before: list[int] | None = None
     for _ in range(MAX_READINGS):
         pages_before = listing.pages
-        listing = listing._replace(rows=())  # memory holds the entries of one reading alone
+        listing = structs.replace(listing, rows=())  # memory holds the entries of one reading alone
         listing = await read_once()
         if listing.failure is not None:
-            return listing._replace(pages=pages_before + listing.pages)
+            return structs.replace(listing, pages=pages_before + listing.pages)
         if listing.pages == 1 and not twice:
             return listing
         hashes = _hash_entries(listing)
         if hashes == hashes_before:
             return listing
         hashes_before = hashes
-    return listing._replace(failure=ListChanged("the list changed while it was read"))
+    return structs.replace(listing, failure=ListChanged("the list changed while it was read"))
 
 
 def _hash_entries(listing: Listing[Item]) -> list[int]:

@@ -15,9 +15,10 @@ from http.client import (
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
 )
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
+from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
@@ -60,7 +61,7 @@ class UnexpectedContent(InvalidResponse):
         self.of_entry = of_entry
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True):
     """A complete response.
 
     Attributes:
@@ -210,7 +211,7 @@ def parse_body(
         shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
         return RequestFailed(f"{what}: {shown}, not {media_type}", status=response.status)
     try:
-        return response._replace(value=parse(response.body))
+        return structs.replace(response, value=parse(response.body))
     except UnexpectedContent as error:
         reason = f"{what}: {error}"
         return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)

@@ -6,7 +6,7 @@ of the first and the last line, and every output is made from them: each shows t
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec import structs
 
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.json_text import rfc3339
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
@@ -480,7 +481,8 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
 
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    text = rfc3339(moment)
+    return text if "." in text else f"{text[:-1]}.000000Z"
 
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)

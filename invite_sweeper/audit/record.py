@@ -97,7 +97,7 @@ RequestLine: TypeAlias = Planned | Intent | OutcomeLine
 """A line about an invitation that is to be deleted, or sent again."""
 
 
-class RunLine(NamedTuple):
+class RunLine(msgspec.Struct, frozen=True):
     """What a run did with an invitation, or another line of its file.
 
     Attributes:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from math import ceil, inf
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
@@ -26,7 +27,7 @@ MIN_COUNT_FOR_SHARE: Final = 10
 or two invitations are half of all. Shards divide it like a limit."""
 
 
-class Limit(NamedTuple):
+class Limit(msgspec.Struct, frozen=True):
     """One limit of the policy, within `limits.period`.
 
     Attributes:
@@ -61,7 +62,7 @@ class Limit(NamedTuple):
         return f"{self.describe(labels)} ({self.used:,} of {self.most:,} used)"
 
 
-class Exceeded(NamedTuple):
+class Exceeded(msgspec.Struct, frozen=True):
     """A limit that some deletions exceed.
 
     Attributes:
@@ -76,7 +77,7 @@ class Exceeded(NamedTuple):
     other_places: int = 0
 
 
-class Backlog(NamedTuple):
+class Backlog(msgspec.Struct, frozen=True):
     """What the limits leave for later.
 
     Attributes:
@@ -191,7 +192,7 @@ class RunLimits(msgspec.Struct, frozen=True):
                 over.append(Exceeded(limit, count, count + limit.used))
         if over:
             worst = max(over, key=lambda exceeded: exceeded.needed)
-            yield worst._replace(other_places=len(over) - 1)
+            yield structs.replace(worst, other_places=len(over) - 1)
 
     def backlog(
         self, left: Mapping[InvitationKey, Limit], seen: int, deletable: int

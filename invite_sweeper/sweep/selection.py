@@ -74,7 +74,7 @@ def describe_keep_reason(key: str, named: Sequence[str] = ()) -> str:
 _MAX_NAMED: Final = 3
 
 
-class Announcement(NamedTuple):
+class Announcement(msgspec.Struct, frozen=True):
     """What a decision means for the announcement of the invitation.
 
     Attributes:
