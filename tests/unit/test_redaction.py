@@ -198,19 +198,11 @@ def test_secret_is_not_shown_in_any_spelling(spelling):
 AROUND = st.text('ab01xU= %&\\"\n{}[]+;:#,/', max_size=12)
 
 
-@given(st.sampled_from(sorted(KNOWN)), st.sampled_from(sorted(SPELLINGS)), AROUND, AROUND)
-def test_no_text_around_a_secret_hides_it_in_any_spelling(name, spelling, before, after):
-    """It is not known which spelling it is, where it begins and where it ends."""
-    shown = f"{before}{SPELLINGS[spelling](KNOWN[name])}{after}"
-    assert MASK in knowing(*KNOWN.values()).redact(shown)
-
-
-SEPARATORS = ("", " ", "  ", "\n", "\n    ", "\r\n", '"', "'", ", ", "=", "%", "&", "\\", "/")
 SPELLED = st.lists(
     st.tuples(
         st.sampled_from(sorted(KNOWN)),
         st.sampled_from(sorted(SPELLINGS)),
-        st.sampled_from(SEPARATORS),
+        AROUND,
     ),
     min_size=1,
     max_size=4,

@@ -2,18 +2,17 @@
 
 import errno
 import ssl
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
+from invite_sweeper.atlas.endpoints import LIST_GROUPS
 from invite_sweeper.atlas.http import DaemonResolver, describe_error, parse_base_url
 from invite_sweeper.atlas.limits import ServerInfo, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.responses import Response
 from invite_sweeper.errors import UsageError
-from invite_sweeper.models import Source
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 JULY = datetime(2027, 7, 1, tzinfo=UTC)
@@ -66,18 +65,6 @@ def test_clock_skew_is_from_the_first_successful_response_with_a_date():
     update(server, 200, {"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, LIST_GROUPS)
     update(server, 200, {"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS)
     assert server.clock_skew_s == 301.0
-
-
-def test_last_readable_sunset_of_a_list_is_kept():
-    server = ServerInfo(lambda: NOW)
-
-    update(server, 200, {"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUP_INVITES)
-    update(server, 404, {"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUP_INVITES)
-    update(server, 200, {"Sunset": "one day"}, LIST_GROUP_INVITES)
-    update(server, 200, {}, LIST_GROUP_INVITES)
-    update(server, 200, {"Sunset": "Wed, 1 Sep 2026 00:00:00 GMT"}, LIST_GROUPS)
-
-    assert server.sunsets == {Source.INVITES: date(2027, 9, 1)}
 
 
 # --- errors ----------------------------------------------------------------------------------

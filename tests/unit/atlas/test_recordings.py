@@ -6,7 +6,7 @@ import pytest
 from builders import project
 from recordings import recording
 
-from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
+from invite_sweeper.atlas.lists import InvitedRow, parse_object
 from invite_sweeper.atlas.responses import (
     RetryDecision,
     classify,
@@ -16,7 +16,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
 )
 from invite_sweeper.json_text import parse_timestamp
-from invite_sweeper.models import Project, Source
+from invite_sweeper.models import Source
 
 pytestmark = pytest.mark.needs("recordings")
 
@@ -34,16 +34,6 @@ def test_list_of_invitations_is_parsed(name):
     assert int(found.invitation_id[:8], 16) == found.sent_at.timestamp()
     assert found.username.endswith("@mongodb.com")
     assert "@" not in found.inviter
-
-
-@pytest.mark.parametrize(
-    ("name", "has_next"), [("200-smallest", False), ("200-page1-of-3-next-250", True)]
-)
-def test_page_of_projects_is_parsed(name, has_next):
-    page = parse_object(recording(f"groups-list-{name}").body, ListPage[ProjectRow])
-
-    assert page.has_next is has_next
-    assert all(isinstance(row.project(), Project) for row in page.results)
 
 
 @pytest.mark.parametrize("name", ["project-invite-delete-latest", "delete-200-empty-object"])

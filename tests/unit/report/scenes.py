@@ -201,6 +201,7 @@ SCENES: Final[Mapping[str, Run]] = {
         warnings=warning(WarningCode.CIRCUIT_BREAKER, "The sweep stopped itself: 1 of 1 failed."),
     ),
     "killed": Run((*deletion(1), *map(planned, (2, 3)), intent(planned(2))), None, started()),
+    "killed before it sent a request": Run((planned(1), planned(2)), None, started()),
     "killed before the plan": Run((), None, started()),
     "dry run that was killed": Run((planned(1), planned(2)), None, started(mode="dry-run")),
     "recovered": run(

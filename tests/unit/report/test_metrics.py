@@ -146,12 +146,6 @@ def test_the_last_success_of_the_audit_directory_is_kept_after_another_end(path)
     assert found["last_success_timestamp_seconds", ()] == LATER.timestamp()
 
 
-@pytest.mark.parametrize("before", [b"\xff\xfe", b"invite_sweeper_last_success_timestamp_seconds{"])
-def test_existing_file_without_metrics_is_replaced(path, before):
-    path.write_bytes(before)
-    assert ("last_success_timestamp_seconds", ()) not in written(path, record(exit_code=4))
-
-
 @pytest.mark.parametrize(("instance", "name"), [(" ", "acme"), ("b", "b")])
 def test_instance_is_that_of_the_environment_or_the_name_of_the_policy(instance, name):
     found = labels_of(Path("/etc/sweeper/acme.yaml"), None, {"INVITE_SWEEPER_INSTANCE": instance})

@@ -299,12 +299,6 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     assert is_due(receiver_of(channel, {}), run_message(recorded(scene, directory))) is notified
 
 
-@pytest.mark.parametrize(("when", "due"), [("changes", True), ("failures", False)])
-def test_something_that_waits_is_a_change_and_no_failure(when, due, directory):
-    message = run_message(recorded(QUIET, directory), [waiting(1, None, new=False)])
-    assert is_due(receiver_of(SLACK.model_copy(update={"when": when}), {}), message) is due
-
-
 async def test_failing_channel_does_not_stop_the_others(end):
     with receiving() as receiver:
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -48,7 +47,6 @@ def clean(count: int = 1):
 
 GOOD = clean()
 REFUSED_SWEEP = run(stale=15, **REFUSED)
-DRY_RUN = run(mode="dry-run")
 
 
 def test_html_references_only_itself_and_allows_only_its_style(directory):
@@ -135,30 +133,6 @@ def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, harm
     for text in (html, markdown):
         flat = text.replace("\n", "")
         assert escape_unprintable(flat) == flat
-
-
-def test_night_of_a_refused_sweep_is_not_done_after_a_good_dry_run(directory):
-    write(REFUSED_SWEEP, directory, days_ago=0.5)
-    write(DRY_RUN, directory)
-    headline = page_of(directory).headline
-    assert (headline.label, headline.style) == ("Not every night was done", "warning")
-    assert "1 refused (2026-11-24: max_deletions)" in headline.text
-
-
-def test_killed_sweep_needs_attention_until_a_later_run_has_recovered_it(directory):
-    write(SCENES["killed"], directory, days_ago=2)
-    write(DRY_RUN, directory, days_ago=1)
-    page = page_of(directory)
-    assert log_of(page).startswith("unfinished: Run 1: 1 deletion that may have been sent")
-    assert [item.title for item in page.attention] == ["A run did not end"]
-    write(run(outcome(planned(2), "already_gone", recovers="run-1"), recovered=1), directory)
-    page = page_of(directory)
-    assert log_of(page).startswith("sound: ")
-    assert page.attention == ()
-
-
-def log_of(page):
-    return next(fact.text for fact in page.facts if fact.label == "Audit log")
 
 
 def test_damaged_log_is_the_verdict_and_named_by_its_file(directory):
@@ -253,15 +227,3 @@ def test_single_files_are_shown_and_verified_alone(directory):
     done = command(second, "--format", "md").stdout
     assert "sound: 5 lines of 1 run, from run 2 on." in done
     assert "What to do" not in done
-
-
-def test_output_that_cannot_be_written_is_wrong_usage(directory, tmp_path):
-    write(GOOD, directory)
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    for out, reason in (
-        (tmp_path / "missing" / "report.html", "cannot be written: No such file"),
-        (pipe, "cannot be written: it is not a regular file"),
-    ):
-        assert reason in command(directory.path, "--out", out).exception.message
-    assert pipe.is_fifo()

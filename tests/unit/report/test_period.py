@@ -197,6 +197,8 @@ def killed_in_two_organizations():
 
 
 MIDNIGHT = NOW.hour / 24
+DRY_RUN = run(mode="dry-run")
+REFUSED_SWEEP = run(stale=15, **REFUSED)
 FIRST = planned(1).as_event(Announced, **DUE)
 KILLED_RESTORE = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
 PERIODS = {
@@ -211,8 +213,15 @@ PERIODS = {
     "runs of one day add up, and midnight in UTC begins the next night": (
         {MIDNIGHT + 1: deleted(1), MIDNIGHT + 0.001: deleted(2, 3), MIDNIGHT: deleted(4)},
     ),
+    "the night of a refused sweep is not done after a good dry run": (
+        {0.5: REFUSED_SWEEP, 0: DRY_RUN},
+    ),
+    "a killed sweep needs attention": ({1: killed(*sent(1)), 0: DRY_RUN},),
+    "until a later run has recovered it": (
+        {2: killed(*sent(1)), 1: DRY_RUN, 0: recovery("already_gone")},
+    ),
     "several runs of a single night are shown without a picture of nights": (
-        {0.01: deleted(1), 0: run(stale=15, **REFUSED)},
+        {0.01: deleted(1), 0: REFUSED_SWEEP},
     ),
     "a period is 30 nights up to --until, with its first instant and without its last": (
         {ago: deleted(ago) for ago in (33, 32, 31, 3, 2, 1, 0)},

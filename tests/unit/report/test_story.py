@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit.runs import intent, planned, started
+from audit.runs import planned
 from builders import NOW, ORG
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import (
@@ -19,11 +19,11 @@ from report.reading import (
     run_message,
     words,
 )
-from report.scenes import SCENES, Run, recorded, run
+from report.scenes import SCENES, recorded, run
 from reviewed import assert_reviewed
 from rich.cells import cell_len
 
-from invite_sweeper.audit import AuditDirectory, verify_directory
+from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import RunFinished, WouldBeAnnounced
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.json_text import to_json
@@ -36,7 +36,6 @@ from invite_sweeper.report.page import render_html
 from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import result_json, result_of, what_needs_attention
 from invite_sweeper.report.story import describe_stale, story_of
-from invite_sweeper.report.verdicts import document_of_verification
 
 STORIES = Path(__file__).with_name("stories.txt")
 HOW_TO_READ_IT = """\
@@ -235,22 +234,6 @@ def as_text(story: Document, seen: tuple[Fact, ...]) -> str:
             texts.append(f"  -> {attention.hint.sentence}")
     texts += [f"({remark})" for remark in story.remarks]
     return "\n".join([*texts, ""])
-
-
-@pytest.mark.parametrize(("sent", "count"), [(0, "none"), (1, "1"), (2, "2")])
-def test_killed_sweep_has_the_number_of_requests_without_an_outcome_that_verify_has(
-    tmp_path, sent, count
-):
-    """Of a planned deletion without an intent it is known that it was not sent."""
-    plan = [planned(number) for number in (1, 2, 3)]
-    scene = Run((*plan, *map(intent, plan[:sent])), None, started())
-    directory = AuditDirectory(tmp_path)
-    story = story_of(recorded(scene, directory), ADVISOR)
-    text = f"3 of 3 planned without an outcome ({count} of them may have been sent)"
-    assert story.headline.text.startswith(text)
-    verified = document_of_verification(verify_directory(directory)).headline.text
-    noun = "1 deletion" if sent == 1 else f"{sent} deletions"
-    assert (f"{noun} that may have been sent ha" in verified) is (sent > 0)
 
 
 LIMITS = (
