@@ -6,16 +6,14 @@ import pty
 import re
 import select
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import forked
-from running import COMMAND, CliRunner
+from forked import Fork
+from running import CliRunner
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -28,7 +26,7 @@ class Terminal:
         seen: The output so far.
     """
 
-    process: "subprocess.Popen[bytes] | forked.Fork"
+    process: Fork
     descriptor: int
     seen: bytes = b""
 
@@ -71,14 +69,12 @@ def terminal_of(
     *arguments: str,
     columns: int = 100,
     apart: tuple[str, ...] = (),
-    prepare: Path | None = None,
     **changes: str,
 ) -> Iterator[Terminal]:
     """Start the program in a test folder with a terminal, which is also its controlling one.
 
     Args:
-        apart: `stdout` or `stderr`, to send to /dev/null instead.
-        prepare: As in `Fork`.
+        apart: `stdout` or `stderr`, to send to a file instead.
         changes: Changes of the environment.
     """
     cli.write_policy()
@@ -88,16 +84,7 @@ def terminal_of(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     streams = dict.fromkeys({"stdin", "stdout", "stderr"} - {*apart}, theirs)
-    if forked.is_possible(environment):
-        process = forked.Fork(arguments, cli.folder, environment, prepare=prepare, **streams)
-    else:
-        process = subprocess.Popen(
-            ["setsid", "--ctty", *COMMAND, *arguments],
-            cwd=cli.folder,
-            env=environment,
-            **dict.fromkeys(apart, subprocess.DEVNULL),
-            **streams,
-        )
+    process = Fork(arguments, cli.folder, environment, **streams)
     os.close(theirs)
     try:
         yield Terminal(process, ours)

@@ -157,7 +157,9 @@ QUESTIONS = {
         "audit show",
         "Of the 19 nights from 2026-11-01 to 2026-11-19: 12 done, 3 failed (2026-11-09 to ",
         "1 partly done (2026-11-15: credentials refused)",
+        "1 cut off (2026-11-14: killed, or its log could not be written, as on a full disk)",
         "1 without a run (2026-11-07)",
+        "sweep    Cut off  killed, or its log could not be written, as on a full disk; nothing was",
         "5  2026-11-05 02:00 UTC  sweep     Recovered  1 failed, recovered by run 6",
     ),
     "What became of the request in flight when it was killed?": (
@@ -200,7 +202,12 @@ QUESTIONS = {
         "audit show 2026-11-04",
         "4 due, 3 wait for their notice, 11 later (max_deletions",
     ),
-    "Is the log as it was written?": ("audit verify", "Sound  ", "Run 5: recovered by run 6"),
+    "Is the log as it was written?": (
+        "audit verify",
+        "Sound  ",
+        "Run 5: recovered by run 6",
+        "Cut off    Run 13: ",
+    ),
 }
 """The command that an operator types, and what its output says."""
 

@@ -166,19 +166,3 @@ def test_a_restore_of_the_last_run_undoes_it(cli):
     assert cli.sweep().code == 0
     done = cli.run("restore", "last", "--dry-run")
     assert (done.code, "Deleted by  run 1" in done.out) == (0, True), done.err
-
-
-def test_organization_narrows_what_is_shown_in_each_format(several):
-    assert several.sweep().code == 0
-    lines = [json.loads(line) for line in show(several, "-o", "json").out.splitlines()]
-    orgs = sorted({line["org_id"] for line in lines if "org_id" in line})
-    assert len(orgs) > 1
-    for org in orgs:
-        done = show(several, "--organization", org, "-o", "json")
-        found = [json.loads(line) for line in done.out.splitlines()]
-        assert {line["org_id"] for line in found} == {org}
-        assert len(found) == sum(line.get("org_id") == org for line in lines)
-        rows = show(several, "1", "--organization", org, "-o", "csv").out.splitlines()
-        assert len(rows) == len(found) + 1
-    done = show(several, "--organization", "a" * 24)
-    assert (done.code, done.out, "No line of 1 run matches." in done.err) == (0, "", True)

@@ -81,24 +81,3 @@ def test_full_disk_is_the_same_exit_code_in_each_command(cli, words):
         done = cli.run(*words)
     assert done.code == 7, done.err
     assert "No space left on device" in done.err
-
-
-@needs_mount
-def test_night_of_the_full_disk_is_cut_off_in_the_list_the_log_and_the_page(cli):
-    """The next night finds whole lines and no end: nothing was sent, and nothing was recovered."""
-    cli.stock(stale=400)
-    log = ("--audit-dir", "small/audit")
-    with small_disk(cli, 2 * 1024 * 1024) as small:
-        filler = small / "filler"
-        filler.write_bytes(b"0" * (1984 * 1024))
-        assert cli.sweep(*log).code == 7
-        filler.unlink()
-        assert cli.sweep(*log).code == 0
-        why = "killed, or its log could not be written, as on a full disk"
-        out = " ".join(cli.run("audit", "show", *log).out.split())
-        assert f"sweep Cut off {why}; " in out
-        assert "planned were not sent" in out
-        assert "Recovered" not in out
-        done = cli.run("audit", "verify", "small/audit")
-        assert (done.code, f"Cut off Run 1: {why}." in " ".join(done.out.split())) == (0, True)
-        assert "Recovered" not in cli.run("report", *log, "--format", "md").out

@@ -135,13 +135,10 @@ def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, 
     ("words", "asked"),
     [
         ("sweep --output json", True),
-        ("sweep -o json", True),
         ("sweep -ojson", True),
         ("explain json", False),
         ("sweep --output", False),
         ("explain -- --output json", False),
-        ("audit show --output csv", False),
-        ("sweep --out json", False),
         ("sweep --policy --output json", True),
     ],
 )

@@ -16,22 +16,8 @@ def cli(cli):
     return cli
 
 
-def names(lines):
-    return sorted((line["project_id"], line["invitation_id"]) for line in lines)
-
-
 def outcomes(cli):
     return sorted(line["outcome"] for line in cli.lines("outcome"))
-
-
-def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(cli):
-    dry = cli.plan()
-    assert (dry.code, cli.deletes(), cli.sim.invitation_count()) == (0, 0, 9)
-    planned = names(cli.lines("planned"))
-    swept = cli.sweep()
-    assert (swept.code, cli.sim.invitation_count(), len(planned)) == (0, 3, 6)
-    assert names(cli.lines("planned")[6:]) == planned
-    assert names(cli.lines("intent")) == planned == names(cli.lines("outcome"))
 
 
 def test_detailed_exitcode_applies_only_to_dry_runs(cli):
@@ -39,19 +25,6 @@ def test_detailed_exitcode_applies_only_to_dry_runs(cli):
     assert (done.code, done.summary["exit_code"]) == (10, 10)
     assert cli.sweep("--detailed-exitcode").code == 0
     assert cli.plan("--detailed-exitcode").code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "changes", "code"),
-    [
-        ((), {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
-        (("--base-url", "http://127.0.0.1:9"), {}, 6),
-    ],
-)
-def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, changes, code):
-    cli.keys["execution"] = {"attempts": 1}
-    done = cli.sweep(*words, **changes)
-    assert (done.code, done.summary["projects_seen"], cli.deletes()) == (code, 0, 0)
 
 
 @pytest.mark.parametrize(
