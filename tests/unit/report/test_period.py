@@ -213,9 +213,7 @@ PERIODS = {
     "runs of one day add up, and midnight in UTC begins the next night": (
         {MIDNIGHT + 1: deleted(1), MIDNIGHT + 0.001: deleted(2, 3), MIDNIGHT: deleted(4)},
     ),
-    "the night of a refused sweep is not done after a good dry run": (
-        {0.5: REFUSED_SWEEP, 0: DRY_RUN},
-    ),
+    "a refused night is not done after a good dry run": ({0.5: REFUSED_SWEEP, 0: DRY_RUN},),
     "a killed sweep needs attention": ({1: killed(*sent(1)), 0: DRY_RUN},),
     "until a later run has recovered it": (
         {2: killed(*sent(1)), 1: DRY_RUN, 0: recovery("already_gone")},
