@@ -192,6 +192,14 @@ class Policy(model.StrictModel):
                     f"The keep entry `{clause.name}` ended on {clause.until} "
                     "and no longer applies.",
                 )
+            is_without_notice = self.notice is None  # else it is an error
+            if is_without_notice and isinstance(clause, Rule) and self._never_deletes(clause):
+                yield Finding(
+                    path,
+                    f"Atlas ends PENDING invitations after {INVITATION_LIFETIME.days} days, before "
+                    "the rule applies to them.",
+                    "Shorten `older_than`.",
+                )
             if clause.older_than is not None and clause.older_than < timedelta(hours=1):
                 yield Finding(
                     (*path, "older_than"),
@@ -264,7 +272,7 @@ class Policy(model.StrictModel):
     def rules_without_effect(self) -> Iterator[Finding]:
         """Yield an error for each rule whose invitations Atlas ends before a notice is over."""
         for number, rule in enumerate(self.rules):
-            if self.notice is not None and self._never_deletes(rule, self.notice.wait):
+            if self.notice is not None and self._never_deletes(rule):
                 yield Finding(
                     ("rules", number),
                     f"never deletes: Atlas ends PENDING invitations after "
@@ -273,7 +281,7 @@ class Policy(model.StrictModel):
                     "shorten one of them",
                 )
 
-    def _never_deletes(self, rule: Rule, wait: timedelta) -> bool:
+    def _never_deletes(self, rule: Rule) -> bool:
         """Return whether a rule is for PENDING invitations alone, and Atlas ends them before it.
 
         Only the lists of users show invitations that have expired or were rejected.
@@ -284,6 +292,7 @@ class Policy(model.StrictModel):
         stale_at = rule.older_than or timedelta()
         if rule.expires_within is not None:
             stale_at = max(stale_at, INVITATION_LIFETIME - rule.expires_within)
+        wait = self.notice.wait if self.notice is not None else timedelta()
         return is_only_pending and not rule.expired and stale_at + wait >= INVITATION_LIFETIME
 
 
