@@ -4,22 +4,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from builders import event_of, invitation
+from unit.audit.runs import finished, intent, outcome, planned, started
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain
-from invite_sweeper.audit.events import (
-    Event,
-    Intent,
-    OrganizationResult,
-    OutcomeLine,
-    Planned,
-    RunFinished,
-    RunStarted,
-)
+from invite_sweeper.audit.events import Event, OrganizationResult
 from invite_sweeper.audit.reader import Head
-from invite_sweeper.models import Source
-from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator.seed import ORG_ID
 
 
@@ -41,29 +31,11 @@ def write_nights(folder: Path, nights: int, deletions: int) -> None:
 
 
 def _night(now: datetime, people: range) -> Iterator[Event]:
-    yield RunStarted(
-        mode="sweep",
-        tool_version="1.0.0",
-        policy_sha256="0" * 64,
-        policy_path="policy.yaml",
-        organizations=(ORG_ID,),
-        actors={ORG_ID: "mdb_sa_id_0"},
-        base_url="https://cloud.mongodb.com",
-        now=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        shard=None,
-        scope_sha256="0" * 64,
-    )
-    planned = [_planned(number) for number in people]
-    yield from planned
-    for each in planned:
-        yield each.as_event(Intent, rule=each.rule)
-        sent = Sending(Outcome.DELETED, attempts=1, http_status=204)
-        yield OutcomeLine.of(each, Outcome.DELETED, sent, 0.0125)
+    yield started(now=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    plan = [planned(number) for number in people]
+    yield from plan
+    for each in plan:
+        yield intent(each)
+        yield outcome(each)
     of_organization = OrganizationResult(id=ORG_ID, plan_made=True, plan_complete=True)
-    yield RunFinished(
-        exit_code=0, plan_made=True, plan_complete=True, organizations=(of_organization,)
-    )
-
-
-def _planned(number: int) -> Planned:
-    return event_of(Planned, invitation(number, source=Source.INVITES), rule="forgotten")
+    yield finished(organizations=(of_organization,))
