@@ -178,7 +178,7 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     name = "Invitation sweeps"
     if len(reader.runs) == 1:
         name = _TITLES.get(newest.mode, "Invitation sweep")
-    return f"{name}, {newest.night}" if newest.night is not None else name
+    return f"{name}, {_day(newest)}"
 
 
 def _verdict(

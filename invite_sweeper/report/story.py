@@ -28,6 +28,7 @@ from invite_sweeper.errors import Advisor, ErrorParts, hint_of, with_organizatio
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Counts
 from invite_sweeper.report.document import Attention, Document, Fact, Section, describe_instant
+from invite_sweeper.report.rows import organization_labels_of
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
     Hint,
@@ -125,22 +126,18 @@ def _headline_of_ended(run: RunRecord, end: RunFinished) -> Fact:
     if run.start.shards_used is not None and end.error is None:
         used = pluralize(run.start.shards_used, "shard")
         done = f"the shard {run.start.shard} has no organization; {used} would be used"
-    labels = [organization.label for organization in organizations]
-    return _headline(run, done, label, labels)
+    return _headline(run, done, label)
 
 
-def _headline(
-    run: RunRecord, done: str, label: str = "", organizations: Sequence[str] = ()
-) -> Fact:
+def _headline(run: RunRecord, done: str, label: str = "") -> Fact:
     """Return a headline; the mode is in its label where it is not a sweep.
 
     Args:
         label: If it is not that of the status.
-        organizations: Their labels; else their ids are shown.
     """
     status = run.status
     label = label or status.label
-    organizations = organizations or run.start.organizations
+    organizations = organization_labels_of(run).values()
     if run.mode == "dry-run":
         label = "Dry run" if status is Status.DONE else f"Dry run: {label.lower()}"
     elif run.mode == "restore":
