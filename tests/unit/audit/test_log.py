@@ -62,6 +62,14 @@ async def log(directory: AuditDirectory) -> AsyncIterator[AuditLog]:
 
 
 @pytest.fixture
+async def begun(log: AuditLog) -> AuditLog:
+    """Return a log whose first line is on disk."""
+    log.write(started())
+    await log.sync()
+    return log
+
+
+@pytest.fixture
 async def syncing(
     log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Fsyncs, asyncio.Task[None]]:
@@ -149,31 +157,36 @@ def test_each_line_is_copied_and_a_copy_that_fails_does_not_stop_the_log(directo
     assert verify_directory(directory).verdict is Verdict.SOUND
 
 
+CHANGES = {
+    "a byte less": lambda whole: whole[:-1],
+    "emptied": lambda _: b"",
+    "a line more": lambda whole: whole + whole.splitlines(keepends=True)[0],
+}
+
+
 class TestFailure:
     @pytest.mark.parametrize(
         ("name", "number", "short"),
         [("write", errno.ENOSPC, False), ("write", errno.EIO, True), ("fsync", errno.EIO, False)],
     )
     async def test_all_who_wait_get_the_error_and_nothing_is_written_after_it(
-        self, directory, log, monkeypatch, name, number, short
+        self, directory, begun, monkeypatch, name, number, short
     ):
-        log.write(started())
-        await log.sync()
         with monkeypatch.context() as patch:
             fail(patch, name, number, short=short)
-            log.write(intent(planned()))
-            waiting = [asyncio.create_task(log.sync()) for _ in range(3)]
+            begun.write(intent(planned()))
+            waiting = [asyncio.create_task(begun.sync()) for _ in range(3)]
             errors = await asyncio.gather(*waiting, return_exceptions=True)
         for error in errors:
             assert isinstance(error, AuditLogError)
             assert os.strerror(number) in error.message
             assert "No further deletion is sent" in error.consequence
-        left = log.file.path.read_bytes()
+        left = begun.file.path.read_bytes()
         with pytest.raises(AuditLogError, match=os.strerror(number)):
-            log.write(planned())  # the disk works again
+            begun.write(planned())  # the disk works again
         with pytest.raises(AuditLogError):
-            await log.finish(finished())
-        assert log.file.path.read_bytes() == left
+            await begun.finish(finished())
+        assert begun.file.path.read_bytes() == left
         assert left.endswith(b"\n")
         assert not directory.read_head().ended
 
@@ -186,98 +199,63 @@ class TestFailure:
             await log.sync()
         assert (caught.value.consequence == NOTHING_DELETED) is not has_intent
 
-    async def test_a_failure_without_a_waiter_is_raised_later(self, log, syncing, monkeypatch):
-        fsyncs, only = syncing
-        only.cancel()
-        await asyncio.sleep(0)
-        with monkeypatch.context() as patch:
-            fail(patch, "fsync", errno.EIO)
-            log.write(planned())
-            fsyncs.may_go_on.set()
-            with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
-                await log.sync()
-        with pytest.raises(AuditLogError, match=os.strerror(errno.EIO)):
-            await log.sync()
-
     @pytest.mark.parametrize("how", ["moved", "exchanged"])
-    async def test_a_file_that_another_program_moves_stops_it(self, directory, log, how):
-        log.write(started())
-        await log.sync()
-        moved = log.file.path.rename(directory.path / "elsewhere")
+    async def test_a_file_that_another_program_moves_stops_it(self, directory, begun, how):
+        moved = begun.file.path.rename(directory.path / "elsewhere")
         if how == "exchanged":
-            log.file.path.write_bytes(moved.read_bytes())
-        log.write(planned())
+            begun.file.path.write_bytes(moved.read_bytes())
+        begun.write(planned())
         with pytest.raises(AuditLogError, match="was moved or deleted"):
-            await log.sync()
+            await begun.sync()
 
-    @pytest.mark.parametrize("change", ["a line less", "a byte less", "emptied", "a line more"])
-    @pytest.mark.parametrize("when", ["before the write", "during the sync"])
+    @pytest.mark.parametrize("change", CHANGES)
     async def test_a_file_that_others_change_stops_it_and_each_run_until_it_is_restored(
-        self, directory, log, monkeypatch, change, when
+        self, directory, begun, change
     ):
-        log.write(started())
-        log.write(planned())
-        await log.sync()
-        path = log.file.path
-        whole = log.file.path.read_bytes()
-        first, _ = whole.splitlines(keepends=True)
-        changed = {
-            "a line less": first,
-            "a byte less": whole[:-1],
-            "emptied": b"",
-            "a line more": whole + first,
-        }[change]
-        log.write(intent(planned()))
-        real = os.fsync
-        calls = []
-
-        def fsync(fd: int) -> None:
-            real(fd)
-            if not calls:  # later ones are of HEAD
-                calls.append(path.read_bytes())
-                path.write_bytes(changed if change != "a line more" else calls[0] + first)
-
-        if when == "before the write":
-            path.write_bytes(changed)
-        else:
-            monkeypatch.setattr(os, "fsync", fsync)
-        expected = "lengthened" if change == "a line more" else "shortened"
-        with pytest.raises(AuditLogError, match=f"was {expected} by another program") as caught:
-            await log.sync()
+        path = begun.file.path
+        whole = path.read_bytes()
+        changed = CHANGES[change](whole)
+        path.write_bytes(changed)
+        begun.write(intent(planned()))
+        with pytest.raises(AuditLogError, match="by another program") as caught:
+            await begun.sync()
         assert caught.value.exit_code == 7
-        after = path.read_bytes()
-        with pytest.raises(AuditLogError, match=expected):
-            log.write(outcome(planned()))
-        assert path.read_bytes() == after
-        assert len(calls) == (when == "during the sync")
+        with pytest.raises(AuditLogError, match="by another program"):
+            begun.write(outcome(planned()))
+        assert path.read_bytes() == changed
         assert verify_directory(directory).verdict is Verdict.DAMAGED
         with pytest.raises(DamagedLog, match=r"is not as HEAD describes it|does not follow"):
             begin(directory, "r2")
-        path.write_bytes(calls[0] if calls else whole)
+        path.write_bytes(whole)
         await write_lines(begin(directory, "r2"), [started(), finished()])
         assert verify_directory(directory).damage is None
 
-    @pytest.mark.parametrize("how", ["removed", "replaced"])
-    async def test_a_lock_that_is_gone_stops_it_and_the_other_run_goes_on(self, directory, how):
+    @pytest.mark.parametrize("change", CHANGES)
+    async def test_a_file_that_others_change_during_the_sync_stops_it(
+        self, begun, monkeypatch, change
+    ):
+        path = begun.file.path
+        changing = [lambda: path.write_bytes(CHANGES[change](path.read_bytes()))]
+        monkeypatch.setattr(os, "fsync", lambda _: changing and changing.pop()())  # not for HEAD
+        begun.write(planned())
+        with pytest.raises(AuditLogError, match="by another program"):
+            await begun.sync()
+
+    async def test_a_lock_that_is_gone_stops_it_and_the_other_run_goes_on(self, directory):
         with directory.lock.hold(run_id="r1", now=NOW, command="sweep"):
             log = begin(directory)
             log.write(started())
             await log.sync()
-            lock = directory.path / "lock"
-            lock.unlink()
+            (directory.path / "lock").unlink()
             other = AuditDirectory(directory.path)
-            if how == "replaced":
-                with other.lock.hold(run_id="r2", now=NOW, command="sweep"):
-                    await write_lines(begin(other, "r2"), [started(), finished()])
+            with other.lock.hold(run_id="r2", now=NOW, command="sweep"):
+                await write_lines(begin(other, "r2"), [started(), finished()])
             log.write(planned())
             with pytest.raises(AuditLogError, match="was removed or replaced") as caught:
                 await log.sync()
             assert caught.value.exit_code == 7
             with suppress(AuditLogError):
                 await log.close()
-        if how == "removed":
-            with other.lock.hold(run_id="r2", now=NOW, command="sweep"):
-                await write_lines(begin(other, "r2"), [started(), finished()])
         await write_lines(begin(other, "r3"), [started(), finished()])
         assert verify_directory(other).damage is None
         assert directory.read_head().file == "000003-r3.jsonl"
