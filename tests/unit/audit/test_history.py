@@ -17,7 +17,7 @@ from audit.runs import (
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, listed_as, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
 from msgspec import structs
 
 from invite_sweeper.audit import AuditDirectory, History
@@ -53,34 +53,19 @@ def write(directory):
     return write
 
 
-class TestOpenIntents:
-    def test_they_are_grouped_by_organization_in_the_order_written(self, write):
-        there = {"org_id": OTHER_ORG, "project_id": OTHER_PROJECT}
-        lines = [intent(planned(n, **there)) for n in (3, 1)] + [intent(planned(2))]
-        found = write(*deletion(4), *lines, killed=True)
-        assert {
-            org: [(each.file.run_id, listed_as(each.intent)) for each in intents]
-            for org, intents in found.open_intents(HOST).items()
-        } == {
-            OTHER_ORG: [("r1", invitation(n, **there)) for n in (3, 1)],
-            ORG: [("r1", invitation(2))],
-        }
-        assert found.open_intents(ELSEWHERE["base_url"]) == {}
-
-    @pytest.mark.parametrize("result", Outcome)
-    @pytest.mark.parametrize("period", [timedelta(), timedelta(hours=20)])
-    def test_a_deletion_without_an_answer_is_open_until_a_run_names_it(
-        self, directory, write, result, period
-    ):
-        write(*deletion(1, result))
-        found = History.read(directory, NOW + timedelta(hours=1), period=period)
-        is_open = result is Outcome.UNKNOWN
-        assert [each.intent.key for each in found.open_intents(HOST).get(ORG, ())] == (
-            [planned(1).key] * is_open
-        )
-        assert records(directory)[-1].open_requests == 0
-        found = write(outcome(planned(1), "already_gone", recovers="r1"))
-        assert found.open_intents(HOST) == {}
+@pytest.mark.parametrize("result", Outcome)
+@pytest.mark.parametrize("period", [timedelta(), timedelta(hours=20)])
+def test_a_deletion_without_an_answer_is_open_until_a_run_names_it(
+    directory, write, result, period
+):
+    write(*deletion(1, result))
+    found = History.read(directory, NOW + timedelta(hours=1), period=period)
+    opened = [each.intent.key for each in found.open_intents(HOST).get(ORG, ())]
+    assert opened == [planned(1).key] * (result is Outcome.UNKNOWN)
+    assert found.open_intents(ELSEWHERE["base_url"]) == {}
+    assert records(directory)[-1].open_requests == 0
+    found = write(outcome(planned(1), "already_gone", recovers="r1"))
+    assert found.open_intents(HOST) == {}
 
 
 UNSENT = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}

@@ -26,7 +26,8 @@ class FakeAtlas:
     """Stands for AtlasReader and AtlasDeleter: its lists do not contain what it deleted.
 
     A DELETE in an organization ends what its other lists and those of its projects show of the
-    person. What is in `results` stays, whatever the answer says.
+    person. What is in `results` stays, whatever the answer says. What was asked for, requested and
+    deleted is recorded in order, by name, id of a project, of an organization or an invitation.
 
     Attributes:
         listed: The projects, or why one is not known, that `projects` returns; an error is raised.
@@ -40,12 +41,7 @@ class FakeAtlas:
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
         members: The active members of every organization, or why they are not known.
         answers: Whether a person is an active member, asked for by name; by default none is.
-        asked: The names that were asked for, in order.
         api_keys: Names of API keys by public key, or why they are not known.
-        keys_requested: The organizations whose API keys were read, in order.
-        requested: Project ids of the lists that were read, in order.
-        teams_requested: Project ids of the lists of teams that were read, in order.
-        deleted: Ids of deleted invitations, in order.
         on_list: Called with the project of a list that is read.
         on_delete: Called with an invitation whose deletion begins.
         answer: Called before a request is sent; what it returns is the answer, or None for the
