@@ -178,9 +178,6 @@ def test_the_names_of_organizations_and_the_ends_of_lists_are_the_last_known(wri
     assert (found.organization_names(), found.sunsets(HOST)) == ({ORG: "New"}, ends)
 
 
-# How far back a run reads: as far as it asks, and at least the last 30 runs --------------------
-
-
 def run_at(directory, at: datetime, *lines: object, **more: object):
     """Write the run of an instant; its name has it, as a sweep's."""
     run_id = f"{at:%Y%m%dT%H%M%SZ}-{len(directory.files()):08x}"

@@ -1,13 +1,14 @@
 """Stateful fakes: an in-memory Atlas, and an in-memory audit log that can fail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from builders import ORG
 
+from invite_sweeper.atlas.http import RequestCounters
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
@@ -23,7 +24,7 @@ from invite_sweeper.outcomes import Outcome, Sending
 
 @dataclass
 class FakeAtlas:
-    """Stands for AtlasReader and AtlasDeleter: its lists do not contain what it deleted.
+    """Stands for the client of an organization: its lists do not contain what it deleted.
 
     A DELETE in an organization ends what its other lists and those of its projects show of the
     person. What is in `results` stays, whatever the answer says. What was asked for, requested and
@@ -47,7 +48,11 @@ class FakeAtlas:
         answer: Called before a request is sent; what it returns is the answer, or None for the
             usual one.
         gate: While it is clear, deletions block; it is set by default.
+        deletes_from: The lists that are deleted from.
+        absent: The entries before whose removal the organization is asked.
     """
+
+    actor = "client"
 
     listed: list[Project | ListUnreadable] | Exception = field(default_factory=list)
     names: dict[str, str] | Exception = field(default_factory=lambda: {ORG: "Alpha"})
@@ -68,12 +73,21 @@ class FakeAtlas:
     on_list: Callable[[Project], object] = id
     on_delete: Callable[[Invitation], object] = id
     answer: Callable[[Invitation, Sending], Awaitable[Sending | None]] | None = None
+    clock_skew_s: float | None = 0.0
+    sunsets: dict[Source, date] = field(default_factory=dict)
+    counters: RequestCounters = field(default_factory=RequestCounters)
     in_flight: int = 0
     max_in_flight: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
+        self.server = self.reader = self
+
+    def deleter(self, sources: Sequence[Source], absent: frozenset[object]) -> "FakeAtlas":
+        self.deletes_from = sources
+        self.absent = absent
+        return self
 
     def show(self, *invitations: Invitation) -> None:
         for each in invitations:

@@ -7,8 +7,7 @@ from audit.runs import HOST, clock, events_of, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from sweep.fakes import FakeAtlas
 
-from invite_sweeper.atlas.http import RequestCounters
-from invite_sweeper.audit import AuditLog, History, read_plan
+from invite_sweeper.audit import AuditLog, History
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import WarningLevel
@@ -38,25 +37,6 @@ def command_of(rules=None, **options):
     given = {"policy_path": "policy.yaml", "now": NOW, "base_url": HOST, "history": Earlier()}
     given |= {"clock": lambda: 1.0, "started_s": 0.0, "advisor": Advisor(policy="policy.yaml")}
     return Command(policy=rules or policy(), **given | options)
-
-
-class FakeClient:
-    """A client of a FakeAtlas, with the clock of Atlas."""
-
-    actor = "client"
-
-    def __init__(self, atlas):
-        self.atlas = atlas
-        self.server = self
-        self.reader = atlas
-        self.clock_skew_s = 0.0
-        self.sunsets = {}
-        self.counters = RequestCounters()
-
-    def deleter(self, sources, absent):
-        self.deletes_from = sources
-        self.absent = absent
-        return self.atlas
 
 
 class QuietView:
@@ -117,30 +97,24 @@ class Night:
             listed = project(number + 1, org_id=org_id, name=f"p{number}")
             self.atlases.append(FakeAtlas(listed=[listed]))
             self.atlases[-1].show(*found)
-        self.clients = [FakeClient(each) for each in self.atlases]
 
-    async def run(self, *, at=NOW, saved=None, answer=None, **options):
+    async def run(self, *, at=NOW, answer=None, **options):
         """Run once more; return the last line of its file."""
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory, at, period=self.policy.limits.period)
         log = AuditLog(self.directory, f"run-{self.runs}", clock=clock(at))
-        given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
+        given = {"now": at, "history": history, "clock": lambda: self.clock_s}
         command = command_of(self.policy, **given, **options)
         organizations = [
-            AtlasOrganization(each.id, client)
-            for each, client in zip(self.policy.organizations, self.clients, strict=True)
+            AtlasOrganization(each.id, atlas)
+            for each, atlas in zip(self.policy.organizations, self.atlases, strict=True)
         ]
         try:
             record = await run_sweep(command, organizations, log, self.view, self.stop)
         finally:
             await log.close()
         return record.end
-
-    async def plan(self, **options):
-        """Make a plan, and return it."""
-        await self.run(dry_run=True, **options)
-        return read_plan(self.directory.files()[-1].path, "invite-sweeper plan")
 
     @property
     def deleted(self):

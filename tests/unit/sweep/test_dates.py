@@ -165,7 +165,7 @@ async def survey(night, at=NOW):
 
     given = {"now": at, "history": history, "dry_run": True, "observe": observe}
     command = command_of(night.policy, **given)
-    organizations = [AtlasOrganization(ORG, night.clients[0])]
+    organizations = [AtlasOrganization(ORG, night.atlases[0])]
     result = Result(command, organizations, QuietView())
     (reading,) = await OrganizationReader(result, organizations, None).read_all()
     dates = Dates(night.policy, Selector(night.policy, at), at, command.notice)

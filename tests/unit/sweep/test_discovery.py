@@ -35,9 +35,6 @@ async def read(atlas, count, *sources, workers=3):
     return found
 
 
-# Projects ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("sources", "source"), [(["invites"], Source.INVITES), (["org_users", "users"], Source.USERS)]
 )
@@ -66,9 +63,6 @@ def test_lists_of_organizations_are_read_first_and_then_project_by_project():
     of_projects = product((object_id(1), object_id(2)), (Source.USERS, Source.INVITES))
     found = [(ref.project.id, ref.source) for ref in refs]
     assert found == [(ORG, Source.ORG_USERS), *of_projects]
-
-
-# Lists -------------------------------------------------------------------------------------------
 
 
 def gone(*numbers):
@@ -145,8 +139,6 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
         await read(FakeAtlas(list_results=retired(Source.INVITES, 1)), 1)
     assert caught.value.hint == "In the policy, write `sources: [users, org_users]`."
 
-
-# Teams --------------------------------------------------------------------------------------------
 
 SANDBOX = object_id(1)
 PROD = object_id(2)
@@ -289,9 +281,6 @@ async def test_no_invitation_that_may_reach_an_excluded_project_is_stale(
             for n, team in product(excluded, decision.invitation.team_ids)
         )
         assert decision.stale is not may_reach
-
-
-# API keys that invited people ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", Source)

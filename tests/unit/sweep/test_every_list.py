@@ -106,9 +106,6 @@ def test_notice_is_over_exactly_an_hour_before_the_wait_is_in_each_list(ago, is_
     assert decide(again, announced=announced_once(one, ago)).waits
 
 
-# --- one person in several lists -----------------------------------------------------------------
-
-
 def entries_of_person(protected=None, **changes):
     """Return the entries of one person; one list shows something else than the others.
 

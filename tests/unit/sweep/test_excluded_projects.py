@@ -118,9 +118,6 @@ async def test_users_of_an_excluded_project_are_read_once_beside_a_list_of_the_o
     assert atlas.requested.count(PAYMENTS) == reads
 
 
-# A project that moves ----------------------------------------------------------------------------
-
-
 PLACE = {"project_id": SANDBOX, "project_name": "p0"}
 OF_PROJECTS = [Source.INVITES, Source.USERS]
 
@@ -204,7 +201,7 @@ async def asked_for(night):
     """Return the entries before whose removal the organization is asked, in a run that sweeps."""
     await night.run()
     assert len(night.atlases[0].deleted) == 1
-    return night.clients[0].absent
+    return night.atlases[0].absent
 
 
 @pytest.mark.parametrize("shown_by", LISTS)

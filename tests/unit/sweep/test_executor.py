@@ -11,7 +11,7 @@ from builders import ORG, object_id, policy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sweep.fakes import FakeAtlas, FakeDeletionLog
-from sweep.night import FakeClient, QuietView, command_of
+from sweep.night import QuietView, command_of
 
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import Reason, WarningCode
@@ -90,7 +90,7 @@ class Run:
         self.atlas = FakeAtlas(results=dict(found), waits_s=dict(waits_s), on_delete=self.check)
         if answer is not None:
             self.atlas.answer = partial(answer, self)
-        self.organization = AtlasOrganization(ORG, FakeClient(self.atlas))
+        self.organization = AtlasOrganization(ORG, self.atlas)
         command = command_of(rules, clock=clock or asyncio.get_running_loop().time)
         self.result = Result(command, [self.organization], view)
         self.stop = StopRequest()
@@ -184,7 +184,7 @@ async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on
     await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
     assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES}, None)
-    assert run.organization.client.deletes_from == (Source.INVITES, Source.USERS)
+    assert run.atlas.deletes_from == (Source.INVITES, Source.USERS)
     (warning,) = run.result.warnings
     text = (
         "Atlas retired the list invites during the sweep: 410 GONE "
@@ -219,9 +219,6 @@ async def test_canary_is_sent_before_other_deletions():
     run = Run(workers=50, canary=5, on_done=lambda _: in_flight.append(run.atlas.in_flight))
     await run.run(plan(30))
     assert max(in_flight[:5]) < 5 < max(in_flight)
-
-
-# Deletions that back off -------------------------------------------------------------------------
 
 
 def backing_off(*numbers, **options):
@@ -262,9 +259,6 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
             plan(5), lambda: (run.atlas.in_flight, run.log.on_disk) == (4, 5)
         )
     assert object_id(5) not in run.atlas.deleted
-
-
-# Errors ------------------------------------------------------------------------------------------
 
 
 async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(monkeypatch):
@@ -311,9 +305,6 @@ async def test_error_of_the_log_takes_precedence_over_other_errors():
     with pytest.raises(AuditLogError, match="full"):
         await run.run(plan(3))
     assert run.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 2}
-
-
-# A stop ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cause", ["stop", "breaker"])
@@ -431,9 +422,6 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
             assert len(outcomes) == sum(sizes)
 
     asyncio.run(go())
-
-
-# Project queues ----------------------------------------------------------------------------------
 
 
 def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():

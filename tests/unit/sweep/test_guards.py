@@ -99,9 +99,6 @@ def violations(found, recent=NONE, shard=None, **limits):
     return ()
 
 
-# Limits ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("limit", [6, 0])
 def test_as_many_lists_as_max_unreadable_projects_may_be_unread_and_not_one_more(limit):
     assert violations(plan(unreadable=limit), max_unreadable_projects=limit) == ()
@@ -164,9 +161,6 @@ def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
         assert violations(found, recent, **keys | {name: less}) == (name,)
 
 
-# Several organizations, shards, and earlier runs ------------------------------------------------
-
-
 def test_limits_count_over_all_organizations_together():
     own = organization([stale_line(n) for n in range(6)], seen=20)
     other = [stale_line(n, project=2, org_id=OTHER_ORG) for n in range(6)]
@@ -219,9 +213,6 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
     )
     holds = holds and unreadable <= limits["max_unreadable_projects"]
     assert (violations(found, recent, **limits) == ()) is holds
-
-
-# Trim --------------------------------------------------------------------------------------------
 
 
 PLACES = st.integers(1, 3)
@@ -286,9 +277,6 @@ def test_trim_leaves_the_same_whatever_list_was_read_first(order):
         stale_line(n, project=project, source=Source.USERS).key
         for n, project in ((1, 1), (1, 2), (2, 1))
     }
-
-
-# The clock ---------------------------------------------------------------------------------------
 
 
 SYNCHRONIZE = "Synchronize the clock (NTP): ages are computed with it."

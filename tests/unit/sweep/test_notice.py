@@ -111,9 +111,6 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     assert seen.keys == ({key} if is_seen else set())
 
 
-# Nights ------------------------------------------------------------------------------------------
-
-
 async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
     """Run one night; return its readings and what its file has.
 

@@ -78,9 +78,6 @@ def person(name, *sources, number=1, **changes):
     ]
 
 
-# What is counted ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("source", Source)
 def test_oldest_leaves_out_what_has_expired_or_was_rejected_and_what_has_no_date(source):
     rows = [
@@ -94,9 +91,6 @@ def test_oldest_leaves_out_what_has_expired_or_was_rejected_and_what_has_no_date
     rows.append(one(5, source, created_at=None))
     reading = Plan(sources=[source.value]).add(listed(*rows, source=source)).reading
     assert reading.dates.oldest == NOW - 30 * DAY + timedelta.resolution
-
-
-# People ------------------------------------------------------------------------------------------
 
 
 def unread(source, org_id=ORG, kind=ListUnreadable):
@@ -156,9 +150,6 @@ def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
     assert sum(counts.invitations_by_source.values()) == len(rows)
 
 
-# What is not deleted -----------------------------------------------------------------------------
-
-
 def test_project_that_is_gone_counts_once_for_all_its_lists():
     gone = [ProjectGone(each) for each in (PROJECT, PROJECT, object_id(8))]
     assert (Plan().add(*gone)).counts.projects_gone == 2
@@ -190,9 +181,6 @@ def test_dry_run_writes_what_a_sweep_would_announce_and_counts_it():
     assert (plan.counts.announced, plan.counts.stale, plan.counts.due) == (1, 1, 0)
     assert plan.reading.dates.next_due == NOW + 7 * DAY - HOUR
     assert list(map(type, plan.lines)) == [WouldBeAnnounced]
-
-
-# What the limits leave for later -----------------------------------------------------------------
 
 
 def planned_in(places, *, deleted_before=0, **limits):
@@ -250,8 +238,6 @@ def test_each_stale_invitation_that_may_not_go_now_has_the_limit_it_waits_for(li
     awaited = awaited_limits(*planned_in([(40, 30), (35, 20)], **given_limits))
     assert {int(key[3], 16): limit.reason.value for key, limit in awaited.items()} == found
 
-
-# Counts -----------------------------------------------------------------------------------------
 
 KEYED = {"invitations_by_source", "kept_by_reason"}
 NUMBERS = [each for each in Counts.__struct_fields__ if each not in KEYED]

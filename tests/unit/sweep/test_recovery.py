@@ -7,7 +7,7 @@ import pytest
 from audit.runs import HOST, intent, planned, started
 from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, listed_as, object_id
 from sweep.fakes import FakeAtlas
-from sweep.night import ORGS, FakeClient, Night, QuietView, command_of, kill_after_intents, later
+from sweep.night import ORGS, Night, QuietView, command_of, kill_after_intents, later
 
 from invite_sweeper.audit import History, OpenIntent, RunFile
 from invite_sweeper.audit.events import OutcomeLine
@@ -34,7 +34,7 @@ class Recovered:
 
     def __init__(self, atlas, *intents, scope=None):
         self.lines = []
-        organization = AtlasOrganization(ORG, FakeClient(atlas))
+        organization = AtlasOrganization(ORG, atlas)
         self.result = Result(command_of(), [organization], QuietView())
         self.builder = ReadingBuilder(organization, self.result.command, self.lines.append)
         self.builder.scope = scope
@@ -123,9 +123,6 @@ async def test_list_that_the_run_reads_resolves_its_intents_alone_and_is_not_rea
     found.recovery.recover_list(ref, (entry_of(Source.INVITES, 2),))
     await found.recovery.recover_rest()
     assert (found.outcomes, atlas.requested) == (["already_gone", "failed"], [])
-
-
-# In a sweep ---------------------------------------------------------------------------------------
 
 
 async def test_open_intents_of_each_organization_are_resolved_with_its_own_credentials(directory):

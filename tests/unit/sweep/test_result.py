@@ -8,7 +8,8 @@ import pytest
 from builders import ORG, OTHER_ORG, PROJECT, policy, project
 from official_document import official_document
 from reviewed import assert_reviewed
-from sweep.night import Earlier, FakeClient, QuietView, command_of
+from sweep.fakes import FakeAtlas
+from sweep.night import Earlier, QuietView, command_of
 
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import (
@@ -44,7 +45,7 @@ def result_of(*parts, stopped_by=(), **options):
 
 def organization(org_id=ORG, *, client=None, error=None, lists=NOTHING, **counts):
     """Return what was read of an organization, and what became of its plan."""
-    who = AtlasOrganization(org_id, client or FakeClient(None))
+    who = AtlasOrganization(org_id, client or FakeAtlas())
     outcomes = {each: counts.pop(each) for each in Outcome if each in counts}
     of_lists = {"lists": ReadLists(**lists)} if lists else {}
     scope = RunScope(org_id)
@@ -58,7 +59,7 @@ def failed(*errors):
 
 
 def client(requests=0, **sunsets):
-    found = FakeClient(None)
+    found = FakeAtlas()
     found.counters.requests = requests
     found.sunsets = {Source(each): day for each, day in sunsets.items()}
     return found
@@ -136,8 +137,6 @@ def test_refused_credentials_are_named_by_their_variables_and_of_several_by_the_
     assert error.consequence == f"Nothing was deleted{there}."
     assert error.organization == (f"Acme ({ORG})" if several else "")
 
-
-# What ends ----------------------------------------------------------------------------------------
 
 TODAY = date(2026, 11, 25)
 LAST_DAY = date(2027, 7, 1)

@@ -54,8 +54,6 @@ def test_scope_hash_depends_on_projects_tags_and_sources_alone():
     assert len({digest(base), *others}) == 1 + len(others)
 
 
-# Shards -------------------------------------------------------------------------------------------
-
 NAMES = ("", "BETA", "GAMMA", "DELTA")
 ORGANIZATIONS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20)
 

@@ -146,9 +146,6 @@ def test_older_invitation_without_a_status_is_kept_by_what_asks_for_one(source):
     assert verdict(one, **keep(statuses=["PENDING"])) == "no_status"
 
 
-# Projects ----------------------------------------------------------------------------------------
-
-
 def linked(*names, **changes):
     projects = tuple((object_id(n), name) for n, name in enumerate(names, start=1))
     return entry_of(Source.ORG_USERS, linked_projects=projects, **changes)
@@ -173,9 +170,6 @@ def test_rule_must_match_every_project_that_an_invitation_reaches_and_a_keep_ent
     assert verdict(one, **keys) == expected
 
 
-# Names that look the same ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("source", Source)
 def test_keep_protects_a_name_that_looks_the_same_and_no_rule_means_it(source):
     """And a name that looks like a colleague's is not one of the others; `test_names` has more."""
@@ -193,9 +187,6 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
     full_width = invitation(1, project_name="\uff50rod-web", source=Source.INVITES)
     assert verdict(full_width, **keep(projects=["prod-*"])) == "keep:k"
     assert verdict(full_width, **old(projects=["prod-*"])) == "no_rule"
-
-
-# Organizations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", Source)
@@ -228,9 +219,6 @@ def test_other_conditions_of_an_entry_decide_where_the_name_is_not_known():
     assert verdict(one, **rules(a={"older_than": "1d", "organizations": ["*"]}, b=OF_ALL)) == "b"
 
 
-# Statuses ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 def test_list_of_users_shows_the_status_whenever_it_ends(source):
     one = entry_of(source, status="INVITATION_EXPIRED", expires_at=NOW + DAY)
@@ -258,8 +246,6 @@ def test_row_of_the_older_lists_is_pending_until_it_expires(expires_at, status, 
         assert verdict(one, **rule(statuses=[wanted])) == (unknown or by_rule)
         assert verdict(one, **keep(statuses=[wanted])) == (unknown or by_keep)
 
-
-# Inviters who left -------------------------------------------------------------------------------
 
 NAMES = frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})
 ASKED = frozenset({"gone@example.com", "a.b+c@x.example"})
@@ -304,9 +290,6 @@ def test_person_is_gone_whose_address_no_active_member_has_in_any_spelling(invit
 def test_inviter_is_unknown_where_the_members_are(members):
     one = entry_of(Source.USERS, inviter="gone@example.com")
     assert verdict(one, members=members, **rule(**LEFT)) == "inviter_unknown"
-
-
-# Explain -----------------------------------------------------------------------------------------
 
 
 def test_explain_returns_the_keys_of_each_entry_with_their_policy_names_and_results():

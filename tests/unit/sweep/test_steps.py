@@ -108,9 +108,6 @@ def test_planned_invitations_are_allowed_once_unless_one_is_kept_and_no_others(p
     assert allowed == [n for n, is_stale in first.items() if is_stale and n in planned]
 
 
-# Whether a saved plan may be applied -------------------------------------------------------------
-
-
 RULES = policy()
 
 

@@ -62,9 +62,6 @@ async def test_run_without_stale_invitations_asks_nothing(directory):
     assert (night.view.asked, night.view.activities) == ([], ["Reading lists"])
 
 
-# Limits ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("limit", "deleted"), [(5, [2, 3]), (4, [0, 0])])
 async def test_max_deletions_counts_over_all_organizations(directory, limit, deleted):
     night = Night(directory, 2, 3, limits={"max_deletions": limit})
@@ -83,7 +80,7 @@ async def test_max_deletions_counts_over_all_organizations(directory, limit, del
     ("fails", "code", "words"),
     [
         (lambda night: fail(night, 0), 6, f"Organization Alpha ({ORG}): No connection."),
-        (lambda night: setattr(night.clients[0], "clock_skew_s", None), REFUSED, "not be checked"),
+        (lambda night: setattr(night.atlases[0], "clock_skew_s", None), REFUSED, "not be checked"),
     ],
     ids=["no connection", "no clock"],
 )
@@ -111,21 +108,15 @@ async def test_nothing_is_checked_or_asked_if_every_organization_failed(director
     assert told(result.error) in failed
 
 
-# Clock -------------------------------------------------------------------------------------------
-
-
 async def test_clock_that_is_wrong_after_reading_refuses_although_that_organization_failed(
     directory,
 ):
     night = Night(directory, 1, 1)
     fail(night, 0)
-    night.atlases[1].on_list = lambda _: setattr(night.clients[0], "clock_skew_s", 301.0)
+    night.atlases[1].on_list = lambda _: setattr(night.atlases[0], "clock_skew_s", 301.0)
     result = await night.run()
     assert "The local clock is 5 minutes ahead of Atlas's." in message(result)
     assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
-
-
-# Warnings ----------------------------------------------------------------------------------------
 
 
 def lacks(night, number=0):
@@ -237,9 +228,6 @@ async def test_over_a_tenth_fewer_projects_than_the_last_run_saw_are_warned_of_a
     assert (night.deleted, result.exit_code) == ([1], 0)
 
 
-# The question ------------------------------------------------------------------------------------
-
-
 async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(directory):
     night = Night(directory, 1, 2, 0)
     asked = []
@@ -271,9 +259,6 @@ async def test_stop_while_the_question_is_open_deletes_nothing_although_it_is_ag
     assert night.deleted == [0]
 
 
-# A stop ----------------------------------------------------------------------------------------
-
-
 async def test_stop_while_projects_are_listed_deletes_nothing(directory):
     night = Night(directory, 1)
     asyncio.get_running_loop().call_soon(night.stop.request, "the deadline passed")
@@ -294,9 +279,6 @@ async def test_stop_while_the_first_organization_is_swept_skips_the_others(direc
     assert (night.deleted, result.deleted, result.skipped) == ([1, 0], 1, 2)
     assert (result.exit_code, result.error["consequence"]) == (8, "The audit log is complete.")
     assert len(night.events(OutcomeLine)) == 3
-
-
-# What goes wrong while it deletes ----------------------------------------------------------------
 
 
 async def test_breaker_skips_what_all_organizations_have_left_and_is_a_reason_there_alone(
