@@ -172,7 +172,7 @@ def test_rule_must_match_every_project_that_an_invitation_reaches_and_a_keep_ent
 
 @pytest.mark.parametrize("source", Source)
 def test_keep_protects_a_name_that_looks_the_same_and_no_rule_means_it(source):
-    """And a name that looks like a colleague's is not one of the others; `test_names` has more."""
+    """And a name that looks like a colleague's is not one of the others; `test_text` has more."""
     name = "ada\uff20\uff42oard\uff0eexample\u3002com\u200b"
     globs = ["*@board.example.com"]
     one = entry_of(source, username=name)
