@@ -95,16 +95,6 @@ class Containers:
     def podman(self, *arguments, **options):
         return run("podman", *arguments, env=self.environment, **options)
 
-    def start(self, *arguments):
-        """Start podman in the background and return its process."""
-        return subprocess.Popen(
-            ["podman", *map(str, arguments)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-
     @property
     def wheels(self):
         """The options that let pip install the downloaded wheels in a container."""

@@ -12,6 +12,7 @@ from builders import policy_bytes
 from deleting import deletes_after_confirmation
 from environment import ahead_of_real_clock
 from observed import ObservedAtlas
+from running import WIDE
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.demo import serve_in_thread
@@ -23,7 +24,7 @@ POLICY = {
     "version": 1,
     "organizations": [ORG_ID],
     "rules": [{"name": "forgotten", "older_than": "14d"}],
-    "limits": {"max_deletions": 100_000, "max_deletions_per_project": 100_000, "max_share": 1.0},
+    "limits": WIDE,
     "execution": {"grace": "10s"},
 }
 
@@ -93,19 +94,12 @@ def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     if latency_s:
         sim.faults.add(faults.delay(latency_s), times=None)
     account = sim.add_service_account().environment()
-    write_files(folder, account, owner)
-    with serve_in_thread(sim) as base_url:
-        yield Stage(sim, base_url, folder, frozenset(old), account)
-
-
-def write_files(folder, account, owner):
-    """Write the files as a Secret, a ConfigMap and a volume are mounted."""
     files = {
         "policy/policy.yaml": policy_bytes(POLICY).decode(),
         "secrets/client-id": account["MONGODB_ATLAS_CLIENT_ID"],
         "secrets/client-secret": account["MONGODB_ATLAS_CLIENT_SECRET"],
     }
-    for name, text in files.items():
+    for name, text in files.items():  # as a Secret and a ConfigMap are mounted
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -113,3 +107,5 @@ def write_files(folder, account, owner):
         os.chown(path, 0, owner)
     (folder / "audit").mkdir(mode=0o700)
     os.chown(folder / "audit", owner, owner)
+    with serve_in_thread(sim) as base_url:
+        yield Stage(sim, base_url, folder, frozenset(old), account)

@@ -16,7 +16,6 @@ from deploy.manifests import DEPLOY, KUBERNETES, documents, night_of, overlaid
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 
 SCRIPT = KUBERNETES / "components/archive/archive.sh"
-UNIT = (DEPLOY / "systemd/invite-sweeper-archive.service").read_text(encoding="utf-8")
 NOW = datetime.now(UTC)
 
 
@@ -133,11 +132,12 @@ def test_no_file_is_touched_while_a_run_holds_the_lock(log, archive):
 
 def test_unit_runs_the_script_on_the_directory_of_the_night():
     nightly = (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^ExecStart=/bin/sh (.*)$", UNIT, re.MULTILINE)
+    unit = (DEPLOY / "systemd/invite-sweeper-archive.service").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ExecStart=/bin/sh (.*)$", unit, re.MULTILINE)
     script, audit, target = line.split()
     assert Path(script).name == SCRIPT.name
     assert f"--audit-dir {audit} " in nightly
-    assert f"\nReadWritePaths={target}\n" in UNIT
+    assert f"\nReadWritePaths={target}\n" in unit
 
 
 @pytest.mark.needs("kustomize")

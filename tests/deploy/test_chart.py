@@ -180,7 +180,6 @@ def test_values_render_pods_that_agree_and_policies_that_select_them_alone(tmp_p
     ("release", "override", "name"),
     [
         ("invite-sweeper", "", "invite-sweeper"),
-        ("eu", "", "eu-invite-sweeper"),
         ("a" * 40, "", f"{'a' * 40}-invite-sweep"),
         ("eu", "other", "other"),
     ],

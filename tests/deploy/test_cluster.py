@@ -37,7 +37,6 @@ def cluster(terminal, containers, image):
 def test_policy_dry_run_and_report_are_made_in_a_container(terminal, image):
     page = (terminal.folder / "report.html").read_text(encoding="utf-8")
 
-    assert (terminal.folder / "policy.yaml").exists()
     assert "would be deleted" in image
     assert "old0@example.com" in page.replace("<wbr>", "")
 

@@ -1,5 +1,6 @@
 """deploy/mail-inviters as a process, between real HTTP and a real SMTP server."""
 
+import json
 import os
 import re
 import shutil
@@ -193,15 +194,15 @@ def test_name_with_line_breaks_adds_no_line_and_no_header(hook, inbox):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"mode": "dry-run"}, {"announcements": None}, {"announcements": []}]
+    "message",
+    [
+        {"mode": "dry-run", "announcements": [announcement()]},
+        {"mode": "sweep", "announcements": None},
+        {"test": True, "headline": "This is a test message."},
+    ],
 )
-def test_dry_run_and_message_without_announcements_mail_nobody(hook, inbox, fields):
-    assert post(hook, **{"announcements": [announcement()], **fields}) == TAKEN
-    assert inbox.take(hook) == {}
-
-
-def test_test_message_of_doctor_is_accepted(hook, inbox):
-    assert post(hook, body=b'{"test":true,"headline":"This is a test message."}') == TAKEN
+def test_message_without_announcements_of_a_sweep_mails_nobody(hook, inbox, message):
+    assert post(hook, body=json.dumps(message).encode()) == TAKEN
     assert inbox.take(hook) == {}
 
 

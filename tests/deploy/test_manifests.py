@@ -78,10 +78,9 @@ def test_chart_and_overlay_render_to_the_same_and_deleting_the_overlay_keeps_the
 @NEEDS_TOOLS
 def test_customized_values_render_as_the_customized_overlay(tmp_path):
     overlay = built(KUBERNETES / "examples/customized")
+    values = load(CHART / "examples/customized.yaml")
 
-    assert comparable(rendered(load(CHART / "examples/customized.yaml"), tmp_path)) == comparable(
-        overlay
-    )
+    assert comparable(rendered(values, tmp_path)) == comparable(overlay)
 
 
 @NEEDS_TOOLS
