@@ -17,7 +17,7 @@ from benchmarks import figures
 from environment import KEPT
 from forked import Fork
 from readmes import OPERATORS, PAGES, README, section, sections
-from running import cli_in, end, run_line
+from running import cli_in, end, run_line, wait_until
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.cli.main import app
@@ -44,7 +44,6 @@ def test_commands_of_every_section_of_every_document_are_run_by_a_test():
     """A test names the section. What it cannot run is replaced.
 
     - kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
-    - systemctl, docker and kubectl of the mail to inviters, by programs that note their arguments;
     - tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection;
     - what needs a published release, by a comparison with build.yml.
     """
@@ -58,8 +57,12 @@ def blocks(kind):
     return [block for each in sections(README) for block in each.blocks(kind)]
 
 
-INLINE = re.findall(r"`(invite-sweeper [^`]*)`", PAGE)
-"""The commands of the table "Which command answers which question", and those in sentences."""
+WORDS = "audit|doctor|explain|help|list|plan|report|restore|sweep"
+INLINE = [
+    f"invite-sweeper {each}"
+    for each in re.findall(rf"`(?:invite-sweeper )?((?:{WORDS}) [^`]*|help|list|doctor)`", PAGE)
+]
+"""Those of the table "Which command answers which question" and in sentences, also without it."""
 ACTIVATE = ". .venv/bin/activate"
 AUDITOR = section(OPERATORS, "What an auditor gets").commands
 
@@ -70,7 +73,9 @@ def follow(cli, commands):
     for command in commands:
         if command == ACTIVATE:  # the PATH has it
             continue
-        line = command.replace(" 42 ", " 2 ")
+        line = re.sub(r"\b4([12])\b", r"\1", command).replace(" NAME", " 'Project 0'")
+        if "2026-11-12" in line:
+            line = line.replace("2026-11-12", cli.lines()[0]["now"][:10])
         if " HEX" in line:
             plan = (cli.folder / "plan.jsonl").read_bytes()
             line = line.replace(" HEX", f" {hashlib.sha256(plan).hexdigest()}")
@@ -84,7 +89,7 @@ def follow(cli, commands):
 
 def test_every_command_of_the_readme_and_of_the_help_pages_works(tmp_path):
     own = [command for each in FOLLOWED for command in section(*each).commands]
-    assert (len(own), len(INLINE)) == (20, 13)
+    assert (len(own), len(INLINE)) == (20, 21)
     with cli_in(tmp_path) as cli:
         for number in range(2):
             project = cli.sim.add_project(f"Project {number}")
@@ -92,6 +97,24 @@ def test_every_command_of_the_readme_and_of_the_help_pages_works(tmp_path):
                 cli.sim.invite(project, f"{name}@example.com", age=timedelta(days=20))
         follow(cli, (*own, *INLINE))
     assert len(cli.sim.deleted) == 4
+
+
+def test_rehearsal_of_the_readme_leads_to_a_dry_run(tmp_path):
+    (rehearse,) = re.findall(r"`\.venv/bin/(invite-sweeper simulate [^`]*)`", PAGE)
+    variables = tmp_path / "atlas.env"
+    process = Fork(shlex.split(rehearse)[1:], tmp_path, dict(os.environ))
+    wait_until(lambda: variables.exists() and variables.stat().st_size)
+    lines = variables.read_text("utf-8").splitlines()
+    exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+    done = [
+        run_line(command, tmp_path, {**os.environ, **exported})
+        for command in section(README, "First policy and dry run").commands
+        if command != ACTIVATE
+    ]
+    process.kill()
+    process.wait(timeout=60)
+    assert [each.code for each in done] == [0, 0, 3], done  # as the page says of first runs
+    assert "max_deletions" in done[-1].err
 
 
 def test_auditor_gets_a_row_for_each_invitation_and_the_deletions_and_totals_of_the_run(tmp_path):

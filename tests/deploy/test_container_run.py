@@ -21,8 +21,6 @@ pytestmark = [
 
 ARBITRARY = 1_000_650_000
 """A user without a name or a home folder, as OpenShift chooses them."""
-
-
 RUN = ("run", "--rm", "--pull=never", *HARDENED, "--memory=128m", "--memory-swap=128m")
 """With the limits of the pod."""
 
