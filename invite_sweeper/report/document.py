@@ -6,6 +6,7 @@ with unprintable characters escaped.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import compress
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
@@ -82,9 +83,11 @@ class Table(NamedTuple):
         cells: CellsOf[_T],
         records: Iterable[_T],
     ) -> Self:
-        """Return the table of some records."""
-        rows = tuple(tuple(cell(record) for cell in cells.values()) for record in records)
-        return cls(key, tuple(cells), rows)
+        """Return the table of some records; a column without a text in any of them is left out."""
+        rows = [[cell(record) for cell in cells.values()] for record in records]
+        is_used = [any(column) for column in zip(*rows, strict=True)]
+        used = tuple(tuple(compress(row, is_used)) for row in rows)
+        return cls(key, tuple(compress(cells, is_used)), used)
 
     @property
     def is_of_people(self) -> bool:

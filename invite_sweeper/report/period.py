@@ -314,7 +314,7 @@ def _people(
         before: Columns before those of invitations.
     """
     place = full_place_cell if len(reader.organizations) > 1 else place_cell
-    cells = {**(before or {}), **invitation_columns(rows, place), LIST_AND_ID: list_cell}
+    cells = {**(before or {}), **invitation_columns(place), LIST_AND_ID: list_cell}
     yield from _table(key, caption, cells, rows, command, total=total)
 
 

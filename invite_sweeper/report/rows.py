@@ -368,11 +368,11 @@ def full_place_cell(row: Row) -> Cell:
 
 
 def _outcome_cell(row: Row) -> Cell:
-    outcome = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
+    if not row.outcome:  # nothing was sent
+        return ()
+    outcome = display_text(row.outcome)
     state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
-    if not row.detail:
-        return (state,)
-    return (state, Line(row.detail, "strong"))
+    return (state, Line(row.detail, "strong")) if row.detail else (state,)
 
 
 def list_cell(row: Row) -> Cell:
@@ -407,31 +407,22 @@ ROLES_AND_INVITER: Final[CellsOf[Row]] = {
 }
 
 
-def invitation_columns(
-    rows: Iterable[Row], place: Callable[[Row], Cell] = place_cell
-) -> CellsOf[Row]:
+def invitation_columns(place: Callable[[Row], Cell] = place_cell) -> CellsOf[Row]:
     """Return the columns of a table of invitations.
 
     Args:
         place: Returns the cell of the place.
     """
-    rows = tuple(rows)
-    columns: dict[Column, Callable[[Row], Cell]] = {
+    return {
         AGE: age_cell,
         INVITED: invited_cell,
         PLACE: place,
+        _FROM: lambda row: text_cell(row.due and describe_instant(row.due)),
+        BECAUSE: lambda row: () if row.outcome else detail_cell(row),
+        _RULE: lambda row: text_cell(row.rule),
+        **ROLES_AND_INVITER,
+        _OUTCOME: _outcome_cell,
     }
-    if any(row.due for row in rows):
-        columns[_FROM] = lambda row: text_cell(row.due and describe_instant(row.due))
-    # The detail of a row without an outcome is why it is kept.
-    if any(row.detail and not row.outcome for row in rows):
-        columns[BECAUSE] = detail_cell
-    else:
-        columns[_RULE] = lambda row: text_cell(row.rule)
-    columns |= ROLES_AND_INVITER
-    if any(row.outcome for row in rows):
-        columns[_OUTCOME] = _outcome_cell
-    return columns
 
 
 def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
@@ -446,6 +437,6 @@ def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
     rank = {place: number for number, place in enumerate(places)}
     # The places of one organization are in the order of their first rows.
     ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
-    columns = invitation_columns(ordered, lambda row: (Line(row.place_in_text),))
+    columns = invitation_columns(lambda row: (Line(row.place_in_text),))
     table = Table.of("plan", columns, ordered)
     return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

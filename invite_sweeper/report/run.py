@@ -202,7 +202,7 @@ def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Se
 
 def _section(caption: str, rows: Sequence[Row], total: int, command: str = "") -> Section:
     """Return invitations of which each names its place."""
-    table = Table.of("invitations", invitation_columns(rows), rows)
+    table = Table.of("invitations", invitation_columns(), rows)
     return Section(caption, table=table, total=total, command=command)
 
 
