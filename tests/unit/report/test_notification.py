@@ -135,92 +135,60 @@ def test_messages_are_as_they_were_reviewed(directory):
     assert_reviewed("\n".join(parts), Path(__file__).with_name("messages.txt"))
 
 
-async def test_webhook_has_each_that_waits_with_its_days(sent):
-    ones = [waiting(2, "ada@x.org"), waiting(3, None, new=False, unread=True)]
-    webhook = WEBHOOK.model_copy(update={"details": True})
-    _, _, body = await sent(webhook, run(*person(1, "failed")), ones)
+FORGED = "<!channel> & <http://x|y> HTTP://evil.example www.evil.test [x](y) **b** <at>all</at>"
+
+
+def refused(word):
+    """Return a run whose hint is a command with a word."""
+    command = f"{PROGRAM_NAME} doctor --policy policy.yaml --base-url {word}"
+    cause = {"hint": f"To list them: {command}", "command": command}
+    return run(exit_code=5, error=error("It failed at https://evil.example.", **cause))
+
+
+MESSAGES = {
+    # What waits is not known where it is None.
+    "a name cannot mention, link or format": (
+        run(organizations=(OrganizationResult(id=ORG, name=FORGED, plan_made=True),)),
+        None,
+    ),
+    "a command is code, untouched": (refused("https://cloud.mongodbgov.com/www.x"), ()),
+    "a command with a backtick is code": (refused("'a`b & c'"), ()),
+    "people are named with details, and what waits with its days": (
+        run(*person(1, "failed")),
+        (waiting(2, "ada@x.org"), waiting(3, None, new=False, unread=True)),
+    ),
+}
+
+
+def shown(kind, body):
+    """Yield what decides of a message, line by line."""
+    if kind == "ping":
+        yield from body.decode().splitlines()
+        return
     found = json.loads(body)
-    new, old = found["announcements"]
-    when = ("2026-11-27T01:00:00Z", "2026-12-04T01:00:00Z")
-    assert (new["announced_at"], new["deletable_from"]) == when
-    assert (new["new"], "unread" in new, new["rule"]) == (True, False, "forgotten")
-    assert (old["new"], old["unread"]) == (False, True)
-    assert (new["username"], new["inviter"]) == ("p2@example.com", "ada@x.org")
-    (one,) = found["invitations"]
-    assert (one["username"], one["outcome"]) == ("p1@example.com", "failed")
-
-
-async def test_webhook_has_null_where_announcements_are_not_known(sent):
-    _, _, body = await sent(WEBHOOK, DELETED, None)
-    assert json.loads(body)["announcements"] is None
-
-
-LINKS = ("https://evil.example/x", "HTTP://evil.example", "www.evil.test")
-
-
-@pytest.mark.parametrize("name", ["<!channel> & <http://x|y>", *LINKS])
-async def test_slack_message_is_bold_first_and_escapes_mentions_and_links(sent, name):
-    organizations = (OrganizationResult(id=ORG, name=name, plan_made=True),)
-    path, headers, body = await sent(SLACK, run(organizations=organizations))
-    assert path == "/services/T0/s3cret"
-    assert headers["Content-Type"] == "application/json"
-    found = json.loads(body)
-    text = found.pop("text")
-    assert text.startswith("*invite-sweeper: Done: nothing stale")
-    assert text.splitlines()[0].endswith("*")
-    assert "<" not in text
-    assert not any(link in text for link in LINKS)
-    shown = text.replace("\u200b", "").replace("&lt;", "<").replace("&gt;", ">")
-    assert name in shown.replace("&amp;", "&")
-    assert found == {"parse": "none", "unfurl_links": False, "unfurl_media": False}
-
-
-def card(body):
-    """Return the card of a message to Teams."""
-    found = json.loads(body)
-    (attachment,) = found["attachments"]
-    assert found["type"] == "message"
-    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
-    return attachment["content"]
-
-
-async def test_teams_message_is_a_card_of_text_runs_in_which_no_name_is_markup(sent):
-    name = "[x](http://evil.example) **b** <at>all</at>"
-    organizations = (OrganizationResult(id=ORG, name=name, plan_made=True),)
-    path, headers, body = await sent(TEAMS, run(organizations=organizations))
-    assert path.startswith("/workflows/")
-    assert headers["Content-Type"] == "application/json"
-    found = card(body)
-    assert (found["type"], found["version"]) == ("AdaptiveCard", "1.4")
-    runs = [each for block in found["body"] for each in block["inlines"]]
-    assert {block["type"] for block in found["body"]} == {"RichTextBlock"}
-    assert {each["type"] for each in runs} == {"TextRun"}
-    title = runs[0]
-    assert title["text"].startswith("invite-sweeper: Done: nothing stale")
-    assert name in title["text"]
-    assert (title["color"], title["weight"]) == ("Good", "Bolder")
-
-
-URL = "https://cloud.mongodbgov.com/www.x"
-
-
-@pytest.mark.parametrize("channel", [SLACK, TEAMS])
-@pytest.mark.parametrize("word", [URL, "'a`b & c'"])
-async def test_command_is_code_and_untouched(sent, channel, word):
-    advice = f"{PROGRAM_NAME} doctor --policy policy.yaml --base-url {word}"
-    cause = error(
-        "It failed at https://evil.example.", hint=f"To list them: {advice}", command=advice
-    )
-    _, _, body = await sent(channel, run(exit_code=5, error=cause))
-    if channel is TEAMS:
-        runs = [each for block in card(body)["body"] for each in block["inlines"]]
-        texts = [each["text"] for each in runs if each.get("fontType") == "Monospace"]
+    if kind == "slack":
+        yield from found.pop("text").splitlines()
+        yield json.dumps(found)
+    elif kind == "teams":
+        (attachment,) = found["attachments"]
+        blocks = attachment["content"].pop("body")
+        yield json.dumps(found)
+        yield from (json.dumps(each) for block in blocks for each in block.pop("inlines"))
     else:
-        lines = json.loads(body)["text"].splitlines()
-        assert "://evil" not in "".join(lines)
-        code = [re.search(r"(```|`)(.*)\1$", line) for line in lines]
-        texts = [found[2].replace("&amp;", "&") for found in code if found]
-    assert texts == [advice]
+        for name in ("headline", "attention", "announcements", "invitations"):
+            yield f"{name}: {json.dumps(found[name])}"
+
+
+async def test_messages_of_each_kind_are_as_they_were_reviewed(sent):
+    lines = []
+    for name, (scene, waits) in MESSAGES.items():
+        for kind, channel in CHANNELS.items():
+            details = channel.model_copy(update={"details": True})
+            path, headers, body = await sent(details, scene, waits)
+            lines += [f"== {name}", f"POST {path} as {headers.get('Content-Type')}"]
+            lines += [*shown(kind, body), ""]
+    text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", "\n".join(lines))
+    assert_reviewed(text, Path(__file__).with_name("sent.txt"))
 
 
 @pytest.mark.parametrize(("channel", "most"), [(SLACK, 40_000), (TEAMS, 28_000)])
@@ -267,11 +235,6 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(se
     assert (found["verdict"], found["retryable"]) == ("done", False)
     assert found["finished_at"] == "2026-11-25T01:01:00Z"
     assert not {"lists", "invitations", "plan"} & found.keys()
-
-
-async def test_ping_reports_success_and_failure(sent):
-    paths = [(await sent(PING, scene))[0] for scene in (QUIET, FAILED)]
-    assert paths == ["/ping?create=1", "/ping/fail?create=1"]
 
 
 @pytest.mark.parametrize(
