@@ -1,6 +1,5 @@
 """`simulate`: the program over each scenario, with the lines and policy that it prints."""
 
-import json
 import os
 import shlex
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from environment import on_real_clock
 from forked import Fork, server_on_real_clock
-from running import Done, end, wait_until
+from running import CliRunner, Done, end, wait_until
 
 from invite_sweeper.models import Source
 from invite_sweeper.simulator.scenarios import SCENARIOS
@@ -28,44 +27,39 @@ class Simulated:
     It has the clock of the machine, as the `faketime` of a printed line runs under no other.
     """
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, name):
         self.folder = folder
+        self.environment = on_real_clock(os.environ)
         exports = folder / "exports.sh"
-        self.printed = folder / "printed"
-        words = ("simulate", *SMALL, *arguments, *FILES)
-        with self.printed.open("wb") as file:
-            environment = on_real_clock(os.environ)
-            self.process = Fork(
-                words, folder, environment, stdout=file.fileno(), server=server_on_real_clock()
-            )
-        wait_until(
-            lambda: self.process.poll() is not None or (exports.exists() and exports.stat().st_size)
-        )
-        assert self.process.returncode is None, self.process.communicate()
+        with (folder / "printed").open("wb") as file:
+            words = ("simulate", *SMALL, "--scenario", name, *FILES)
+            self.process = self.start(*words, stdout=file.fileno())
+        wait_until(lambda: "# A policy that fits:" in self.printed or self.process.poll())
         lines = exports.read_text(encoding="utf-8").splitlines()
         self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+        self.environment |= self.variables
 
     @property
-    def environment(self):
-        return {**on_real_clock(os.environ), **self.variables}
+    def printed(self):
+        return (self.folder / "printed").read_text("utf-8")
 
-    def run(self, command):
-        words = (command, "--policy", "policy.yaml", "--output", "json")
-        done = end(Fork(words, self.folder, self.environment, server=server_on_real_clock()))
+    def start(self, *words, **streams):
+        return Fork(words, self.folder, self.environment, server=server_on_real_clock(), **streams)
+
+    def sweep(self):
+        done = end(self.start("sweep", "--output", "json"))
         return done.code, done.summary
 
     def lines(self, event):
-        files = sorted((self.folder / "audit").glob("*.jsonl"))
-        lines = (json.loads(line) for path in files for line in path.read_bytes().splitlines())
-        return [line for line in lines if line["event"] == event]
+        return CliRunner(self.folder, None, None, "").lines(event)
 
 
 @pytest.fixture
 def simulated(tmp_path):
     running = []
 
-    def start(name, *arguments):
-        running.append(Simulated(tmp_path, "--scenario", name, *arguments))
+    def start(name):
+        running.append(Simulated(tmp_path, name))
         return running[-1]
 
     yield start
@@ -75,18 +69,13 @@ def simulated(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("demo", signal.SIGINT),
-        ("organizations", signal.SIGHUP),
-        ("sunset", signal.SIGTERM),
-    ],
+    ("name", "number"), [("demo", signal.SIGINT), ("organizations", signal.SIGHUP)]
 )
 def test_sweep_deletes_in_each_list_and_organization_and_a_signal_ends_it_with_0(
     simulated, name, number
 ):
     simulation = simulated(name)
-    code, summary = simulation.run("sweep")
+    code, summary = simulation.sweep()
 
     assert code == 0, summary
     outcomes = simulation.lines("outcome")
@@ -101,8 +90,7 @@ def test_sweep_deletes_in_each_list_and_organization_and_a_signal_ends_it_with_0
     simulation.process.send_signal(number)
     assert end(simulation.process) == Done(0, "", "")
     projects = 6 * len(organizations)
-    printed = simulation.printed.read_text("utf-8")
-    assert f"It has {4 * projects} invitations in {projects} projects." in printed
+    assert f"It has {4 * projects} invitations in {projects} projects." in simulation.printed
 
 
 def remove_files_of_killed_faketime():
@@ -115,8 +103,7 @@ def remove_files_of_killed_faketime():
 
 def run_printed_nights(simulation):
     """Run the loop that `simulate` prints for the scenario nights."""
-    wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
-    lines = simulation.printed.read_text("utf-8").splitlines()
+    lines = simulation.printed.splitlines()
     (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     remove_files_of_killed_faketime()
@@ -150,7 +137,7 @@ def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_th
     simulated,
 ):
     simulation = simulated("sunset")
-    nights = [simulation.run("sweep") for _ in range(4)]
+    nights = [simulation.sweep() for _ in range(4)]
 
     assert [code for code, _ in nights] == [0, 0, 0, 0]
     retired = [sorted(summary["sources_retired"]) for _, summary in nights]
@@ -183,8 +170,7 @@ def test_unusable_option_ends_with_2_and_names_what_can_be_used(option, value, e
 @pytest.mark.needs("fish")
 def test_line_of_fish_sets_the_variables_of_the_line_of_other_shells(simulated):
     simulation = simulated("organizations")
-    wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
-    lines = simulation.printed.read_text("utf-8").splitlines()
+    lines = simulation.printed.splitlines()
     (line,) = [each for each in lines if each.startswith("set -gx")]
     shown = subprocess.check_output(["fish", "-c", f"{line}\nenv"], env={"PATH": os.defpath})
     variables = {f"{name}={value}" for name, value in simulation.variables.items()}
