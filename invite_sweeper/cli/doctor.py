@@ -70,7 +70,6 @@ from invite_sweeper.text import (
 
 _RETRY_S: Final = 120.0
 _CLOCK_WARNING: Final = timedelta(minutes=1)
-_ENDS_OF_LISTS: Final = {WarningCode.SUNSET, WarningCode.RETIRED_SOURCE}
 _MAX_NAMED: Final = 10
 _TEST_MESSAGE: Final = "This is a test message of `invite-sweeper doctor --notify`."
 _KINDS: Final = {
@@ -273,9 +272,12 @@ class _Doctor:
         command = self._settings.command(history, dry_run=True)
         result = Result(command, organizations, _SilentProgress(self._session.log, None))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
+        # The end of a list that the policy does not need is a remark.
+        remarks = {WarningCode.RETIRED_SOURCE}
+        if result.finished().sunset is None:
+            remarks.add(WarningCode.SUNSET)
         for warning in result.warnings:
-            # The end of a list that the policy does not need is a remark.
-            is_remark = warning.level == WarningLevel.REMARK and warning.code in _ENDS_OF_LISTS
+            is_remark = warning.level == WarningLevel.REMARK and warning.code in remarks
             name = warning.code.replace("_", " ")
             self._add(name, warning.message, None if is_remark else Hint())
         plans = make_plans(result.readings, command.limits, command.now)

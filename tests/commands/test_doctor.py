@@ -170,7 +170,7 @@ ENDS = {
         "deleting requires Organization Owner, and Atlas refused the list org_invites. Grant the",
     ),
     "a list that ends in 170 days": (
-        ending, 4, "sunset", "ok", "write users and org_users instead",
+        ending, 4, "sunset", "warning", "write users and org_users instead",
     ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
     "a retired list alone": (
