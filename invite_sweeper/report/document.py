@@ -5,7 +5,7 @@ document has no width, no colour and no markup, and its texts are safe to show: 
 with unprintable characters escaped.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -178,12 +178,31 @@ class Section(NamedTuple):
     picture: Picture | None = None
     texts: tuple[Fact, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        heading: str,
+        key: str,
+        cells: CellsOf[_T],
+        records: Sequence[_T],
+        max_rows: int,
+        command: str = "",
+    ) -> Self:
+        """Return the table of the first of some records, with the command that lists all."""
+        table = Table.of(key, cells, records[:max_rows])
+        return cls(heading, table=table, total=len(records), command=command)
+
     @property
     def shown(self) -> int:
         """How many of `total` it has."""
         if self.table is not None:
             return len(self.table.rows)
         return len(self.facts) + len(self.sentences)
+
+
+def with_content(sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Return the sections that show something."""
+    return tuple(section for section in sections if section.shown)
 
 
 class Document(NamedTuple):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine, WouldBeAnnounced
@@ -23,8 +23,8 @@ from invite_sweeper.report.document import (
     Fact,
     Line,
     Section,
-    Table,
     describe_instant,
+    with_content,
 )
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
@@ -77,7 +77,6 @@ from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, upper_first
 
-_T = TypeVar("_T")
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
 _START: Final = re.compile(rb"(# |<!doctype html>.*?<title>)Invitation (sweep|restore)", re.DOTALL)
@@ -158,7 +157,7 @@ def read_period(
         headline=verdict,
         facts=tuple(_facts(newest, reader, None if is_damaged else log)),
         attention=attention,
-        sections=tuple(_sections(newest, story, nights, reader, about_it)),
+        sections=with_content(_sections(newest, story, nights, reader, about_it)),
     )
 
 
@@ -233,19 +232,18 @@ def _sections(
     advisor: Advisor,
 ) -> Iterator[Section]:
     """Yield the nights, the newest run, and who was concerned by what."""
-    yield from _nights_of(nights, advisor.list_runs())
+    yield _nights_of(nights, advisor.list_runs())
     if nights:
         yield Section("The newest run", (story.headline, *story.facts))
-    elif story.facts:
+    else:
         yield Section("The run", story.facts)
     yield from story.sections
     if newest.is_whole:
-        yield from unread_section(newest, advisor_of(newest, advisor), MAX_TABLE_ROWS)
+        yield unread_section(newest, advisor_of(newest, advisor), MAX_TABLE_ROWS)
     if reader.scan is not None:
         yield from _pending(reader, reader.scan, advisor)
     yield from _of_period(reader, advisor.list_runs)
-    if story.remarks:
-        yield Section("Remarks", sentences=story.remarks)
+    yield Section("Remarks", sentences=story.remarks)
 
 
 def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator[Section]:
@@ -260,13 +258,13 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
     is_dry_run = run.mode == "dry-run"
     planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    yield from _people(reader, "invitations", f"{caption}{as_of}", sorted_rows(planned), list_run())
+    yield _people(reader, "invitations", f"{caption}{as_of}", sorted_rows(planned), list_run())
     if is_dry_run:
         caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
         command = list_run("--event", WouldBeAnnounced.event)
-        yield from _people(reader, "due", caption, announced_rows(run), command)
+        yield _people(reader, "due", caption, announced_rows(run), command)
     command = list_run("--event", Kept.event)
-    yield from _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", kept_rows(run), command)
+    yield _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", kept_rows(run), command)
 
 
 def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[Section]:
@@ -275,6 +273,7 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
     Args:
         list_runs: Returns the command that lists the runs, or with a filter their lines.
     """
+    table_of = partial(Section.of, max_rows=MAX_TABLE_ROWS)
     for key, caption, newest, event in (
         ("deletions", "Planned deletions and what became of them", reader.deletions, OutcomeLine),
         ("announced", ANNOUNCED_CAPTION, reader.announced, Announced),
@@ -282,20 +281,23 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
     ):
         command = list_runs("--event", event.event)
         rows = newest.rows()
-        yield from _people(reader, key, caption, rows, command, total=newest.total, before=_NIGHT)
+        table = _people(reader, key, caption, rows, command, _NIGHT)
+        yield table._replace(total=newest.total)
     entries = tuple(reader.entries())
     caption = "Invitations that each keep entry kept"
-    yield from _table("entries", caption, _ENTRIES, entries[::-1], list_runs())
+    yield table_of(caption, "entries", _ENTRIES, entries[::-1], command=list_runs())
     if len(reader.runs) > 1:  # of a single run, the table of what it kept has them
         caption = "Kept by an entry of the policy"
         command = list_runs("--event", Kept.event)
         kept = tuple(reader.kept.values())
-        yield from _table("kept-by", caption, _KEPT_BY, kept[::-1], command)
+        yield table_of(caption, "kept-by", _KEPT_BY, kept[::-1], command=command)
     given = [run for run in reversed(reader.runs) if run.reason is not None]
-    yield from _table("reasons", "Reasons that were given", _REASONS, given, list_runs())
+    caption = "Reasons that were given"
+    yield table_of(caption, "reasons", _REASONS, given, command=list_runs())
     policies = tuple(reader.policies())[::-1]
-    for section in _table("policies", "Policies in force", _POLICIES, policies, list_runs()):
-        yield section._replace(texts=tuple(_texts_of(policies)))
+    caption = "Policies in force"
+    table = table_of(caption, "policies", _POLICIES, policies, command=list_runs())
+    yield table._replace(texts=tuple(_texts_of(policies)))
 
 
 def _people(
@@ -304,42 +306,20 @@ def _people(
     caption: str,
     rows: Sequence[Row],
     command: str,
-    *,
-    total: int = 0,
     before: CellsOf[Row] | None = None,
-) -> Iterator[Section]:
-    """Yield the table of some invitations, with the organizations if the report has several.
+) -> Section:
+    """Return the table of some invitations, with the organizations if the report has several.
 
     Args:
         before: Columns before those of invitations.
     """
     place = full_place_cell if len(reader.organizations) > 1 else place_cell
     cells = {**(before or {}), **invitation_columns(place), LIST_AND_ID: list_cell}
-    yield from _table(key, caption, cells, rows, command, total=total)
+    return Section.of(caption, key, cells, rows, MAX_TABLE_ROWS, command)
 
 
-def _table(
-    key: str,
-    caption: str,
-    cells: CellsOf[_T],
-    records: Sequence[_T],
-    command: str,
-    *,
-    total: int = 0,
-) -> Iterator[Section]:
-    """Yield the table of the first of some records; nothing without one.
-
-    Args:
-        total: Number of all; 0 if these are all.
-    """
-    if records:
-        first = records[:MAX_TABLE_ROWS]
-        total = total or len(records)
-        yield Section(caption, table=Table.of(key, cells, first), total=total, command=command)
-
-
-def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
-    """Yield the nights, with a picture of several."""
+def _nights_of(nights: Sequence[Night], command: str) -> Section:
+    """Return the nights, with a picture of several."""
     caption = ""
     picture = None
     if len(nights) == 1:
@@ -347,8 +327,8 @@ def _nights_of(nights: Sequence[Night], command: str) -> Iterator[Section]:
     elif nights:
         caption = f"The nights from {nights[0].day} to {nights[-1].day}"
         picture = picture_of(nights)
-    for section in _table("nights", caption, _NIGHTS, nights[::-1], command):
-        yield section._replace(picture=picture)
+    table = Section.of(caption, "nights", _NIGHTS, nights[::-1], MAX_TABLE_ROWS, command)
+    return table._replace(picture=picture)
 
 
 def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:

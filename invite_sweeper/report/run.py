@@ -21,9 +21,9 @@ from invite_sweeper.report.document import (
     Document,
     Fact,
     Section,
-    Table,
     describe_instant,
     display_text,
+    with_content,
 )
 from invite_sweeper.report.nights import (
     describe_endings,
@@ -90,10 +90,8 @@ def result_of(
 def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
     document = _document_of(run, rows_of(run), advisor, max_rows=sys.maxsize)
-    sections = document.sections
-    kept = kept_rows(run)
-    if kept:
-        sections = (_section(KEPT_CAPTION, kept, len(kept)), *sections)
+    kept = Section.of(KEPT_CAPTION, "kept", invitation_columns(), kept_rows(run), sys.maxsize)
+    sections = with_content((kept, *document.sections))
     return document._replace(sections=sections, closing=tuple(closing))
 
 
@@ -156,14 +154,18 @@ def _document_of(
     """
     about = advisor_of(run, advisor)
     story = story_of(run, advisor)
-    sections = (
-        *_plan(rows, about, max_rows),
-        *_announced(run, about, max_rows),
-        *unread_section(run, about, max_rows),
-        *story.sections,
+    sections = with_content(
+        (
+            *_plan(rows, about, max_rows),
+            _announced(run, about, max_rows),
+            unread_section(run, about, max_rows),
+            *story.sections,
+        )
     )
     file = Fact("Audit", str(run.file.path), is_whole=True)
-    return story._replace(facts=(*story.facts, file, *last_hash_of(run)), sections=sections)
+    return story._replace(
+        facts=(*story.facts, file, *last_hash_of(run)), sections=with_content(sections)
+    )
 
 
 def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
@@ -174,36 +176,28 @@ def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Sectio
         yield Section(table=table, total=len(rows), command=about.list_run())
 
 
-def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
-    """Yield the first that are announced."""
+def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Section:
+    """Return the first that are announced."""
     caption = ANNOUNCED_CAPTION
     event = Announced.event
     if run.mode == "dry-run":
         caption = WOULD_BE_ANNOUNCED_CAPTION
         event = WouldBeAnnounced.event
-    announced = announced_rows(run)
-    if announced:
-        command = about.list_run("--event", event)
-        yield _section(caption, announced[:max_rows], len(announced), command)
+    command = about.list_run("--event", event)
+    cells = invitation_columns()
+    return Section.of(caption, "announced", cells, announced_rows(run), max_rows, command)
 
 
-def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Iterator[Section]:
-    """Yield the first lists that were not read."""
+def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Section:
+    """Return the first lists that were not read."""
     lines = unread_lines(run)
-    if lines:
-        yield Section(
-            UNREAD_CAPTION,
-            sentences=tuple(lines[:max_rows]),
-            style="warning",
-            total=len(lines),
-            command=about.list_run("--event", ListUnreadable.event),
-        )
-
-
-def _section(caption: str, rows: Sequence[Row], total: int, command: str = "") -> Section:
-    """Return invitations of which each names its place."""
-    table = Table.of("invitations", invitation_columns(), rows)
-    return Section(caption, table=table, total=total, command=command)
+    return Section(
+        UNREAD_CAPTION,
+        sentences=tuple(lines[:max_rows]),
+        style="warning",
+        total=len(lines),
+        command=about.list_run("--event", ListUnreadable.event),
+    )
 
 
 class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
