@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.runs import HOST, clock, events_of, finished, intent, outcome, started
+from audit.runs import HOST, intent, outcome, started, write_run
 from builders import (
     NOW,
     ORG,
@@ -27,9 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import command_of
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, History
+from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
-from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.reading import ReadingBuilder
@@ -111,47 +110,37 @@ def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_se
     assert seen.keys == ({key} if is_seen else set())
 
 
-async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
-    """Run one night; return its readings and what its file has.
+def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
+    """Write the run of one night; return its readings, and its lines about announcements and plans.
 
     Args:
         lists: By organization and project; None for one that is not read.
         deletes: Atlas deletes what is planned.
-        killed_at: The lines of the night that a kill leaves; None to let it end.
+        killed_at: How many lines after the first one a kill leaves; None to let it end.
     """
     history = History.read(directory, NOW)
-    log = AuditLog(directory, f"r{len(directory.files())}", clock=clock(now))
-    mode = "dry-run" if dry_run else "sweep"
-    log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
     command = command_of(rules, now=now, history=history, dry_run=dry_run)
     steps = [command.notice] if command.notice is not None else []
+    lines = []
     builders = {}
     for (org_id, project_id), found in sorted(lists.items()):
         if org_id not in builders:
             organization = AtlasOrganization(org_id, None)
-            builders[org_id] = ReadingBuilder(organization, command, log.write, steps)
+            builders[org_id] = ReadingBuilder(organization, command, lines.append, steps)
         place = Project(project_id, "Sandbox Alpha", org_id)
-        builders[org_id].add(
-            ListRef(place, Source.INVITES),
-            ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
-            if found is None
-            else tuple(found),
-        )
+        unread = ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
+        builders[org_id].add(ListRef(place, Source.INVITES), unread if found is None else found)
     readings = [each.reading() for each in builders.values()]
     stale = [each for reading in readings for each in reading.deletable]
-    for each in stale:
-        log.write(each)
+    lines += stale
     for each in stale if deletes else ():
-        log.write(intent(each))
-        log.write(outcome(each))
-    if killed_at is None:
-        await log.finish(finished())
-    else:
-        await log.close()
-        lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
-        os.truncate(log.file.path, sum(map(len, lines)))
-    events = events_of(FileChain(log.file))
-    return readings, [e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))]
+        lines += [intent(each), outcome(each)]
+    lines = lines[:killed_at]
+    mode = "dry-run" if dry_run else "sweep"
+    start = started(mode=mode, now=now.isoformat().replace("+00:00", "Z"))
+    run_id = f"r{len(directory.files())}"
+    write_run(directory, run_id, *lines, start=start, killed=killed_at is not None, at=now)
+    return readings, [e for e in lines if isinstance(e, (Announced, AnnouncementEnded, Planned))]
 
 
 def keys_of(lines, kind):
@@ -222,7 +211,7 @@ def shown_in(each):
         if (org_id, project_id) in lists:
             place = {"org_id": org_id, "project_id": project_id, "source": Source.INVITES}
             lists[org_id, project_id].append(invitation(number, created_at=sent, **place))
-    return {at: None if at in each["unread"] else found for at, found in lists.items()}
+    return {at: None if at in each["unread"] else tuple(found) for at, found in lists.items()}
 
 
 def policy_of(each):
@@ -238,7 +227,7 @@ def policy_of(each):
 
 @settings(max_examples=CASES, deadline=None)
 @given(st.lists(NIGHT, min_size=3, max_size=12))
-async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
+def test_any_weeks_delete_exactly_what_the_model_allows(nights):
     now = NOW
     model = Model()
     with TemporaryDirectory() as folder:
@@ -249,9 +238,7 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
             due, changes = model.night(shown, each, now)
             options = {key: each[key] for key in ("dry_run", "killed_at")}
             deletes = each["deletes"] and not each["dry_run"] and each["killed_at"] is None
-            found, lines = await night(
-                directory, now, shown, policy_of(each), deletes=deletes, **options
-            )
+            found, lines = night(directory, now, shown, policy_of(each), deletes=deletes, **options)
             assert sum(one.counts.due for one in found) == len(due)
             announced = sum(is_announced for _, is_announced in changes)
             assert sum(one.counts.announced for one in found) == announced
@@ -274,11 +261,11 @@ async def test_any_weeks_delete_exactly_what_the_model_allows(nights):
         }
 
 
-async def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_is_kept(directory):
+def test_line_of_an_ended_announcement_has_the_reason_why_the_invitation_is_kept(directory):
     own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
     notice = {"notice": {"wait": "7d"}}
-    await night(directory, NOW, {(ORG, PROJECT): own}, policy(**notice))
+    night(directory, NOW, {(ORG, PROJECT): tuple(own)}, policy(**notice))
     rules = policy(**notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
-    (one,), lines = await night(directory, NOW + DAY, {(ORG, PROJECT): own[1:]}, rules)
+    (one,), lines = night(directory, NOW + DAY, {(ORG, PROJECT): tuple(own[1:])}, rules)
     assert [(listed_as(each), each.reason) for each in lines] == [(own[1], "keep:k")]
     assert one.dates.next_due == NOW + WEEK - HOUR
