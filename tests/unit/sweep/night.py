@@ -11,7 +11,7 @@ from invite_sweeper.audit import AuditLog, History
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import WarningLevel
-from invite_sweeper.errors import Advisor
+from invite_sweeper.errors import Advisor, GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.plan import AtlasOrganization, Command
@@ -128,6 +128,17 @@ class Night:
 
 def message(result):
     return None if result.error is None else result.error["message"]
+
+
+def refusal(check, *given, **options):
+    """Return what a guard says."""
+    try:
+        check(*given, **options)
+    except GuardRefused as refused:
+        advice = f"-> {refused.hint} {refused.command}".rstrip()
+        reasons = ", ".join(refused.reasons)
+        return f"{refused.message}\n{refused.consequence}\n{advice}\n{reasons}"
+    return "nothing"
 
 
 def later(hours=24):

@@ -14,7 +14,7 @@ from builders import NOW, ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
 from reviewed import assert_reviewed
-from sweep.night import Earlier, command_of
+from sweep.night import Earlier, command_of, refusal
 
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
@@ -132,17 +132,6 @@ REFUSED = {
         NONE_ALLOWED,
     ),
 }
-
-
-def refusal(check, *given):
-    """Return what a guard says."""
-    try:
-        check(*given)
-    except GuardRefused as refused:
-        advice = f"-> {refused.hint} {refused.command}".rstrip()
-        reasons = ", ".join(refused.reasons)
-        return f"{refused.message}\n{refused.consequence}\n{advice}\n{reasons}"
-    return "nothing"
 
 
 def test_refusals_are_as_they_were_reviewed():
