@@ -1,4 +1,4 @@
-"""Each planned deletion gets one outcome; intents are on disk first; errors and a breaker stop it."""
+"""Each planned deletion gets one outcome; intents are on disk first; errors stop the sweep."""
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext, suppress
