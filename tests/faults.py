@@ -87,11 +87,7 @@ def reset(*, late: bool = False) -> Fault:
 def sometimes(fault: Fault, share: float) -> Fault:
     """Inject the fault into a random share, from 0 to 1, of the requests: each time the same."""
     rng = Random(0)
-
-    async def answer(call, send):
-        return await (fault(call, send) if rng.random() < share else send())
-
-    return partial(answer)
+    return partial(lambda call, send: fault(call, send) if rng.random() < share else send())
 
 
 def html(status: int = 502, *, retry_after: str | None = None) -> Fault:
@@ -105,10 +101,9 @@ def html(status: int = 502, *, retry_after: str | None = None) -> Fault:
         "    <p>HTTP/2 protocol error: Invalid input ConnectionInputs.RECV_HEADERS in state "
         "ConnectionState.CLOSED</p>\n</body>\n</html>"
     )
-    headers = [("Connection", "close"), ("Server", "proxy")]
-    if retry_after is not None:
-        headers.append(("Retry-After", retry_after))
-    response = SimulatedResponse(status, page.encode(), "text/html", tuple(headers))
+    headers = (("Connection", "close"), ("Server", "proxy"))
+    headers += () if retry_after is None else (("Retry-After", retry_after),)
+    response = SimulatedResponse(status, page.encode(), "text/html", headers)
 
     async def answer(call, _send):
         call.transport.write(written(response))
@@ -219,12 +214,8 @@ def changed(change: Callable[[SimulatedResponse], SimulatedResponse]) -> Fault:
 
 def with_effect(fault: Fault, before: Effect) -> Fault:
     """Call `before`, then answer by the fault."""
-
-    async def answer(call, send):
-        before(call)
-        return await fault(call, send)
-
-    return partial(answer)
+    first = effect(before)
+    return partial(lambda call, send: first(call, partial(fault, call, send)))
 
 
 def after(change: Effect) -> Fault:
@@ -259,19 +250,17 @@ def compressed() -> Fault:
 
     Source: in the unmodified recordings exactly the successful responses to GET and POST are.
     """
-    headers = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    added = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
     return changed(
-        lambda response: replace(
-            response, body=gzip.compress(response.body), headers=(*response.headers, *headers)
-        )
+        lambda real: replace(real, body=gzip.compress(real.body), headers=(*real.headers, *added))
     )
 
 
 def without_rate_limits() -> Fault:
     """Return the real response without `RateLimit-*`. The documentation allows both."""
     return changed(
-        lambda response: replace(
-            response, headers=tuple(each for each in response.headers if "RateLimit" not in each[0])
+        lambda real: replace(
+            real, headers=tuple(each for each in real.headers if "RateLimit" not in each[0])
         )
     )
 

@@ -8,7 +8,6 @@ import tomllib
 from collections import Counter
 
 import mutants
-import pytest
 from readmes import PAGES, ROOT, sections
 
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
@@ -37,21 +36,6 @@ def test_every_file_that_a_document_names_exists():
     assert [path for path in named if not path.exists()] == []
 
 
-def test_every_name_that_the_architecture_gives_to_a_file_is_in_it():
-    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    # `cli/options.py` (its row, and a field of `RunOptions`)
-    named = re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", page)
-    # `Invitation.key` and `Invitation.person` in `models.py`
-    named += [each[::-1] for each in re.findall(r"((?:`\S+`\W+)+)in `([\w/]+\.py)`", page)]
-    missing = []
-    for file, text in named:
-        names = {each.rpartition(".")[2] for each in re.findall(r"`([\w.]+)`", text)}
-        words = set(re.findall(r"\w+", (ROOT / "invite_sweeper" / file).read_text("utf-8")))
-        missing += [(file, name) for name in names - words]
-    assert len(named) > 8
-    assert missing == []
-
-
 def test_every_link_to_a_section_leads_to_one():
     dead = []
     for page in map(ROOT.joinpath, PAGES):
@@ -62,12 +46,6 @@ def test_every_link_to_a_section_leads_to_one():
             anchors = [re.sub(r"[^\w -]", "", each).replace(" ", "-") for each in headings]
             dead += [] if link in anchors else [f"{page.name}: {name}#{link}"]
     assert dead == []
-
-
-@pytest.mark.parametrize("key", ["only_mutate", "pytest_add_cli_args_test_selection"])
-def test_every_file_named_for_mutation_testing_exists(key):
-    assert TOOLS["mutmut"][key]
-    assert [name for name in TOOLS["mutmut"][key] if not list(ROOT.glob(name))] == []
 
 
 def test_each_public_name_of_the_package_is_defined_once():

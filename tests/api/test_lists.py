@@ -98,38 +98,32 @@ async def test_list_that_atlas_does_not_return_is_unreadable_retired_or_of_a_pro
 
 # --- the content of an answer ------------------------------------------------------------------
 
-MEDIA_TYPES = {
-    "another version": "application/vnd.atlas.2023-02-01+json;charset=utf-8",
-    "JSON without a version": "application/json",
-    "HTML": "text/html",
-    "text": "text/plain; charset=utf-8",
-    "none": None,
-}
+MEDIA_TYPES = [
+    "application/vnd.atlas.2023-02-01+json;charset=utf-8",
+    "application/json",
+    "text/html",
+    "text/plain; charset=utf-8",
+    None,
+]
 
 
 @pytest.mark.parametrize("source", Source)
-@pytest.mark.parametrize("name", MEDIA_TYPES)
+@pytest.mark.parametrize("media", MEDIA_TYPES)
 async def test_answer_of_another_type_than_requested_is_not_an_empty_list(
-    sim, online, alpha, source, name
+    sim, online, alpha, source, media
 ):
-    sim.faults.add(faults.mislabelled(MEDIA_TYPES[name]), path="*/*s/*/*", times=None)
+    sim.faults.add(faults.mislabelled(media), times=None)
     async with online() as atlas:
         found = await listing(atlas, source)
         teams = await atlas.reader.project_teams(alpha)
         members = await atlas.reader.active_members(ORG)
+        with pytest.raises(AtlasUnavailable, match=r"not application/vnd\.atlas\.2023-01-01"):
+            await atlas.reader.projects()
 
     for each in (found, teams, members):
         assert isinstance(each, ListUnreadable)
         assert each.http_status == 200
         assert "not application/vnd.atlas.20" in each.reason
-
-
-@pytest.mark.parametrize("name", MEDIA_TYPES)
-async def test_list_of_projects_of_another_type_ends_the_run(sim, online, alpha, name):
-    sim.faults.add(faults.mislabelled(MEDIA_TYPES[name]), path="*/groups", times=None)
-    async with online() as atlas:
-        with pytest.raises(AtlasUnavailable, match=r"not application/vnd\.atlas\.2023-01-01"):
-            await atlas.reader.projects()
 
 
 def entry_changed(number, changes):
@@ -297,10 +291,7 @@ async def test_list_of_several_pages_is_read_until_two_readings_show_the_same_fi
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (
-            as_body(page(project(1, name="New"), project(3))),
-            "listed twice with different contents",
-        ),
+        (as_body(page(project(1, name="New"))), "listed twice with different contents"),
         (as_body(page(has_next=True)), "to the end: page 2 has no new entry"),
         (faults.role_missing(), "to the end: Atlas answered 401"),
     ],
@@ -321,17 +312,13 @@ async def test_list_of_projects_that_is_not_read_to_its_end_ends_the_run(
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        faults.fail_with(404, "GROUP_NOT_FOUND"),
-        faults.malformed(b'{"results": [{"teamId": ""}]}'),
-    ],
+    "fault", [faults.fail_with(404, "GROUP_NOT_FOUND"), as_body({"results": [{"teamId": ""}]})]
 )
 async def test_failed_page_makes_the_teams_unreadable(sim, online, alpha, fault):
     for _ in range(4):
         sim.add_team(alpha.id)
-    sim.faults.add(fault, path="*/groups/*/teams", nth=2, times=None)
-    sim.faults.add(faults.short_pages(2), path="*/teams", times=None)
+    sim.faults.add(fault, nth=2, times=None)
+    sim.faults.add(faults.short_pages(2), times=None)
     async with online() as atlas:
         assert isinstance(await atlas.reader.project_teams(alpha), ListUnreadable)
 
@@ -373,10 +360,8 @@ async def test_active_members_that_are_not_all_known_and_active_are_unreadable(s
 async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_that_have_no_name(
     sim, online
 ):
-    first = {"publicKey": "wkzjqvtb", "desc": "terraform"}
-    second = {"publicKey": "qqqqqqqq"}
-    last = page({"publicKey": "zzzzzzzz", "desc": ""})
-    answer(sim, "*/apiKeys", *[page(first, second, has_next=True), last] * 2)
+    first = page({"publicKey": "wkzjqvtb", "desc": "terraform"}, {"publicKey": "q"}, has_next=True)
+    answer(sim, "*/apiKeys", *[first, page({"publicKey": "zzzzzzzz", "desc": ""})] * 2)
     async with online() as atlas:
         assert await atlas.reader.api_key_names(ORG) == {"wkzjqvtb": "terraform"}
 

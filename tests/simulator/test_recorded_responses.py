@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-import faults
 import pytest
 from observed import ObservedAtlas
 from recordings import recording
@@ -30,8 +29,6 @@ READ = {
     ),
     "X-Error-Code": None,
 }
-# Missing in older recordings of the same responses.
-NEWER = frozenset({"RateLimit-Limit", "RateLimit-Remaining", "X-Error-Code"})
 
 
 def read(body):
@@ -95,17 +92,6 @@ def pending_user(sim, recorded):
     sim.user(sim.add_user("test-1@mongodb.com")).invitation_id = INVITATION
 
 
-def failing(sim, recorded):
-    body = json.loads(recorded.body)
-    sim.faults.add(
-        faults.fail_with(recorded.status, body["errorCode"], body["detail"], *body["parameters"])
-    )
-
-
-def behind_a_proxy(sim, recorded):
-    sim.faults.add(faults.html(recorded.status))
-
-
 class Case(NamedTuple):
     """A request whose response was recorded.
 
@@ -135,7 +121,6 @@ CASES = {
         at=datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC),
     ),
     "groups-list-200-latest": Case("GET", "/groups", projects, varying=("totalCount",)),
-    "groups-list-200-smallest": Case("GET", "/groups", projects, NEWER, ("totalCount",)),
     "orgs-list-200-latest": Case("GET", "/orgs", varying=("links",)),
     "org-invite-list-latest": Case("GET", f"/orgs/{ORG}/invites", pending_users),
     "org-invite-delete-latest": Case("DELETE", f"/orgs/{ORG}/invites/{INVITATION}", pending_user),
@@ -147,9 +132,6 @@ CASES = {
         without=frozenset({"Sunset"}),
         varying=("detail", "parameters"),
     ),
-    "error-500-UNEXPECTED_ERROR-with-X-Error-Code": Case("GET", "/groups", failing),
-    "error-400-with-X-Error-Code": Case("GET", "/groups", failing, NEWER),
-    "error-502-html-from-proxy": Case("GET", "/groups", behind_a_proxy),
 }
 
 
