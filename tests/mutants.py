@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("invite_sweeper", "tests", "deploy")
 LISTS = {
     "ANY_LIST": ("invites", "users", "org_users", "org_invites"),
     "ANY_OF_PEOPLE": ("users", "org_users", "org_invites"),
@@ -87,16 +86,13 @@ class Checkout:
     """A copy of the checkout with an interpreter that imports the program from it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for path in ROOT.iterdir():
-            if path.name in COPIED:
-                shutil.copytree(path, folder / path.name)
-            elif path.name not in {".venv", ".git"}:
-                (folder / path.name).symlink_to(path)
-        venv.create(folder / "venv", with_pip=False)
-        (site_packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        self.folder = folder / "checkout"
+        others = shutil.ignore_patterns(".venv", ".git", "__pycache__")
+        shutil.copytree(ROOT, self.folder, ignore=others, symlinks=True)
+        venv.create(self.folder / "venv", with_pip=False)
+        (site_packages,) = (self.folder / "venv").glob("lib/python*/site-packages")
         own = next(each for each in sys.path if each.endswith("site-packages"))
-        lines = f"{folder}\nimport site; site.addsitedir({own!r})\n"
+        lines = f"{self.folder}\nimport site; site.addsitedir({own!r})\n"
         (site_packages / "copy.pth").write_text(lines, encoding="utf-8")
 
     def judge(self, mutant: Mutant) -> str:

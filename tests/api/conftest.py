@@ -55,3 +55,10 @@ def online(sim, connecting):
             yield atlas
 
     return served
+
+
+@pytest.fixture
+async def atlas(online):
+    """The client of the simulated Atlas, with a token."""
+    async with online() as client:
+        yield client

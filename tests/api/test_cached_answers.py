@@ -40,12 +40,11 @@ def answered(sim, path, made, age=None):
     ],
 )
 async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
-    sim, online, alpha, made, age, skew_s, is_read
+    sim, atlas, alpha, made, age, skew_s, is_read
 ):
     sim.date_offset = timedelta(seconds=skew_s)
     answered(sim, "*/groups/*/users/*", made, age)
-    async with online() as atlas:
-        result = await delete_first(atlas, place_of(Source.USERS, alpha), Source.USERS)
+    result = await delete_first(atlas, place_of(Source.USERS, alpha), Source.USERS)
 
     assert result.outcome is (Outcome.DELETED if is_read else Outcome.FAILED)
     assert (result.attempts, sim.deletes_received) == (is_read, is_read)
@@ -63,12 +62,11 @@ async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
     ],
 )
 async def test_list_is_unreadable_beyond_the_bound_of_the_guard_on_the_clock(
-    sim, online, alpha, made, age, is_read
+    sim, atlas, alpha, made, age, is_read
 ):
     answered(sim, "*/invites", made, age)
-    async with online() as atlas:
-        await atlas.reader.projects()
-        found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+    await atlas.reader.projects()
+    found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
 
     assert isinstance(found, tuple if is_read else ListUnreadable)
     assert is_read or "from a cache" in found.reason

@@ -48,20 +48,10 @@ async def listing(atlas, source):
     return await atlas.reader.invitations(place_of(source, PROJECT), source)
 
 
-@pytest.fixture
-def read(online):
-    async def read_list(source):
-        async with online() as atlas:
-            return await listing(atlas, source)
-
-    return read_list
-
-
 @pytest.mark.parametrize("source", Source)
-async def test_each_list_returns_its_invitations_with_its_source_and_sunset(sim, online, source):
-    async with online() as atlas:
-        found = await listing(atlas, source)
-        sunsets = {**atlas.server.sunsets}
+async def test_each_list_returns_its_invitations_with_its_source_and_sunset(sim, atlas, source):
+    found = await listing(atlas, source)
+    sunsets = {**atlas.server.sunsets}
 
     assert len({each.invitation_id for each in found}) == 5
     assert {each.source for each in found} == {source}
@@ -81,11 +71,11 @@ UNREADABLE = {
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("name", UNREADABLE)
 async def test_list_that_atlas_does_not_return_is_unreadable_retired_or_of_a_project_that_is_gone(
-    sim, read, source, name
+    sim, atlas, source, name
 ):
     fault, kind, status, code = UNREADABLE[name]
     sim.faults.add(fault, times=None)
-    found = await read(source)
+    found = await listing(atlas, source)
 
     if kind is None and not source.is_organization_level:
         assert isinstance(found, ProjectGone)
@@ -110,15 +100,14 @@ MEDIA_TYPES = [
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("media", MEDIA_TYPES)
 async def test_answer_of_another_type_than_requested_is_not_an_empty_list(
-    sim, online, alpha, source, media
+    sim, atlas, alpha, source, media
 ):
     sim.faults.add(faults.mislabelled(media), times=None)
-    async with online() as atlas:
-        found = await listing(atlas, source)
-        teams = await atlas.reader.project_teams(alpha)
-        members = await atlas.reader.active_members(ORG)
-        with pytest.raises(AtlasUnavailable, match=r"not application/vnd\.atlas\.2023-01-01"):
-            await atlas.reader.projects()
+    found = await listing(atlas, source)
+    teams = await atlas.reader.project_teams(alpha)
+    members = await atlas.reader.active_members(ORG)
+    with pytest.raises(AtlasUnavailable, match=r"not application/vnd\.atlas\.2023-01-01"):
+        await atlas.reader.projects()
 
     for each in (found, teams, members):
         assert isinstance(each, ListUnreadable)
@@ -149,13 +138,12 @@ ODD_ROWS = {
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("name", ODD_ROWS)
 async def test_row_with_a_wrong_type_is_named_with_its_list_and_what_to_do_after_one_more_try(
-    sim, online, retry_log, source, name
+    sim, atlas, retry_log, source, name
 ):
     changes, named, where = ODD_ROWS[name]
-    async with online() as atlas:
-        row = (await listing(atlas, source))[1]
-        sim.faults.add(entry_changed(1, changes), path="*/*s/*/*s", times=None)
-        found = await listing(atlas, source)
+    row = (await listing(atlas, source))[1]
+    sim.faults.add(entry_changed(1, changes), path="*/*s/*/*s", times=None)
+    found = await listing(atlas, source)
 
     assert isinstance(found, ListUnreadable)
     assert named.format(id=row.invitation_id, name=row.username) in found.reason
@@ -169,26 +157,26 @@ async def test_row_with_a_wrong_type_is_named_with_its_list_and_what_to_do_after
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_row_with_a_wrong_type_once_is_read_by_the_second_try(sim, read, source):
+async def test_row_with_a_wrong_type_once_is_read_by_the_second_try(sim, atlas, source):
     sim.faults.add(entry_changed(1, {"username": 7}))
-    assert len(await read(source)) == 5
+    assert len(await listing(atlas, source)) == 5
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_rows_without_an_id_are_an_invitation_each(sim, read, source):
+async def test_rows_without_an_id_are_an_invitation_each(sim, atlas, source):
     for number in (1, 2):
         sim.faults.add(entry_changed(number, {"id": None}), times=None)
-    found = await read(source)
+    found = await listing(atlas, source)
     assert [each.invitation_id for each in found].count("") == 2
     assert len(found) == 5
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-async def test_person_who_moves_to_the_page_before_is_listed(sim, read, source):
+async def test_person_who_moves_to_the_page_before_is_listed(sim, atlas, source):
     users = sim.organizations[ORG].users
     sim.faults.add(faults.short_pages(2), times=None)
     sim.faults.add(faults.after(lambda _: users.pop(min(users))))  # the first of the list
-    assert {each.username for each in await read(source)} == {
+    assert {each.username for each in await listing(atlas, source)} == {
         f"q{n}@example.com" for n in range(1, 5)
     }
 
@@ -231,10 +219,10 @@ OTHER_NAME = {**NAMELESS, "username": "b@example.com"}
     ids=count(1),
 )
 async def test_later_page_that_is_not_a_page_or_repeats_makes_the_list_unreadable(
-    sim, read, first, later, reason
+    sim, atlas, first, later, reason
 ):
     answer(sim, "*/users", page(first, has_next=True), *later)
-    found = await read(Source.USERS)
+    found = await listing(atlas, Source.USERS)
 
     assert isinstance(found, ListUnreadable)
     assert found.org_id == ORG
@@ -243,9 +231,9 @@ async def test_later_page_that_is_not_a_page_or_repeats_makes_the_list_unreadabl
 
 
 @pytest.mark.parametrize(("last", "ids"), [((), [1]), ((1,), [1]), ((2,), [1, 2])])
-async def test_last_page_of_users_may_be_empty_or_repeat(sim, read, last, ids):
+async def test_last_page_of_users_may_be_empty_or_repeat(sim, atlas, last, ids):
     answer(sim, "*/users", *[page(user(1), has_next=True), page(*map(user, last))] * 2)
-    found = await read(Source.USERS)
+    found = await listing(atlas, Source.USERS)
 
     assert [one.invitation_id for one in found] == [object_id(each) for each in ids]
 
@@ -272,7 +260,7 @@ ODD = project(1, id="")
     ids=["one page", "again", "none", "order", "a change", "one page left", "a name", "always"],
 )
 async def test_list_of_several_pages_is_read_until_two_readings_show_the_same_five_times_at_most(
-    sim, online, readings, readable, reasons
+    sim, atlas, readings, readable, reasons
 ):
     bodies = []
     for pages in readings:
@@ -280,8 +268,7 @@ async def test_list_of_several_pages_is_read_until_two_readings_show_the_same_fi
             projects = [each if isinstance(each, dict) else project(each) for each in rows]
             bodies.append(page(*projects, has_next=number < len(pages)))
     answer(sim, "*/groups", *bodies)
-    async with online() as atlas:
-        found = await atlas.reader.projects()
+    found = await atlas.reader.projects()
 
     assert [int(each.id, 16) for each in found if isinstance(each, Project)] == readable
     assert [each.reason for each in found if isinstance(each, ListUnreadable)] == reasons
@@ -297,15 +284,12 @@ async def test_list_of_several_pages_is_read_until_two_readings_show_the_same_fi
     ],
     ids=count(1),
 )
-async def test_list_of_projects_that_is_not_read_to_its_end_ends_the_run(
-    sim, online, fault, reason
-):
+async def test_list_of_projects_that_is_not_read_to_its_end_ends_the_run(sim, atlas, fault, reason):
     sim.faults.add(as_body(page(project(1), project(2), has_next=True)))
     sim.faults.add(fault, nth=2, times=None)
 
-    async with online() as atlas:
-        with pytest.raises(AtlasUnavailable, match=reason):
-            await atlas.reader.projects()
+    with pytest.raises(AtlasUnavailable, match=reason):
+        await atlas.reader.projects()
 
 
 # --- teams -----------------------------------------------------------------------------------
@@ -314,13 +298,12 @@ async def test_list_of_projects_that_is_not_read_to_its_end_ends_the_run(
 @pytest.mark.parametrize(
     "fault", [faults.fail_with(404, "GROUP_NOT_FOUND"), as_body({"results": [{"teamId": ""}]})]
 )
-async def test_failed_page_makes_the_teams_unreadable(sim, online, alpha, fault):
+async def test_failed_page_makes_the_teams_unreadable(sim, atlas, alpha, fault):
     for _ in range(4):
         sim.add_team(alpha.id)
     sim.faults.add(fault, nth=2, times=None)
     sim.faults.add(faults.short_pages(2), times=None)
-    async with online() as atlas:
-        assert isinstance(await atlas.reader.project_teams(alpha), ListUnreadable)
+    assert isinstance(await atlas.reader.project_teams(alpha), ListUnreadable)
 
 
 # --- facts about an organization -------------------------------------------------------------
@@ -330,14 +313,13 @@ def member(username, status="ACTIVE"):
     return {"username": username, "orgMembershipStatus": status}
 
 
-async def test_only_active_members_of_all_pages_are_returned_folded(sim, online):
+async def test_only_active_members_of_all_pages_are_returned_folded(sim, atlas):
     for number in range(7):
         sim.add_user(f"Active-{number}@Example.com", status="ACTIVE")
     for status in ("INVITATION_EXPIRED", "INVITATION_REJECTED"):
         sim.add_user(f"{status}@example.com", status=status)
     sim.faults.add(faults.short_pages(2), path="*/users", times=None)
-    async with online() as atlas:
-        found = await atlas.reader.active_members(ORG)
+    found = await atlas.reader.active_members(ORG)
 
     assert found == {f"active-{number}@example.com" for number in range(7)}
 
@@ -350,20 +332,18 @@ async def test_only_active_members_of_all_pages_are_returned_folded(sim, online)
         *(member("b@x.org", each) for each in ("PENDING", "INVITATION_EXPIRED", "NEW", None)),
     ],
 )
-async def test_active_members_that_are_not_all_known_and_active_are_unreadable(sim, online, row):
+async def test_active_members_that_are_not_all_known_and_active_are_unreadable(sim, atlas, row):
     """A cache that ignores the query shows pending people."""
     answer(sim, "*/users", *[page(member("A@x.org"), has_next=True), page(row)] * 2)
-    async with online() as atlas:
-        assert isinstance(await atlas.reader.active_members(ORG), ListUnreadable)
+    assert isinstance(await atlas.reader.active_members(ORG), ListUnreadable)
 
 
 async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_that_have_no_name(
-    sim, online
+    sim, atlas
 ):
     first = page({"publicKey": "wkzjqvtb", "desc": "terraform"}, {"publicKey": "q"}, has_next=True)
     answer(sim, "*/apiKeys", *[first, page({"publicKey": "zzzzzzzz", "desc": ""})] * 2)
-    async with online() as atlas:
-        assert await atlas.reader.api_key_names(ORG) == {"wkzjqvtb": "terraform"}
+    assert await atlas.reader.api_key_names(ORG) == {"wkzjqvtb": "terraform"}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +351,7 @@ async def test_api_keys_of_all_pages_are_returned_by_public_key_without_those_th
     [(500, 1, 0, 2), (500, 1, 1, 3), (500, 1, 4, None), (2, 3, 0, 2)],
 )
 async def test_active_members_are_those_of_two_readings_in_a_row_that_agree(
-    sim, online, page_size, pages, changes, readings
+    sim, atlas, page_size, pages, changes, readings
 ):
     """A list of several pages, too, is read no more often than that."""
     users = sim.organizations[ORG].users
@@ -382,8 +362,7 @@ async def test_active_members_are_those_of_two_readings_in_a_row_that_agree(
         users[ids[0]].username += "x"
 
     sim.faults.add(faults.after(rename), times=changes)
-    async with online() as atlas:
-        found = await atlas.reader.active_members(ORG)
+    found = await atlas.reader.active_members(ORG)
 
     if readings is None:
         assert isinstance(found, ListUnreadable)
@@ -407,11 +386,10 @@ async def test_active_members_are_those_of_two_readings_in_a_row_that_agree(
     ],
 )
 async def test_answer_for_one_name_counts_only_if_it_is_about_it_and_about_active_members(
-    sim, online, rows, counted, found
+    sim, atlas, rows, counted, found
 ):
     answer(sim, "*/users", page(*rows, counted=counted))
-    async with online() as atlas:
-        result = await atlas.reader.is_active_member(ORG, "gone+1@x.org")
+    result = await atlas.reader.is_active_member(ORG, "gone+1@x.org")
 
     assert "username=gone%2B1%40x.org&" in sim.requests[-1].path
     assert result is found if found is not None else isinstance(result, ListUnreadable)
@@ -430,9 +408,8 @@ async def test_secrets_of_the_own_service_account_expire_in_order_and_without_a_
         assert isinstance(await atlas.reader.secret_expiries(ORG), ListUnreadable)
 
 
-async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requested(sim, online):
-    async with online() as atlas:
-        assert await atlas.reader.secret_expiries(ORG) == ()
+async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requested(sim, atlas):
+    assert await atlas.reader.secret_expiries(ORG) == ()
     assert sim.requests == []
 
 

@@ -152,20 +152,14 @@ def token_ends_after_the_read(scene):
     scene.fault(faults.delay(5), method="POST", nth=2)
 
 
-def reads_are_slow(scene):
-    scene.fault(faults.delay(0.9), times=None)
-
-
-def delete_is_throttled(scene):
-    scene.fault(faults.fail_with(429, retry_after="7"), method="DELETE", times=3)
-
-
+READS_ARE_SLOW = {"fault": faults.delay(0.9), "times": None}
+IS_THROTTLED = {"fault": faults.fail_with(429, retry_after="7"), "method": "DELETE", "times": 3}
 HAZARDS = {
     "a rate ceiling": (4, lambda _: None, {"per_s": 0.5}, 4),
-    "a slow read of another": (4, reads_are_slow, {"concurrency": 1}, 4),
+    "a slow read of another": (4, lambda s: s.fault(**READS_ARE_SLOW), {"concurrency": 1}, 4),
     "a renewal of the access token": (3, renewal_is_due_after_each_read, {"concurrency": 3}, 3),
     "a token that ends": (1, token_ends_after_the_read, {}, 2),
-    "a DELETE that is throttled": (1, delete_is_throttled, {"per_s": 0.2}, 4),
+    "a DELETE that is throttled": (1, lambda s: s.fault(**IS_THROTTLED), {"per_s": 0.2}, 4),
 }
 """Users, what happens, options of the client; DELETEs, of which each has a read of its own."""
 

@@ -136,22 +136,20 @@ async def test_requests_that_digest_repeats_take_their_place_in_the_rate_later(s
         *(invitation(1, invitation_id="..", source=source) for source in Source),
     ],
 )
-async def test_deletion_with_a_malformed_id_is_not_sent(sim, online, listed):
-    async with online() as atlas:
-        deletion = await delete(atlas, listed)
+async def test_deletion_with_a_malformed_id_is_not_sent(sim, atlas, listed):
+    deletion = await delete(atlas, listed)
 
     assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, [])
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, online, source):
+async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, atlas, source):
     listed = invitation(1, source=source)
-    async with online() as atlas:
-        deleter = atlas.deleter([other for other in Source if other is not source])
-        with pytest.raises(KeyError):
-            deleter.try_acquire(listed)
-        with pytest.raises(KeyError):
-            await deleter.delete(listed, Sending())
+    deleter = atlas.deleter([other for other in Source if other is not source])
+    with pytest.raises(KeyError):
+        deleter.try_acquire(listed)
+    with pytest.raises(KeyError):
+        await deleter.delete(listed, Sending())
     assert sim.requests == []
 
 

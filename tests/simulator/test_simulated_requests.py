@@ -1,31 +1,8 @@
-"""Pages, rate limits and access of the simulated Atlas."""
+"""Rate limits and access of the simulated Atlas."""
 
-import faults
-import pytest
 from builders import ORG, OTHER_ORG
 from simulator.simulated import decoded, open_client, organization
 from virtual_time import FakeTime
-
-
-@pytest.mark.parametrize(
-    ("size", "fault", "expected"),
-    [
-        (2, faults.delay(0), ["ab", "cd", "e"]),
-        (500, faults.delay(0), ["abcde"]),
-        (500, faults.short_pages(2), ["ab", "cd", "e"]),
-    ],
-)
-async def test_last_page_alone_names_no_next_one(sim, size, fault, expected):
-    for name in "edcba":
-        sim.add_project(name)
-    sim.faults.add(fault, times=None)
-    pages = []
-    async with open_client(sim) as request:
-        while not pages or pages[-1]["links"]:
-            path = f"/groups?itemsPerPage={size}&pageNum={len(pages) + 1}"
-            pages.append(decoded(await request("GET", path)))
-    assert ["".join(each["name"] for each in page["results"]) for page in pages] == expected
-    assert {page["totalCount"] for page in pages} == {5}
 
 
 async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_refill():
