@@ -23,7 +23,7 @@ from sweep.night import QuietView, command_of
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.http import RequestCounters
-from invite_sweeper.audit import AuditLog, History, RunFile
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunFile
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.errors import (
@@ -406,8 +406,8 @@ class Restore:
         self.client = FakeClient(replies=replies, hangs=hangs)
         self.stop = StopRequest()
         self.log = AuditLog(directory, "r1", clock=clock())
-        self.said = []
-        self.waits = []
+        self.trace = []
+        self.client.before_post = lambda: self._note("POST")
 
     def run(self, *to_invite, there=(), barred=(), opened=()):
         given = {"to_invite": to_invite, "already_there": there, "barred": barred}
@@ -415,7 +415,7 @@ class Restore:
         async def scenario():
             organizations = [AtlasOrganization(ORG, self.client)]
             result = Result(command_of(restores=(R0,)), organizations, QuietView())
-            restorer = Restorer(result, self.log, self.stop, self._report, self._wait_begins)
+            restorer = Restorer(result, self.log, self.stop, self._report, self._wait)
             try:
                 return await restorer.run(
                     RestorePlan(restores=("r0",), exit_code=0, **given), opened
@@ -427,49 +427,45 @@ class Restore:
         return record.end
 
     def _report(self, line):
-        self.said.append((line.outcome, line.reason))
+        self.trace.append(f"{line.outcome}: {line.reason}")
 
-    def _wait_begins(self, seconds):
-        self.waits.append((seconds, len(self.lines(OutcomeLine))))
+    def _wait(self, seconds):
+        self._note(f"wait of {seconds:.0f} s")
+
+    def _note(self, what):
+        """Note what happens, with what is on disk by then."""
+        intents, outcomes = (len(self.lines(kind)) for kind in (Intent, OutcomeLine))
+        self.trace.append(f"{what}; on disk: intents {intents}, outcomes {outcomes}")
 
     def lines(self, kind):
         return [each for each in events_of(FileChain(self.log.file)) if type(each) is kind]
 
 
-@pytest.mark.parametrize(
-    ("replies", "outcome", "answer", "waited_s"),
-    [
-        ([Sending(Outcome.ACTIVE, 1, 200, "CODE")], "active", "200 CODE", 0),
-        ([Sending(Outcome.FAILED, 1, 200, "CODE")], "failed", "200 CODE", 0),
-        ([Sending(Outcome.UNKNOWN, 1)], "unknown", "None None", 0),  # it is not sent again
-        ([], "restored", "200 None", 0),
-        ([LATER] * 3, "restored", "200 None", 70),
-        ([LATER] * 4, "failed", "400 RATE_LIMITED_IP", 70),
-    ],
-)
-def test_intent_is_on_disk_before_each_post_and_the_outcome_is_what_atlas_made_of_it(
-    directory, replies, outcome, answer, waited_s
-):
-    run = Restore(directory, *replies)
-    intents = []
-    run.client.before_post = lambda: intents.append(run.lines(Intent))
-    end = run.run(of_list())
-    assert [len(each) for each in intents] == [1] * len(run.client.posts)
-    (line,) = run.lines(OutcomeLine)
-    assert (line.outcome, line.attempts) == (outcome, len(intents))
-    assert f"{line.http_status} {line.error_code}" == answer
-    reasons = {"restored": None, "active": "Atlas added an active member at once"}
-    reasons["unknown"] = "no response"
-    assert run.said == [(outcome, reasons.get(outcome, answer))]
-    assert (getattr(end, outcome), end.exit_code) == (1, 0 if outcome == "restored" else 4)
-    assert run.waited_s == pytest.approx(waited_s)
+REFUSED = Sending(Outcome.FAILED, 1, 401, fatal_error=CredentialsRefused("No."))
+ONE = (of_list(),)
+RESTORES = {
+    # What is invited, and what Atlas answers; without an answer, it creates the invitation.
+    "an invitation is created": (ONE, []),
+    "an active member is added": (ONE, [Sending(Outcome.ACTIVE, 1, 200, "CODE")]),
+    "another answer is a failure": (ONE, [Sending(Outcome.FAILED, 1, 200, "CODE")]),
+    "a request without an answer is not sent again": (ONE, [Sending(Outcome.UNKNOWN, 1)]),
+    "one that Atlas does not accept yet is": (ONE, [LATER] * 3),
+    "three times at most": (ONE, [LATER] * 4),
+    "the eleventh waits until a minute is over": ([of_list(n) for n in range(1, 23)], []),
+    "an error of the whole run skips the rest": ((of_list(1), of_list(2)), [REFUSED]),
+}
 
 
-def test_eleventh_post_waits_until_a_minute_is_over_with_all_outcomes_on_disk(directory):
-    run = Restore(directory)
-    assert run.run(*map(of_list, range(1, 23))).restored == 22
-    assert run.waited_s == pytest.approx(122)
-    assert run.waits == [(pytest.approx(61), 10), (pytest.approx(61), 20)]
+def test_restores_are_as_they_were_reviewed(tmp_path):
+    """The intent is on disk before each POST, and all outcomes before each wait."""
+    text = ""
+    for number, (name, (to_invite, replies)) in enumerate(RESTORES.items()):
+        run = Restore(AuditDirectory(tmp_path / str(number)), *replies)
+        end = run.run(*to_invite)
+        lines = [f"attempts {line.attempts}" for line in run.lines(OutcomeLine)]
+        lines = [*run.trace, *dict.fromkeys(lines), f"exit code {end.exit_code}"]
+        text += "\n".join((f"== {name}", *lines, f"{run.waited_s:.0f} s", ""))
+    assert_reviewed(text, Path(__file__).with_name("restores.txt"))
 
 
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
@@ -477,7 +473,7 @@ def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):
     run = Restore(directory)
     end = run.run(there=[present(of_list(1))], barred=[barred])
     assert (end.already_there, end.failed, end.exit_code, run.client.posts) == (1, 1, 4, [])
-    assert run.said == [("already_there", "invited or a member already"), ("failed", "why")]
+    assert run.trace == ["already_there: invited or a member already", "failed: why"]
 
 
 @pytest.mark.parametrize(
@@ -502,13 +498,6 @@ def test_request_of_a_killed_restore_is_ended_as_its_list_shows_and_an_active_me
     assert end.active + end.already_there == 2
     assert ("made_active" in end.reasons) is (code == 4)
     assert run.client.posts == []
-
-
-def test_error_of_the_whole_run_skips_the_rest(directory):
-    error = CredentialsRefused("No.")
-    run = Restore(directory, Sending(Outcome.FAILED, 1, 401, fatal_error=error))
-    end = run.run(of_list(1), of_list(2))
-    assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)
 
 
 @pytest.mark.parametrize(

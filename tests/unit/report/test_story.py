@@ -67,22 +67,6 @@ def message(kind, record, when="always", **settings):
     return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
 
 
-def slack(record, **settings):
-    """Return the text of Slack as it is read."""
-    text = json.loads(message("slack", record, **settings))["text"]
-    written = (("\u200b", ""), ("`", ""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
-    for written_as, read in written:
-        text = text.replace(written_as, read)
-    return text
-
-
-def teams(record):
-    """Return the text of a card as it is read."""
-    (card,) = json.loads(message("teams", record))["attachments"]
-    blocks = card["content"]["body"]
-    return "\n".join("".join(run["text"] for run in each["inlines"]) for each in blocks)
-
-
 def outputs(record, directory):
     """Return what a reader gets from each output that has the whole story."""
     page = page_of(directory, ADVISOR)
@@ -92,7 +76,7 @@ def outputs(record, directory):
         "terminal": on_terminal(record),
     }
     if record.end is not None:  # no message is sent about a killed run
-        texts |= {"slack": slack(record), "teams": teams(record), "ping": message("ping", record)}
+        texts["ping"] = message("ping", record)
     return {name: words(text) for name, text in texts.items()}
 
 
@@ -167,7 +151,7 @@ def test_places_name_their_organization_where_the_run_is_about_several(directory
     record = recorded(SCENES["three organizations"], directory)  # all rows are of one of them
     place = f"Sandbox Alpha of organization Acme ({ORG})"
     assert f"{place}  2\n" in on_terminal(record)
-    assert f"- person-1@example.com in {place}: deleted\n" in slack(record, details=True)
+    assert f"- person-1@example.com in {place}: deleted\n" in message("ping", record, details=True)
 
 
 def test_outputs_of_a_run_read_its_file_once_and_leave_what_they_read_as_it_is(directory):
