@@ -116,14 +116,11 @@ def make_private(directory: Path) -> None:
 
 
 @contextmanager
-def explain_write_errors(path: Path, directory: Path | None = None) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Raise AuditLogError for a file of the audit directory that cannot be written.
 
     Where the file, or else the nearest directory above it, belongs to another user, the error
     names the owner and the command that repairs it.
-
-    Args:
-        directory: The audit directory; None where the file is in it, and not below it.
     """
     try:
         yield
@@ -133,7 +130,7 @@ def explain_write_errors(path: Path, directory: Path | None = None) -> Iterator[
         if error.errno in {errno.EACCES, errno.EPERM}:
             nearest, owner = _nearest_owner(path)
             if owner != os.geteuid():
-                raise _owned_by_another(nearest, owner, directory or path.parent) from error
+                raise _owned_by_another(nearest, owner, path.parent) from error
         raise AuditLogError(
             f"{path} cannot be written: {error.strerror or error}.",
             hint="Use a disk with free space and a directory that this user can write to.",

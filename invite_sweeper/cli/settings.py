@@ -193,22 +193,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def check_options(
-    options: RunOptions,
-    environment: Mapping[str, str] = os.environ,
-    policy: Policy | None = None,
-) -> Settings:
+def check_options(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return what a command is to do; nothing is opened or sent.
-
-    Args:
-        policy: With the deadline of the command; None to load that of the options.
 
     Raises:
         UsageError: See `load_policy`; or an option is invalid.
         InvalidPolicy: See `load_policy`.
     """
-    if policy is None:
-        policy = load_policy(options.policy, environment, deadline=options.deadline)
+    policy = load_policy(options.policy, environment, deadline=options.deadline)
     # Before anything can fail: no error shows the address of a receiver.
     for channel in policy.notify:
         register_receivers(filter(None, (channel.url_env, channel.secret_env)), environment)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 import click
 from typing_extensions import override
@@ -181,39 +181,30 @@ class Outputs:
 OUTPUTS: Final = Outputs()
 
 
-def fit_terminal(
-    text: str,
-    first: str = "",
-    others: str = "",
-    *,
-    stream: TextIO | None = None,
-    command: str = "",
-) -> str:
-    """Return a text with unprintable characters escaped, of which a terminal breaks no word.
+def fit_terminal(text: str, first: str, others: str, *, command: str = "") -> str:
+    """Return a text for stderr: unprintable characters escaped, no word broken by a terminal.
 
     Args:
         first: What precedes the text.
         others: How the lines after the first one begin on a terminal.
-        stream: Where it is written; default: stderr.
         command: Follows the text on one line, which the terminal breaks: so it can be copied.
     """
-    stream = stream or sys.stderr
     escaped = escape_unprintable(text)
     command = escape_unprintable(command)
-    if not stream.isatty():
+    if not sys.stderr.isatty():
         return f"{first}{escaped} {command}" if command else first + escaped
     shown = SECRETS.redact(escaped)  # before a line ends within a secret
-    return fill_lines(shown, _columns(stream), first=first, others=others, command=command)
+    return fill_lines(shown, _columns(), first=first, others=others, command=command)
 
 
-def _columns(terminal: TextIO) -> int:
-    """Return the width of a terminal."""
+def _columns() -> int:
+    """Return the width of the terminal of stderr."""
     # Not `shutil.get_terminal_size`: see `called_as` in `main`.
     wanted = os.environ.get("COLUMNS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
     with suppress(OSError):
-        return os.get_terminal_size(terminal.fileno()).columns or _DEFAULT_COLUMNS
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_COLUMNS
     return _DEFAULT_COLUMNS
 
 
