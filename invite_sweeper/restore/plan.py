@@ -227,19 +227,13 @@ class _OrganizationPlanner:
         people = self._people[key]
         if isinstance(people, ListUnreadable):
             return people
-        found: Invitation | None = None
-        for row in people:
-            is_active = row.status == MembershipStatus.ACTIVE
-            if row.person == person and (found is None or is_active):
-                found = row
-        return found
+        rows = (row for row in people if row.person == person)
+        return max(rows, key=lambda row: row.status == MembershipStatus.ACTIVE, default=None)
 
 
 def _judge(lost: Planned, rows: Sequence[Invitation]) -> Planned:
     """Decide about what a person lost in a place, by the rows of who is there now."""
-    held: set[str] = set()
-    for row in rows:
-        held.update(row.roles, row.team_ids)
+    held = {name for row in rows for name in (*row.roles, *row.team_ids)}
     missing = [each for each in (*lost.roles, *lost.team_ids) if each not in held]
     is_active = any(row.status == MembershipStatus.ACTIVE for row in rows)
     status = MembershipStatus.ACTIVE if is_active else MembershipStatus.PENDING

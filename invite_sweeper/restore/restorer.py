@@ -67,11 +67,8 @@ class Restorer:
         result.begin(self._log)
         recovered = self._record_opened(plan, opened)
         for present in plan.already_there:
-            line = recovered.get(present.key)
-            if line is None:
-                self._record(OutcomeLine.of(present, Outcome.ALREADY_THERE))
-            else:
-                self._record(OutcomeLine.of(present, line.outcome, reason=line.reason))
+            outcome = recovered.get(present.key, Outcome.ALREADY_THERE)
+            self._record(OutcomeLine.of(present, outcome))
         for barred in plan.barred:
             self._record(OutcomeLine.of(barred, Outcome.FAILED, reason=barred.reason))
         for deletion in plan.to_invite:
@@ -87,7 +84,7 @@ class Restorer:
 
     def _record_opened(
         self, plan: RestorePlan, opened: Iterable[OpenIntent]
-    ) -> dict[InvitationKey, OutcomeLine]:
+    ) -> dict[InvitationKey, Outcome]:
         """Record what became of the requests that a killed restore left open.
 
         A person who was missing before the request and is an active member now is `active`, as a
@@ -97,7 +94,7 @@ class Restorer:
             The outcomes of the people who are there, by the key of their deletion.
         """
         there = {present.key: present for present in plan.already_there}
-        recovered: dict[InvitationKey, OutcomeLine] = {}
+        recovered: dict[InvitationKey, Outcome] = {}
         for request in opened:
             if request.start.mode != "restore":
                 continue
@@ -106,9 +103,8 @@ class Restorer:
             if present is not None:
                 is_active = present.status_now == MembershipStatus.ACTIVE
                 outcome = Outcome.ACTIVE if is_active else Outcome.ALREADY_THERE
+                recovered[present.key] = outcome
             line = OutcomeLine.of(request.intent, outcome, recovers=request.file.run_id)
-            if present is not None:
-                recovered[present.key] = line
             self._log.write(line)
             self._report(line)
         return recovered
