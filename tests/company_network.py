@@ -105,22 +105,15 @@ def company_network(sim: SimulatedAtlas, folder: Path) -> Iterator[CompanyNetwor
     signed = trustme.CA()
     network = CompanyNetwork(folder / "ca.pem")
     signed.cert_pem.write_to_path(str(network.authority))
-    started = threading.Event()
     loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-
-    async def work() -> None:
-        async with AsyncExitStack() as stack:
-            await network.open(sim, signed, stack)
-            started.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(work(),), daemon=True)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    assert started.wait(60)
+    stack = AsyncExitStack()
     try:
+        asyncio.run_coroutine_threadsafe(network.open(sim, signed, stack), loop).result(60)
         yield network
     finally:
-        loop.call_soon_threadsafe(done.set)
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

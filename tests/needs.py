@@ -9,8 +9,6 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
 from environment import ROOT, find_command
@@ -26,19 +24,6 @@ MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
 INSTALL_TOOLS = "install the tools of the tests, as root: bash tests/deploy/install-tools.sh"
 
 
-class Need(NamedTuple):
-    """What a test needs.
-
-    Attributes:
-        fix: What to do where it is missing; the same for all that have one fix.
-        installable: Whether the gate can install it, so that a test must not be skipped there.
-    """
-
-    is_present: Callable[[], bool]
-    fix: str = INSTALL_TOOLS
-    installable: bool = True
-
-
 @functools.cache
 def _can_mount() -> bool:
     if shutil.which(MOUNT[0]) is None:
@@ -48,35 +33,32 @@ def _can_mount() -> bool:
 
 
 NEEDS = {
-    "recordings": Need(
-        RECORDINGS.is_dir,
-        "Atlas's recorded responses are not published: put them in ../shared/recordings",
-        installable=False,
-    ),
-    "document": Need(
-        lambda: all(each.is_file() for each in DOCUMENTS),
-        "save the needed parts of Atlas's OpenAPI document as ../shared/atlas-openapi*.json",
-        installable=False,
-    ),
-    "base": Need(BASE_ARCHIVE.is_file),
-    "axe": Need(AXE.is_file),
-    "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
-    "mount": Need(
-        _can_mount, "run these tests where a namespace may mount a file system", installable=False
-    ),
+    "recordings": RECORDINGS.is_dir,
+    "document": lambda: all(each.is_file() for each in DOCUMENTS),
+    "base": BASE_ARCHIVE.is_file,
+    "axe": AXE.is_file,
+    "root": lambda: os.geteuid() == 0,
+    "mount": _can_mount,
 }
+NOT_INSTALLABLE = {
+    "recordings": "Atlas's recorded responses are not published: put them in ../shared/recordings",
+    "document": "save the parts of Atlas's OpenAPI document as ../shared/atlas-openapi*.json",
+    "root": "run these tests as root",
+    "mount": "run these tests where a namespace may mount a file system",
+}
+"""What the gate cannot install, so that its tests are skipped there too, and what to do."""
 
 
-def need(name: str) -> Need:
-    """Return a need by its name; another name is a command."""
-    return NEEDS.get(name) or Need(lambda: find_command(name) is not None)
+def is_present(name: str) -> bool:
+    """Return whether a need is there; another name than of `NEEDS` is a command."""
+    return NEEDS[name]() if name in NEEDS else find_command(name) is not None
 
 
 def check(item: pytest.Item) -> None:
     """Skip or fail a test if one of its needs is missing."""
     names = [name for mark in item.iter_markers("needs") for name in mark.args]
-    missing = [name for name in names if not need(name).is_present()]
-    if os.environ.get(REQUIRED) == "1" and any(need(name).installable for name in missing):
+    missing = [name for name in names if not is_present(name)]
+    if os.environ.get(REQUIRED) == "1" and not NOT_INSTALLABLE.keys() >= set(missing):
         pytest.fail(f"missing: {', '.join(missing)} ({REQUIRED}=1 forbids skipping)", pytrace=False)
     if missing:
-        pytest.skip(need(missing[0]).fix)
+        pytest.skip(NOT_INSTALLABLE.get(missing[0], INSTALL_TOOLS))

@@ -1,8 +1,8 @@
 """The commands of the documents, by section, in the order of the page."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
@@ -19,8 +19,7 @@ PAGES = [
 BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A section with its heading, without the sections below it.
 
     Attributes:

@@ -156,15 +156,12 @@ class CliRunner:
         same = forked.is_possible(self.environment_with(changes))
         return end((self.fork if same else self.start)(*arguments, **changes))
 
-    def sweep(self, *arguments: str, **changes: str | None) -> Done:
-        return self.run(
-            "sweep", "--policy", "policy.yaml", "--output", "json", *arguments, **changes
-        )
+    def sweep(self, *arguments: str, command: str = "sweep", **changes: str | None) -> Done:
+        words = (command, "--policy", "policy.yaml", "--output", "json")
+        return self.run(*words, *arguments, **changes)
 
     def plan(self, *arguments: str, **changes: str | None) -> Done:
-        return self.run(
-            "plan", "--policy", "policy.yaml", "--output", "json", *arguments, **changes
-        )
+        return self.sweep(*arguments, command="plan", **changes)
 
     @property
     def audit_dir(self) -> Path:

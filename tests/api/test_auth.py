@@ -12,12 +12,7 @@ from credentials import Token
 from deleting import delete
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas.credentials import (
-    Credentials,
-    CredentialsKind,
-    Secret,
-    read_credentials,
-)
+from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
 from invite_sweeper.models import Source
@@ -45,38 +40,44 @@ async def run(online, account, **options):
         return await list_all(atlas)
 
 
-def count_401(sim):
-    return sum(request.status == 401 for request in sim.requests)
-
-
 def request_count(sim, path):
     return sum(request.path == path for request in sim.requests)
 
 
-WRONG = {
-    "service_account": Credentials(CredentialsKind.SERVICE_ACCOUNT, "mdb_sa_id_0", Secret("wrong")),
-    "api_key": Credentials(CredentialsKind.API_KEY, "abcdefgh", Secret("wrong")),
-    "token": Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("wrong")),
-}
+def count_401(sim):
+    return sum(request.status == 401 for request in sim.requests)
+
+
+KINDS = ("service_account", "api_key", "token")
+
+
+def rotate(sim, account):
+    """Give an account another secret, and end what the earlier one gave access to."""
+    sim.oauth.tokens.clear()
+    account.secret = "5ec4e700-0000-4000-8000-00000000ffff"
+    if isinstance(account, Token):
+        sim.oauth.add_token(account.secret, account, inf)
 
 
 @pytest.mark.parametrize("address_is_wrong", [True, False])
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
     sim, online, kind, address_is_wrong
 ):
-    account = WRONG[kind]
+    account = getattr(sim, f"add_{kind}")()
+    credentials = read_credentials(account.environment())
     if address_is_wrong:
-        account = getattr(sim, f"add_{kind}")()
         sim.faults.add(faults.address_refused(), path="*/v2/*", times=None)
+    else:
+        rotate(sim, account)
 
     with pytest.raises(CredentialsRefused) as caught:
-        await run(online, account)
+        await run(online, credentials)
 
     assert caught.value.exit_code is ExitCode.CREDENTIALS
     assert caught.value.hint
     assert ("access list" in str(caught.value)) is address_is_wrong
-    assert "wrong" not in str(caught.value)
+    assert credentials.secret.value not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -377,15 +378,7 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, onl
 # --- secrets that are rotated while a run is at work --------------------------------------------
 
 
-def rotate(sim, account, secret):
-    """Give an account another secret, and end what the earlier one gave access to."""
-    sim.oauth.tokens.clear()
-    account.secret = secret
-    if isinstance(account, Token):
-        sim.oauth.add_token(secret, account, inf)
-
-
-@pytest.mark.parametrize("kind", ["service_account", "api_key", "token"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run_goes_on(
     sim, online, kind
 ):
@@ -398,7 +391,7 @@ async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run
 
     async with online(account, read_again=read_again) as atlas:
         await atlas.reader.projects()
-        rotate(sim, account, "5ec4e700-0000-4000-8000-00000000ffff")
+        rotate(sim, account)
         found = await list_all(atlas)
 
     assert len(found) == 12
@@ -408,7 +401,7 @@ async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run
 
 
 @pytest.mark.parametrize("mounted", ["unchanged", "unreadable", "another kind"])
-@pytest.mark.parametrize("kind", ["service_account", "api_key", "token"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_refused_secret_without_another_one_mounted_fails_as_before(
     sim, online, retry_log, kind, mounted
 ):
@@ -423,7 +416,7 @@ async def test_refused_secret_without_another_one_mounted_fails_as_before(
 
     async with online(read_credentials(unchanged), read_again=read_again) as atlas:
         project, *_ = await atlas.reader.projects()
-        rotate(sim, account, "5ec4e700-0000-4000-8000-00000000ffff")
+        rotate(sim, account)
         if kind == "service_account":
             with pytest.raises(CredentialsRefused):
                 await atlas.reader.invitations(project)
