@@ -32,11 +32,6 @@ ADVISOR = Advisor(
 )
 
 
-@pytest.mark.parametrize(("code", "status"), [(99, Status.FAILED), (None, Status.UNFINISHED)])
-def test_status_of_an_unknown_exit_code_and_of_none(code, status):
-    assert status_of(code) is status
-
-
 def test_error_with_other_parts_is_the_same_error_otherwise():
     error = InvalidPolicy("policy.yaml", ())
     error.__cause__ = ValueError("why")
@@ -56,27 +51,6 @@ def test_commands_of_each_reason_exist_and_take_these_options(reason):
             assert all(word in shown.stdout for word in words if word.startswith("--")), words
 
 
-@pytest.mark.parametrize(
-    ("advisor", "reasons", "end"),
-    [
-        # The policy names the directory; running the same command again adds no role; each
-        # sentence is said once.
-        (Advisor("7", "p"), [Reason.FAILED_DELETIONS], "show 7 --outcome failed --policy p"),
-        (
-            Advisor(),
-            [Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS, Reason.MISSING_ROLE],
-            "until then the same command ends the same way. To list them: invite-sweeper doctor",
-        ),
-        (Advisor(), [Reason.MAX_SHARE, Reason.MAX_DELETIONS], Reason.MAX_SHARE.advice),
-    ],
-)
-def test_reasons_are_answered_with_one_sentence(advisor, reasons, end):
-    (hint,) = advisor.advise(reasons)
-    sentence = hint.sentence
-    assert sentence.endswith(end)
-    assert sentence.count("invite-sweeper") <= 1
-
-
 def test_known_reasons_are_in_the_order_of_urgency():
     reasons = [Reason.MAX_SHARE, Reason.MAX_DELETIONS, "unheard_of", Reason.MAX_SHARE]
     assert known_reasons(reasons) == (Reason.MAX_DELETIONS, Reason.MAX_SHARE)
@@ -89,17 +63,12 @@ def test_pattern_of_the_command_matches_this_username_and_no_other(username):
     assert not fnmatchcase(f"{username}x", pattern)
 
 
-@pytest.mark.parametrize(
-    ("reasons", "again"),
-    [
-        ([Reason.FAILED_DELETIONS], True),
-        ([Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
-        ([Reason.INTERRUPTED, "a_reason_of_a_later_version"], True),
-        ([], False),
-    ],
+SEVERAL = (
+    [Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS, Reason.MISSING_ROLE],
+    [Reason.MAX_SHARE, Reason.MAX_DELETIONS],
+    [Reason.INTERRUPTED, "a_reason_of_a_later_version"],
+    [],
 )
-def test_command_may_be_repeated_only_if_every_reason_allows_it(reasons, again):
-    assert may_repeat(reasons) is again
 
 
 def table_of_endings():
@@ -128,6 +97,13 @@ def table_of_endings():
             if hint.command:
                 yield f"{reason}: {hint.sentence}"
     yield ""
+    yield "# Several reasons | again: every one allows it | the one sentence that answers them"
+    for reasons in SEVERAL:
+        again = "again" if may_repeat(reasons) else "final"
+        sentences = (hint.sentence for hint in Advisor().advise(known_reasons(reasons)))
+        yield f"{', '.join(reasons) or 'none'} | {again} | {' '.join(sentences)}".rstrip()
+    yield ""
+    yield f"the exit code 99: {status_of(99)}; no exit code: {status_of(None)}"
     yield f"warning levels: {', '.join(WarningLevel)}"
     yield f"warning codes: {', '.join(WarningCode)}"
     yield f"damaged: {DAMAGED_ADVICE}"

@@ -12,7 +12,7 @@ from environment import on_real_clock
 from needs import AXE
 from playwright.sync_api import sync_playwright
 from report.hostile import HOSTILE
-from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, run, write
+from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, Run, run, write
 from report.test_page import REFUSED_SWEEP, TEXTS, clean, page_of
 
 from invite_sweeper.audit import AuditDirectory
@@ -72,26 +72,29 @@ def everything():
     )
 
 
+def written(folder: Path, runs: dict[float, Run]) -> Path:
+    """Write the page of runs by how many days ago they began."""
+    directory = AuditDirectory(folder / "audit")
+    for days_ago, scene in runs.items():
+        write(scene, directory, days_ago=days_ago)
+    path = folder / "report.html"
+    path.write_text(render_html(page_of(directory)), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> list[Path]:
     """The page of 20 nights, two without a run and a sweep with each table; then of two scenes."""
     long = planned(1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Pool")
-    nights = [REFUSED_SWEEP if night % 7 == 0 else clean() for night in range(20, 0, -1)]
-    nights[10:12] = (None, None)
-    pages = []
-    for scenes in (
-        [*nights, everything()],
-        [THREE_ORGANIZATIONS._replace(lines=[long, outcome(long)])],
-        [SCENES["killed"]],
-    ):
-        folder = tmp_path_factory.mktemp("page")
-        directory = AuditDirectory(folder / "audit")
-        for days_ago, scene in zip(reversed(range(len(scenes))), scenes, strict=True):
-            if scene is not None:
-                write(scene, directory, days_ago=days_ago)
-        pages.append(folder / "report.html")
-        pages[-1].write_text(render_html(page_of(directory)), encoding="utf-8")
-    return pages
+    nights = {ago: REFUSED_SWEEP if ago % 7 == 0 else clean() for ago in (*range(20, 10, -1), 8, 7)}
+    return [
+        written(tmp_path_factory.mktemp("page"), runs)
+        for runs in (
+            {**nights, 0: everything()},
+            {0: THREE_ORGANIZATIONS._replace(lines=[long, outcome(long)])},
+            {0: SCENES["killed"]},
+        )
+    ]
 
 
 @pytest.fixture(scope="module")
