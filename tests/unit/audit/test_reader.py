@@ -27,7 +27,6 @@ from invite_sweeper.audit import (
     read_plan,
 )
 from invite_sweeper.audit.chain import HashChain
-from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, DamagedLog, GuardRefused
@@ -133,54 +132,43 @@ ENTRIES = (Entry(Source.USERS, PROJECT, object_id(77)),)
 NEW_PLAN = "invite-sweeper plan --policy 'my policy.yaml'"
 
 
-def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Planned]]:
-    """Write a plan, with a line of a kept invitation after each planned one."""
+async def check_plan(directory, size=3, *, planned_of=list, change=None):
+    """Write a plan, with a line of a kept invitation after each planned one, and read it back."""
     log = AuditLog(directory, "r1", clock=clock())
-    log.write(started())
     written = [planned(number, entries=ENTRIES) for number in range(size)]
-    for number, each in enumerate(written):
+    for each in (started(), *(line for n, one in enumerate(written) for line in (one, kept(n)))):
         log.write(each)
-        log.write(kept(number))
-    return log, written
+    await log.sync()
+    if change is not None:
+        change(log.file.path)
+    await check_written_plan(log, planned_of(written))
+
+
+def changing(change):
+    return lambda path: path.write_bytes(change(path.read_bytes()))
+
+
+CHANGES = {
+    "another order": {"planned_of": lambda own: own[::-1]},
+    "one less": {"planned_of": lambda own: own[:-1]},
+    "one more": {"planned_of": lambda own: [*own, planned(9)]},
+    "a name": {"change": changing(lambda data: data.replace(b"person-2@", b"person-3@", 1))},
+    "the last byte": {"change": changing(lambda data: data[:-1] + b" ")},
+    "without its last line": {"change": changing(lambda data: data[: data.rindex(b'{"ts"')])},
+    "emptied": {"change": changing(lambda _: b"")},
+    "deleted": {"change": Path.unlink},
+}
 
 
 @pytest.mark.parametrize("size", [0, 1, 700])
 async def test_the_plan_is_read_back_as_it_was_written(directory, size):
-    log, written = write_plan(directory, size)
-    await check_written_plan(log, written)
-    await log.close()
+    await check_plan(directory, size)
 
 
-@pytest.mark.parametrize(
-    "planned_of",
-    [lambda own: own[::-1], lambda own: own[:-1], lambda own: [*own, planned(9)]],
-    ids=["another order", "one less", "one more"],
-)
-async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, planned_of):
-    log, written = write_plan(directory, 3)
-    with pytest.raises(AuditLogError, match="was changed"):
-        await check_written_plan(log, planned_of(written))
-    await log.close()
-
-
-CHANGES = {
-    "a name": lambda data: data.replace(b"person-2@", b"person-3@", 1),
-    "the last byte": lambda data: data[:-1] + b" ",
-    "without its last line": lambda data: data[: data.rindex(b'{"ts"')],
-    "emptied": lambda data: b"",
-}
-
-
-@pytest.mark.parametrize("change", [*CHANGES.values(), Path.unlink], ids=[*CHANGES, "deleted"])
-async def test_a_plan_that_was_changed_on_disk_is_not_deleted(directory, change):
-    log, written = write_plan(directory, 3)
-    await log.sync()
-    if change is Path.unlink:
-        change(log.file.path)
-    else:
-        log.file.path.write_bytes(change(log.file.path.read_bytes()))
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, change):
     with pytest.raises(AuditLogError, match="was changed") as caught:
-        await check_written_plan(log, written)
+        await check_plan(directory, **CHANGES[change])
     assert caught.value.consequence == "Nothing was deleted."
 
 
@@ -189,44 +177,31 @@ def dry_run(directory: AuditDirectory, mode: str = "dry-run", **options: object)
     return write_run(directory, "r1", *lines, start=started(mode=mode), **options)
 
 
-def check_refused(path: Path, message: str) -> None:
+@pytest.mark.parametrize("code", [0, 4, 10])
+def test_a_saved_plan_is_the_file_of_a_dry_run_that_read_what_it_could(directory, code):
+    path = dry_run(directory, end=finished(stale=2, exit_code=code))
+    plan = read_plan(path, NEW_PLAN)
+    assert plan.start == started(mode="dry-run")
+    assert plan.planned == (planned(1, entries=ENTRIES), planned(3))
+    assert plan.sha256 == sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "message"),
+    [
+        ({"end": finished(exit_code=3)}, bytes, "ended with exit code 3"),
+        ({"end": finished(plan_made=False)}, bytes, "ended with exit code 0"),
+        ({"killed": True}, bytes, "was cut off"),
+        ({"mode": "sweep"}, bytes, "is not the file of a dry run"),
+        ({"mode": "restore"}, bytes, "is not the file of a dry run"),
+        ({}, lambda _: b"", "is not the file of a dry run"),
+        ({}, lambda _: b"name,age\nme,3\n", "line 1 is not a line of an audit log"),
+        ({}, lambda data: data.replace(b"forgotten", b"x", 1), "was changed: .* does not follow"),
+    ],
+)
+def test_another_file_or_one_without_a_whole_plan_is_refused(directory, options, change, message):
+    path = dry_run(directory, **options)
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(GuardRefused, match=message) as caught:
         read_plan(path, NEW_PLAN)
     assert caught.value.reasons == (Reason.PLAN,)
-
-
-class TestSavedPlan:
-    @pytest.mark.parametrize("code", [0, 4, 10])
-    def test_it_is_the_file_of_a_dry_run_that_read_what_it_could(self, directory, code):
-        path = dry_run(directory, end=finished(stale=2, exit_code=code))
-        plan = read_plan(path, NEW_PLAN)
-        assert plan.start == started(mode="dry-run")
-        assert plan.planned == (planned(1, entries=ENTRIES), planned(3))
-        assert plan.sha256 == sha256(path.read_bytes()).hexdigest()
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"end": finished(exit_code=3)}, "ended with exit code 3"),
-            ({"end": finished(plan_made=False)}, "ended with exit code 0"),
-            ({"killed": True}, "was cut off"),
-            ({"mode": "sweep"}, "is not the file of a dry run"),
-            ({"mode": "restore"}, "is not the file of a dry run"),
-        ],
-    )
-    def test_another_run_or_one_without_a_whole_plan_is_refused(self, directory, options, message):
-        check_refused(dry_run(directory, **options), message)
-
-    @pytest.mark.parametrize(
-        ("old", "new", "message"),
-        [
-            (b"", b"", "is not the file of a dry run"),
-            (b"", b"name,age\nme,3\n", "line 1 is not a line of an audit log"),
-            (b"forgotten", b"forbidden", "was changed: .* line 3 does not follow"),
-        ],
-        ids=["empty", "another kind of file", "changed"],
-    )
-    def test_another_file_is_refused(self, directory, old, new, message):
-        path = dry_run(directory)
-        path.write_bytes(path.read_bytes().replace(old, new, 1) if old else new)
-        check_refused(path, message)
