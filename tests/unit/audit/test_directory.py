@@ -5,7 +5,8 @@ import shlex
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,18 @@ def shared_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def as_user(uid: int, action: Callable[[], AuditLogError | None]) -> AuditLogError | None:
-    """Return what an action returns when this process has the rights of another user."""
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Give this process the rights of another user."""
     os.seteuid(uid)
     try:
-        return action()
+        yield
     finally:
         os.seteuid(0)
+
+
+def hold(directory: AuditDirectory, run_id: str = "r1") -> AbstractContextManager[object]:
+    return directory.lock.hold(run_id=run_id, now=NOW, command="sweep --policy p.yaml")
 
 
 def last_hash(path: Path) -> str:
@@ -76,7 +82,7 @@ class TestNames:
 class TestAccess:
     def test_only_the_owner_can_read_files_and_directories(self, directory):
         inner = AuditDirectory(directory.path / "deep" / "er")
-        with inner.lock.hold(run_id="r1", now=NOW, command="sweep"):
+        with hold(inner):
             write_run(inner, "r1")
         for each in (*inner.path.iterdir(), inner.path, directory.path):
             assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600)
@@ -126,22 +132,16 @@ class TestAccess:
         if owned == "audit/lock":
             os.chown(directory.path, 12_345, -1)
 
-        def begin() -> AuditLogError | None:
-            try:
-                with directory.lock.hold(run_id="r2", now=NOW, command="sweep"):
-                    return None
-            except AuditLogError as error:
-                return error
-
-        error = as_user(12_345, begin)
+        with as_user(12_345), pytest.raises(AuditLogError) as caught, hold(directory):
+            pass
         named = {"audit": directory.path, "audit/lock": directory.path / "lock"}
         path = named.get(owned, directory.path.parent)
-        assert error.message == f"{path} belongs to root, and this run is of 12345."
-        sudo, *repair = shlex.split(error.command)
-        assert sudo == "sudo"
-        assert repair[-1] == str(directory.path)
+        assert caught.value.message == f"{path} belongs to root, and this run is of 12345."
+        sudo, *repair = shlex.split(caught.value.command)
+        assert (sudo, repair[-1]) == ("sudo", str(directory.path))
         subprocess.run(repair, check=True)
-        assert as_user(12_345, begin) is None
+        with as_user(12_345), hold(directory):
+            pass
 
     def test_links_are_not_followed(self, directory, tmp_path):
         (tmp_path / "real").mkdir()
@@ -151,10 +151,7 @@ class TestAccess:
         directory.path.unlink()
         directory.path.mkdir(mode=0o700)
         (directory.path / "lock").symlink_to(tmp_path / "real" / "lock")
-        with (
-            pytest.raises(AuditLogError, match="is a symbolic link"),
-            directory.lock.hold(run_id="r1", now=NOW, command="sweep"),
-        ):
+        with pytest.raises(AuditLogError, match="is a symbolic link"), hold(directory):
             pass
         (directory.path / FIRST).symlink_to(tmp_path / "real" / "file")
         with pytest.raises(DamagedLog, match=f"{FIRST} cannot be read"):
@@ -204,17 +201,13 @@ class TestNextRun:
         assert verify_directory(directory).verdict is Verdict.SOUND
 
 
-class TestLock:
-    def test_the_error_of_a_second_run_names_the_run_that_holds_it_until_it_ends(self, directory):
-        with directory.lock.hold(run_id="r1", now=NOW, command="sweep --policy p.yaml"):
-            for second in (
-                directory.lock.hold(run_id="r2", now=NOW, command="plan").__enter__,
-                directory.check,
-            ):
-                with pytest.raises(LockHeld) as caught:
-                    second()
-                assert "run r1, process" in caught.value.message
-                since = "since 2026-11-25T01:00:00.000000Z (sweep --policy p.yaml)"
-                assert since in caught.value.message
-        with directory.lock.hold(run_id="r2", now=NOW, command="sweep"):
-            pass
+def test_the_error_of_a_second_run_names_the_run_that_holds_the_lock_until_it_ends(directory):
+    with hold(directory):
+        for second in (hold(directory, "r2").__enter__, directory.check):
+            with pytest.raises(LockHeld) as caught:
+                second()
+            assert "run r1, process" in caught.value.message
+            since = "since 2026-11-25T01:00:00.000000Z (sweep --policy p.yaml)"
+            assert since in caught.value.message
+    with hold(directory, "r2"):
+        pass
