@@ -3,7 +3,6 @@
 Deletion begins at most 15 minutes after the last list was read, time asleep included.
 """
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -67,20 +66,6 @@ async def test_run_without_stale_invitations_asks_nothing(directory):
     assert (night.view.asked, night.view.activities) == ([], ["Reading lists"])
 
 
-@pytest.mark.parametrize(("limit", "deleted"), [(5, [2, 3]), (4, [0, 0])])
-async def test_max_deletions_counts_over_all_organizations(directory, limit, deleted):
-    night = Night(directory, 2, 3, limits={"max_deletions": limit})
-    result = await night.run()
-    assert night.deleted == deleted
-    if not sum(deleted):
-        assert (result.exit_code, result.reasons) == (REFUSED, (Reason.MAX_DELETIONS,))
-        assert message(result) == (
-            f"In 2 organizations together: 5 stale invitations are over max_deletions: {limit}."
-        )
-        assert [each.exit_code for each in result.organizations] == [REFUSED] * 2
-        assert night.events(Intent) == []
-
-
 @pytest.mark.parametrize(
     ("fails", "code", "words"),
     [
@@ -102,26 +87,46 @@ async def test_organization_that_failed_loses_nothing_and_does_not_count_towards
     assert second is None
 
 
-async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory):
-    night = Night(directory, 1, 1)
-    for number in range(2):
-        fail(night, number)
-    result = await night.run()
-    assert (night.view.asked, result.exit_code, result.plan_made) == ([], 6, False)
-    failed = [f"Organization {label}: No connection." for label in (f"Alpha ({ORG})", OTHER_ORG)]
-    assert errors(result) == failed
-    assert told(result.error) in failed
-
-
-async def test_clock_that_is_wrong_after_reading_refuses_although_that_organization_failed(
-    directory,
-):
-    night = Night(directory, 1, 1)
+def clock_steps_after_reading(night):
+    """Of an organization that failed, too, the clock counts."""
     fail(night, 0)
     night.atlases[1].on_list = lambda _: setattr(night.atlases[0], "clock_skew_s", 301.0)
-    result = await night.run()
-    assert "The local clock is 5 minutes ahead of Atlas's." in message(result)
-    assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
+
+
+def fail_all(night):
+    fail(night, 0)
+    fail(night, 1)
+
+
+def stop_while_listing(night):
+    night.atlases[0].on_list = lambda _: night.stop.request("the deadline passed")
+
+
+def stop_while_asking(night):
+    return {"answer": lambda _: night.stop.request("SIGTERM came") or True}
+
+
+OVER = "In 2 organizations together: 5 stale invitations are over max_deletions: 4."
+NOTHING_DELETED = {
+    "more stale in all than max_deletions": ({"max_deletions": 4}, None, 3, OVER),
+    "a wrong clock after reading": ({}, clock_steps_after_reading, 3, "The local clock is 5"),
+    "no organization read": ({}, fail_all, 6, "No connection."),
+    "a question answered with no": ({}, lambda _: {"answer": lambda _: False}, 3, "Cancelled."),
+    "a stop while lists are read": ({}, stop_while_listing, 8, "the deadline passed"),
+    "a stop while the question is open": ({}, stop_while_asking, 8, "SIGTERM came"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_DELETED)
+async def test_nothing_is_deleted_in_any_organization_after(directory, name):
+    limits, prepare, code, words = NOTHING_DELETED[name]
+    night = Night(directory, 2, 3, limits=limits)
+    options = prepare(night) if prepare is not None else None
+    result = await night.run(**options or {})
+    assert (night.deleted, night.events(Intent), result.exit_code) == ([0, 0], [], code)
+    assert words in message(result)
+    assert result.error["consequence"].startswith("Nothing was deleted")
+    assert bool(night.view.asked) is ("question" in name)
 
 
 def lacks(night, number=0):
@@ -248,33 +253,6 @@ async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(direc
     assert asked == [(3, 3, [0, 0, 0], [object_id(2)])]
     assert (result.duration_s, result.changed, night.deleted) == (10.0, 0, [1, 2, 0])
     assert night.atlases[1].requested == [object_id(2)]
-
-
-async def test_refused_question_deletes_nothing(directory):
-    night = Night(directory, 1)
-    result = await night.run(answer=lambda _: False)
-    assert (message(result), result.error["consequence"]) == ("Cancelled.", "Nothing was deleted.")
-    assert (night.deleted, result.exit_code, result.plan_made) == ([0], 3, True)
-
-
-async def test_stop_while_the_question_is_open_deletes_nothing_although_it_is_agreed_to(directory):
-    night = Night(directory, 1)
-    result = await night.run(answer=lambda _: night.stop.request("SIGTERM came") or True)
-    assert (result.exit_code, result.error["consequence"]) == (8, "Nothing was deleted.")
-    assert night.deleted == [0]
-
-
-async def test_stop_while_projects_are_listed_deletes_nothing(directory):
-    night = Night(directory, 1)
-    asyncio.get_running_loop().call_soon(night.stop.request, "the deadline passed")
-
-    async def projects():
-        await asyncio.Event().wait()
-
-    night.atlases[0].projects = projects
-    result = await night.run()
-    assert "the deadline passed" in message(result)
-    assert (night.deleted, result.exit_code) == ([0], 8)
 
 
 async def test_stop_while_the_first_organization_is_swept_skips_the_others(directory):
