@@ -27,8 +27,6 @@ class CompanyNetwork:
     """What is needed to reach it, and what went through it.
 
     Attributes:
-        proxy: The URL of the proxy, on loopback.
-        authority: The PEM file with the private authority.
         local: The URL of a receiver on loopback, which needs no proxy.
         asked: What the proxy was asked for, such as `CONNECT atlas.example.test:443`.
         received: What the receivers got: host and path.

@@ -33,10 +33,6 @@ class Token(Account):
 class DigestServer:
     """Knows its challenges, and verifies what answers them.
 
-    Attributes:
-        algorithm: MD5 on the commercial host, SHA-256 for Government.
-        nonces: Those that are valid.
-
     Source: challenges in the recordings; the Government documentation for SHA-256.
     """
 

@@ -43,11 +43,7 @@ def written(response: SimulatedResponse) -> bytes:
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
-    """Return a fault that sends this response in place of the request's own.
-
-    Args:
-        late: After the request was executed, and not in place of executing it.
-    """
+    """Return a fault that sends this response; `late` after the request was executed."""
 
     async def answer(_call: Call, send: Send) -> SimulatedResponse:
         if late:  # Atlas did it, and its answer is lost
@@ -182,8 +178,7 @@ def drip(interval_s: float = 0.5) -> Fault:
 def truncated(response: SimulatedResponse | None = None) -> Fault:
     """Close the connection after half of the body, or of the headers without a body.
 
-    Args:
-        response: That to send in place of the real one.
+    It is the real response, or this one.
     """
 
     async def answer(call, send):

@@ -57,13 +57,9 @@ class Fork:
 
     Args:
         stdin: The descriptor of a terminal, which becomes the controlling one; None for no input.
-        stdout: A descriptor; None for a file that `communicate` returns.
-        stderr: The same.
+        stdout: A descriptor; None for a file that `communicate` returns. So is `stderr`.
         prepare: A file of Python to execute in the process before the program.
         server: From `server_on_real_clock`; None for that of this process.
-
-    Attributes:
-        returncode: The exit code, negative after a signal; None before the end is known.
     """
 
     def __init__(
@@ -133,11 +129,9 @@ class Fork:
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask the process to end."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the process."""
         self.send_signal(signal.SIGKILL)
 
 

@@ -2,32 +2,10 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 from environment import UMASK, clean
 from forked import Fork, is_possible
-from running import COMMAND
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [("--version",), ("sweep", "--policy", "missing.yaml", "--output", "json")],
-    ids=" ".join,
-)
-def test_fork_has_the_output_and_exit_code_of_a_process(tmp_path, arguments):
-    environment = dict(os.environ)
-    fork = Fork(arguments, tmp_path, environment)
-    output = fork.communicate(timeout=60)
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    assert (fork.returncode, *output) == (done.returncode, done.stdout, done.stderr)
 
 
 def test_fork_ends_at_a_hangup_also_under_nohup(tmp_path):

@@ -44,11 +44,7 @@ def run_skipping_idle_time(scenario, poll_s=0.005):
 
 
 class FakeTime:
-    """A monotonic clock that advances only in `sleep`.
-
-    Attributes:
-        slept: The seconds of each sleep, in order.
-    """
+    """A monotonic clock that advances only in `sleep`; `slept` has the seconds of each."""
 
     def __init__(self):
         self.now_s = 1000.0

@@ -48,27 +48,17 @@ def closed_port():
 
 
 async def test_refused_connection_is_retried_and_then_reported(connecting, closed_port, fake_time):
-    async with connecting(f"http://{closed_port}") as atlas:
-        with pytest.raises(AtlasUnavailable, match="connection refused"):
-            await projects(atlas)
-
+    assert "connection refused" in await connection_error(connecting, f"http://{closed_port}")
     assert len(fake_time.slept) == 4
-    assert atlas.counters.requests == 0
-    assert atlas.counters.retries == 4
 
 
 @pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
-@pytest.mark.parametrize(
-    ("answered", "outcome"),
-    [(0, Outcome.FAILED), (1, Outcome.UNKNOWN)],
-    ids=["never connected", "the first answer is lost"],
-)
+@pytest.mark.parametrize(("is_lost", "outcome"), [(False, Outcome.FAILED), (True, Outcome.UNKNOWN)])
 async def test_deletion_that_no_connection_took_is_failed_and_one_that_may_have_been_unknown(
-    connecting, closed_port, source, answered, outcome
+    connecting, closed_port, source, is_lost, outcome
 ):
     """What follows a lost answer, a refused connection, does not show what became of the first."""
-    progress = Sending()
-    progress.response_pending = answered > 0
+    progress = Sending(response_pending=is_lost)
     async with connecting(f"http://{closed_port}") as atlas:
         deletion = await delete(atlas, invitation(1, source=source), progress)
 
@@ -191,11 +181,8 @@ async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
 
 async def test_plain_http_server_at_an_https_url_is_reported(sim, connecting):
     async with serve(sim) as base_url:
-        message = await connection_error(
-            connecting, base_url.replace("http:", "https:"), sim.add_token()
-        )
-
-    assert "TLS handshake" in message
+        url = base_url.replace("http:", "https:")
+        assert "TLS handshake" in await connection_error(connecting, url)
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(407, 1), (503, 5)])
@@ -237,21 +224,15 @@ async def test_connection_to_the_proxy_is_refused_unless_no_proxy_names_the_host
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "ada:s3cret@proxy.example.com:3128",
-        "socks5://ada:s3cret@proxy.example.com:1080",
-        "http://ada:s3cret@[proxy",
-        "http://ada:s3cret@proxy:port",
-    ],
+    ["ada:s3cret@p.example.com:3128", "socks5://ada:s3cret@p.example.com", "http://ada:s3cret@[p"],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy"])
 async def test_invalid_proxy_url_is_a_usage_error_that_does_not_show_the_value(
-    sim, connecting, monkeypatch, variable, address
+    connecting, monkeypatch, variable, address
 ):
     monkeypatch.setenv(variable, address)
     with pytest.raises(UsageError) as caught:
-        async with connecting(f"https://{NAME}", sim.add_token()):
-            pass
+        await connection_error(connecting, f"https://{NAME}")
     assert caught.value.message == f"The value of {variable} is not a valid proxy URL."
     assert "http://HOST:PORT" in caught.value.hint
     assert "s3cret" not in str(caught.value)

@@ -3,6 +3,7 @@
 import platform
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from types import NoneType
 
 import faults
@@ -98,7 +99,7 @@ async def test_deletion_with_a_fault_has_this_outcome_and_number_of_requests(sim
         (False, faults.challenge(), FAILED),
         (False, faults.delay(0), DELETED),
     ],
-    ids=["before", "reset", "failed", "limited", "challenged", "deleted"],
+    ids=count(1),
 )
 async def test_deletion_cancelled_before_or_during_an_attempt_sends_no_other_and_renews_no_token(
     sim, delete_one, cancelled, fault, outcome
@@ -122,11 +123,9 @@ async def test_requests_that_digest_repeats_take_their_place_in_the_rate_later(s
     async with online(sim.add_api_key()) as atlas:
         atlas.limiter.is_spaced = True
         atlas.limiter.wait_for_spacing = take
-        for _ in range(3):
+        for _ in range(2):
             await atlas.reader.invitations(alpha)
-    repeated = len(sim.requests) - 3
-    assert repeated > 0
-    assert len(places) == 3 + repeated
+    assert len(places) == len(sim.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -195,15 +194,12 @@ async def test_list_with_a_fault_is_read_or_has_this_reason(sim, online, alpha, 
     assert sim.tokens_issued == 1 + (name in {"401 once", "401 always"})
 
 
-async def test_each_request_has_a_version_and_a_user_agent(sim, online, alpha):
+async def test_each_request_has_a_version_and_a_user_agent(sim, atlas, alpha):
     calls = []
     sim.faults.add(faults.effect(before=calls.append))
-    async with online(sim.add_token()) as atlas:
-        await atlas.reader.invitations(alpha)
+    await atlas.reader.invitations(alpha)
 
     (call,) = calls
-    path = f"/api/atlas/v2/groups/{alpha.id}/invites"
-    assert (call.method, call.target) == ("GET", path)
     sent = {key: each for key, each in call.headers.items() if key not in {"Host", "Authorization"}}
     assert sent == {
         "Accept": "application/vnd.atlas.2023-01-01+json",

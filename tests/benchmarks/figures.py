@@ -23,13 +23,7 @@ WIDE_TOKEN = replace(WIDE, ready_token=True)
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table.
-
-    Attributes:
-        message: What was measured.
-        found: The result, as text.
-        limit: What must hold, as text.
-    """
+    """One row of the table: what was measured, the result, and what must hold."""
 
     message: str
     found: str
@@ -70,14 +64,14 @@ def against_bare(
 
 
 def start() -> Figure:
-    """The processor time of a sweep that deletes one invitation: nearly all is the start."""
+    """Nearly all of it is the start."""
     cpu_s = median(swept(Load(projects=1, each=1)).cpu_s for _ in range(6))
     message = "processor time of a sweep that deletes one invitation"
     return Figure(message, f"{cpu_s:.2f} s", "0.25 s", cpu_s <= 0.25)
 
 
 def version() -> Figure:
-    """`--version` against the import of click, which every command needs."""
+    """Every command needs the import of click."""
     click = (sys.executable, "-c", "import click")
     found = in_turn(lambda: took_s((*OURS, "--version")), lambda: took_s(click), pairs=15)
     ratio = median(ours_s / theirs_s for ours_s, theirs_s in found)
@@ -109,7 +103,6 @@ def memory() -> Figure:
 
 
 def verify() -> Figure:
-    """`audit verify` of a million lines against `sha256sum` and `wc` of the same file."""
     deletions = 333_333
     with tempfile.TemporaryDirectory() as folder:
         write_nights(Path(folder) / "audit", 1, deletions)
@@ -131,7 +124,6 @@ def verify() -> Figure:
 
 
 def beside(nights: int, deletions: int, more_s: float) -> Figure:
-    """A sweep beside the files of many nights, against one in an empty directory."""
     load = Load(projects=1, each=1)
     with tempfile.TemporaryDirectory() as folder:
         audit = Path(folder) / "audit"

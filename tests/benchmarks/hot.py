@@ -67,9 +67,8 @@ class Hot:
     """The result of one sweep. Times in seconds on the simulated Atlas's clock.
 
     Attributes:
-        requests: All that Atlas received from the program.
-        hot: Those to the hot project.
-        anchor_s: One refill of the hot project's bucket.
+        hot: The requests to the hot project.
+        anchor_s: One refill of its bucket.
         spent_s: When the second client got a token.
     """
 

@@ -69,12 +69,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Took:
-    """The cost of one command, and what the simulated Atlas received.
-
-    Attributes:
-        peak_mib: Maximum resident memory.
-        received: Requests by method.
-    """
+    """The cost of one command, and what the simulated Atlas received, by method."""
 
     wall_s: float
     cpu_s: float
@@ -105,7 +100,7 @@ def fresh_atlas(load: Load, result: dict[str, object]) -> Iterator[dict[str, str
 
 
 def _run(load: Load, runner: str, command: Sequence[str], folder: Path) -> dict[str, object]:
-    """Run a command against a new simulated Atlas by a script beside this one, which writes JSON.
+    """Run a command against a new simulated Atlas by a script that writes JSON.
 
     Return that, with what the simulated Atlas received.
     """

@@ -73,15 +73,3 @@ async def test_delete_in_a_project_ends_the_role_in_this_project_alone(sim, proj
         later = [(await request("DELETE", other)).status for _ in range(2)]
     assert [first.status, *later] == [204, 204, 404]
     assert [each.status for each in sim.removed] == ["PENDING", "PENDING"]
-
-
-@pytest.mark.parametrize("earlier", [None, "INVITATION_EXPIRED", "INVITATION_REJECTED"])
-async def test_inviting_again_replaces_a_user_whose_invitation_has_ended(sim, projects, earlier):
-    if earlier:
-        sim.add_user(ADA, status=earlier)
-    async with open_client(sim) as request:
-        for project in projects:
-            body = {"username": ADA, "roles": OWNER}
-            assert (await request("POST", f"/groups/{project}/users", json=body)).status == 201
-    (user,) = map(sim.user, sim.users())
-    assert (user.status, user.group_roles) == ("PENDING", dict.fromkeys(projects, OWNER))
