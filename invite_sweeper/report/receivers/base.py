@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from invite_sweeper.atlas.http import is_loopback
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message, NotSent
 
@@ -67,3 +70,28 @@ class Receiver(ABC):
         """Return a message with a JSON body, without secrets."""
         body = SECRETS.redact_bytes(to_json(value))
         return Message(self.address(), body, {"Content-Type": "application/json"})
+
+
+class TextReceiver(Receiver):
+    """A receiver that shows a document as text."""
+
+    @override
+    def run_message(self, message: RunMessage) -> Message:
+        if self.is_monitor:
+            message = message._replace(waiting=None)
+        command = message.advisor.list_run()
+        has_failed = not message.has_succeeded
+        return self.text_message(message.document, command, has_failed=has_failed)
+
+    @override
+    def test_message(self, text: str, now: datetime) -> Message:
+        return self.text_message(Document(Fact("", text)), "", has_failed=False)
+
+    @abstractmethod
+    def text_message(self, document: Document, command: str, *, has_failed: bool) -> Message:
+        """Return the message that has a document, as much of it as the receiver takes.
+
+        Args:
+            command: Lists everything.
+            has_failed: The run did not do everything.
+        """

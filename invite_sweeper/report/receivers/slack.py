@@ -1,16 +1,14 @@
 """Slack, and chats that take its incoming webhooks (Mattermost, Rocket.Chat)."""
 
 import re
-from collections.abc import Iterable
-from datetime import datetime
 from html import escape
 from typing import Final
 
 from typing_extensions import override
 
-from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.document import Document
+from invite_sweeper.report.receivers.base import TextReceiver
 from invite_sweeper.report.receivers.lines import first_lines
-from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 from invite_sweeper.text import Hint
 
@@ -25,24 +23,12 @@ _BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
 """Where an invisible space is added: some chats make links of text in any case."""
 
 
-class Slack(Receiver):
+class Slack(TextReceiver):
     """An incoming webhook. The first line is bold, and a command is code, untouched."""
 
     @override
-    def run_message(self, message: RunMessage) -> Message:
-        lines = first_lines(
-            message.document,
-            _MAX_CHARACTERS,
-            lambda line: len(_text(line)) + 1,
-            message.advisor.list_run(),
-        )
-        return self._message(lines)
-
-    @override
-    def test_message(self, text: str, now: datetime) -> Message:
-        return self._message([Hint(text)])
-
-    def _message(self, lines: Iterable[Hint]) -> Message:
+    def text_message(self, document: Document, command: str, *, has_failed: bool) -> Message:
+        lines = first_lines(document, _MAX_CHARACTERS, lambda line: len(_text(line)) + 1, command)
         first, *rest = map(_text, lines)
         return self.json_message({"text": "\n".join((f"*{first}*", *rest)), **_OPTIONS})
 

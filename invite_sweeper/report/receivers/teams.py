@@ -6,17 +6,15 @@ Source: Microsoft, "Post a workflow when a webhook request is received in Micros
 Adaptive Cards 1.4, `RichTextBlock` and `TextRun`. Read 2026-12-01.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Final
 
 from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.json_text import to_json
-from invite_sweeper.report.receivers.base import Receiver
+from invite_sweeper.report.document import Document
+from invite_sweeper.report.receivers.base import TextReceiver
 from invite_sweeper.report.receivers.lines import first_lines
-from invite_sweeper.report.receivers.run_message import RunMessage
 from invite_sweeper.report.receivers.sending import Message
 from invite_sweeper.text import Hint
 
@@ -25,27 +23,16 @@ _MAX_BYTES: Final = 20_000
 _COLORS: Final[dict[Style, str]] = {"good": "Good", "warning": "Warning", "bad": "Attention"}
 
 
-class Teams(Receiver):
+class Teams(TextReceiver):
     """The address of a workflow. The first line is large, and a command is monospaced."""
 
     @override
-    def run_message(self, message: RunMessage) -> Message:
-        document = message.document
-        lines = first_lines(
-            document,
-            _MAX_BYTES,
-            lambda line: len(to_json(_block(line))) + 1,
-            message.advisor.list_run(),
+    def text_message(self, document: Document, command: str, *, has_failed: bool) -> Message:
+        first, *rest = first_lines(
+            document, _MAX_BYTES, lambda line: len(to_json(_block(line))) + 1, command
         )
-        return self._message(lines, document.headline.style)
-
-    @override
-    def test_message(self, text: str, now: datetime) -> Message:
-        return self._message([Hint(text)], "plain")
-
-    def _message(self, lines: Iterable[Hint], style: Style) -> Message:
-        first, *rest = lines
-        title = _block(first, size="Medium", weight="Bolder", color=_COLORS.get(style, "Default"))
+        color = _COLORS.get(document.headline.style, "Default")
+        title = _block(first, size="Medium", weight="Bolder", color=color)
         card = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
