@@ -116,13 +116,6 @@ def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
     assert tuple(map(len, asked)) == found
 
 
-@pytest.mark.parametrize(("glob", "numbers"), [(None, [2, 1]), ("PERSON-1@*", [1]), ("x*", [])])
-def test_glob_selects_people_in_the_order_of_the_run_whatever_the_case(directory, glob, numbers):
-    write_run(directory, "r1", *deleted(of_list(2), of_list(1)))
-    found = found_in(directory, Wanted("1", glob))
-    assert [each.invitation_id for each in found] == [object_id(n) for n in numbers]
-
-
 def test_a_place_has_the_roles_of_all_entries_of_a_person_whom_a_list_shows_twice(directory):
     entries = (
         Entry(Source.USERS, OTHER_PROJECT, object_id(9), ("GROUP_OWNER",)),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from atlas.test_rate_limiter_pace import KEY, START_S, run
-from builders import ORG, OTHER_ORG, policy
+from builders import ORG, OTHER_ORG, policy_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -343,17 +343,6 @@ def test_pause_is_followed_by_no_burst():
     assert spaced(100, main)[1] == pytest.approx(30.9, abs=0.02)
 
 
-def test_cancelled_wait_for_spacing_does_not_delay_the_others():
-    async def main(limiter, loop):
-        tasks = [asyncio.ensure_future(limiter.wait_for_spacing()) for _ in range(6)]
-        await asyncio.sleep(0.5)
-        for task in tasks[1:4]:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    assert spaced(1, main)[1] == pytest.approx(2.0)
-
-
 # The limiter of a run, which all its clients share ------------------------------------------------
 
 
@@ -387,10 +376,16 @@ async def test_limiter_keeps_max_requests_per_second_of_the_policy(most, second_
 
 async def test_max_requests_per_second_is_a_ceiling_over_all_organizations(tmp_path):
     organizations = [{"id": ORG, "credentials": "A"}, {"id": OTHER_ORG, "credentials": "B"}]
-    rules = policy(organizations=organizations, execution={"max_requests_per_second": 0.01})
+    keys = {
+        "version": 1,
+        "organizations": organizations,
+        "rules": [{"name": "forgotten", "older_than": "14d"}],
+        "execution": {"max_requests_per_second": 0.01},
+    }
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(policy_bytes(keys))
     environment = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": f"a-token-of-{name}" for name in "AB"}
-    options = RunOptions(policy=tmp_path / "policy.yaml")
-    session = Session(check_options(options, environment, rules))
+    session = Session(check_options(RunOptions(policy=path), environment))
     async with session.organizations(History()) as (one, other):
         assert one.client is not other.client
         assert not await waits(one.client.limiter)

@@ -183,19 +183,6 @@ def test_documented_bucket_is_used_as_fast_as_it_refills_without_a_429(phase):
     assert took_s <= 1.05 * client.bound_s(2500)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_two_sweeps_on_one_bucket_share_it_with_at_most_2_percent_429(seed):
-    async def main(loop):
-        atlas = Server(loop.time, DOCUMENTED, phase=0.3)
-        clients = [Client(loop, atlas, rng=random.Random(seed + n)) for n in range(2)]
-        took_s = await asyncio.gather(*(client.send_all(1500) for client in clients))
-        return took_s, atlas
-
-    took_s, atlas = run(main)
-    assert atlas.rejected <= 0.02 * atlas.responses
-    assert max(took_s) <= 1.5 * atlas.bound_s(3000)
-
-
 async def spend_8_a_second(loop, atlas):
     while True:
         await asyncio.sleep(1 / 8)

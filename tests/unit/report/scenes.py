@@ -72,6 +72,11 @@ COUNTED: Final = {
 }
 
 
+def deleted(*numbers: int, **end: object) -> Run:
+    """Return a run that deleted some invitations."""
+    return run(*(line for number in numbers for line in deletion(number)), **end)
+
+
 def error(
     message: str, consequence: str = "", hint: str = "", **organization: str
 ) -> dict[str, str]:
@@ -93,6 +98,7 @@ ERROR: Final = error(
     "Read the plan. Under limits in the policy, set max_deletions: 30.",
 )
 REFUSED: Final = {"exit_code": 3, "error": ERROR, "reasons": (Reason.MAX_DELETIONS,)}
+REFUSED_SWEEP: Final = run(stale=15, **REFUSED)
 BETA: Final = error(
     "Atlas refused the credentials.",
     "Nothing was deleted there.",

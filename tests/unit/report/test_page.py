@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 import pytest
-from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
+from audit.runs import finished, intent, outcome, planned, started, write_run
 from benchmarks.nights import write_nights
 from builders import ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
@@ -17,7 +17,7 @@ from msgspec import structs
 from report import reading
 from report.hostile import HOSTILE
 from report.reading import Reader, tables, words
-from report.scenes import REFUSED, SCENES, UNREADABLE, run, write
+from report.scenes import REFUSED_SWEEP, SCENES, UNREADABLE, deleted, write
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import (
@@ -39,14 +39,6 @@ TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" 
 
 
 page_of = partial(reading.page_of, advisor=Advisor(audit_dir="audit"))
-
-
-def clean(count: int = 1):
-    return run(*(line for number in range(count) for line in deletion(number)))
-
-
-GOOD = clean()
-REFUSED_SWEEP = run(stale=15, **REFUSED)
 
 
 def test_html_references_only_itself_and_allows_only_its_style(directory):
@@ -136,8 +128,8 @@ def test_hostile_names_add_no_markup_and_no_invisible_characters(directory, harm
 
 
 def test_damaged_log_is_the_verdict_and_named_by_its_file(directory):
-    write(clean(3), directory, days_ago=1)
-    path = write(clean(3), directory)
+    write(deleted(1), directory, days_ago=1)
+    path = write(deleted(1, 2), directory)
     path.write_bytes(path.read_bytes().replace(b"on-1@", b"on-4@", 1))
     page = page_of(directory)
     for text in (Reader(render_html(page)).text, words(render_markdown(page))):
@@ -196,7 +188,7 @@ def command(*arguments: object):
 def test_format_is_that_of_the_suffix_unless_it_is_given(
     directory, tmp_path, monkeypatch, arguments, start
 ):
-    write(GOOD, directory)
+    write(deleted(1), directory)
     monkeypatch.chdir(tmp_path)
     shown = command(directory.path, *arguments).stdout
     if arguments:
@@ -223,7 +215,7 @@ def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(di
 
 def test_single_files_are_shown_and_verified_alone(directory):
     write(REFUSED_SWEEP, directory, days_ago=1)
-    second = write(GOOD, directory)
+    second = write(deleted(1), directory)
     done = command(second, "--format", "md").stdout
     assert "sound: 5 lines of 1 run, from run 2 on." in done
     assert "What to do" not in done

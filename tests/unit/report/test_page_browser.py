@@ -12,8 +12,17 @@ from environment import on_real_clock
 from needs import AXE
 from playwright.sync_api import sync_playwright
 from report.hostile import HOSTILE
-from report.scenes import SCENES, THREE_ORGANIZATIONS, UNREADABLE, Run, run, write
-from report.test_page import REFUSED_SWEEP, TEXTS, clean, page_of
+from report.scenes import (
+    REFUSED_SWEEP,
+    SCENES,
+    THREE_ORGANIZATIONS,
+    UNREADABLE,
+    Run,
+    deleted,
+    run,
+    write,
+)
+from report.test_page import TEXTS, page_of
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult
@@ -86,11 +95,12 @@ def written(folder: Path, runs: dict[float, Run]) -> Path:
 def pages(tmp_path_factory) -> list[Path]:
     """The page of 20 nights, two without a run and a sweep with each table; then of two scenes."""
     long = planned(1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Pool")
-    nights = {ago: REFUSED_SWEEP if ago % 7 == 0 else clean() for ago in (*range(20, 10, -1), 8, 7)}
+    nights = {days_ago: deleted(1) for days_ago in (*range(20, 10, -1), 8)}
+    nights |= {14: REFUSED_SWEEP, 7: REFUSED_SWEEP, 0: everything()}
     return [
         written(tmp_path_factory.mktemp("page"), runs)
         for runs in (
-            {**nights, 0: everything()},
+            nights,
             {0: THREE_ORGANIZATIONS._replace(lines=[long, outcome(long)])},
             {0: SCENES["killed"]},
         )

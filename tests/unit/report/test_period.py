@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from msgspec import structs
 from report import reading
 from report.reading import Reader, tables
-from report.scenes import NOT_SEEN, REFUSED, run, write
+from report.scenes import NOT_SEEN, REFUSED, REFUSED_SWEEP, deleted, run, write
 from reviewed import assert_reviewed
 
 from invite_sweeper import __version__
@@ -48,10 +48,6 @@ def shown(directory):
         return page_of(directory, **period)
 
     return page
-
-
-def deleted(*numbers, **end):
-    return run(*(line for number in numbers for line in deletion(number)), **end)
 
 
 def killed(*lines, **end):
@@ -198,7 +194,6 @@ def killed_in_two_organizations():
 
 MIDNIGHT = NOW.hour / 24
 DRY_RUN = run(mode="dry-run")
-REFUSED_SWEEP = run(stale=15, **REFUSED)
 FIRST = planned(1).as_event(Announced, **DUE)
 KILLED_RESTORE = {"mode": "restore", "start": {"restores": "run-0"}, **NOT_SEEN}
 PERIODS = {

@@ -5,25 +5,21 @@ The owner here is an organization user whose only owner role is one in a project
 
 import re
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from audit.runs import deletion, finished, kept, outcome, write_run
-from builders import ORG, changed, event_of, invitation, object_id
+from audit.runs import outcome
+from builders import changed, event_of, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 from report.reading import on_terminal, question_about
 from report.scenes import recorded, run
 
 from invite_sweeper.audit import RunFile, RunRecord
-from invite_sweeper.audit.events import OrganizationResult, Planned
-from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.reader import read_back, read_whole_run
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.models import Source
 from invite_sweeper.report.rows import (
     Row,
-    kept_rows,
     roles_cell,
     rows_of,
     sorted_rows,
@@ -132,17 +128,3 @@ def test_owners_come_first_then_the_oldest_then_those_without_a_date(invitations
     ages = [-1e9 if one.event.age_days is None else one.event.age_days for one in rows]
     keys = [(not one.is_owner, -age) for one, age in zip(rows, ages, strict=True)]
     assert keys == sorted(keys)
-
-
-def test_whole_run_has_the_rows_of_the_outputs_what_was_kept_and_the_hash_of_its_file(directory):
-    end = finished(organizations=(OrganizationResult(id=ORG, name="Acme"),))
-    lines = (*deletion(1), *deletion(2, "failed"), kept(7), kept(8))
-    path = write_run(directory, "r1", *lines, end=end)
-    whole = read_whole_run(FileChain(RunFile.of(path), hashed=True))
-    assert rows_of(whole) == rows_of(read_back(RunRecord(whole.file, end=whole.end)))
-    assert [each.outcome for each in rows_of(whole)] == ["deleted", "failed"]
-    rows = kept_rows(whole)
-    assert [(each.event.invitation_id, each.organization) for each in rows] == [
-        (object_id(number), f"Acme ({ORG})") for number in (7, 8)
-    ]
-    assert whole.sha256 == sha256(path.read_bytes()).hexdigest()
