@@ -56,10 +56,6 @@ class _Faults(FaultPlan):
         self._record = record
         self._executed = executed
 
-    def clear(self) -> None:
-        """Remove all faults."""
-        self.rules.clear()
-
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         return self._record, *super().faults_for(method, path), self._executed
 

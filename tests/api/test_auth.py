@@ -307,7 +307,7 @@ async def test_failed_refresh_leaves_the_previous_token_in_use(sim, online, fake
         fake_time.now_s += 3001
         sim.faults.add(faults.fail_with(500), path=TOKEN_PATH, times=None)
         assert len(await list_all(atlas)) == 12
-        sim.faults.clear()
+        sim.faults.rules.clear()
         fake_time.now_s += 31
         assert len(await list_all(atlas)) == 12
 

@@ -133,7 +133,7 @@ class Month:
         process = self.start("sweep -q")
         wait_until(lambda: self.sim.deletes_received > before)
         process.kill()
-        self.sim.faults.clear()
+        self.sim.faults.rules.clear()
         return process.wait()
 
     def rotate(self, name):

@@ -77,7 +77,7 @@ def hanging(cli, *words):
     yield process
     process.kill()
     process.wait()
-    cli.sim.faults.clear()
+    cli.sim.faults.rules.clear()
 
 
 def test_lock_that_is_held_is_one_object(cli):

@@ -114,7 +114,7 @@ def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     wait_until(lambda: len(invited(cli, project)) == 3)
     process.kill()
     process.communicate(timeout=60)
-    cli.sim.faults.clear()
+    cli.sim.faults.rules.clear()
     assert verify(cli) == 3
     shown = " ".join(cli.run("audit", "show").out.split())
     assert "restore Restore: unfinished" in shown

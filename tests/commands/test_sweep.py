@@ -59,7 +59,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     assert outcomes(cli).count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes(cli).count("skipped") == summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"
-    cli.sim.faults.clear()
+    cli.sim.faults.rules.clear()
     assert cli.sweep().code == 0
     assert cli.sim.invitation_count() == 3
 
