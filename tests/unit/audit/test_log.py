@@ -94,18 +94,6 @@ class TestSync:
         await log.sync()
         assert fsyncs.count == 1
 
-    async def test_all_who_wait_share_one_fsync(self, log, syncing):
-        fsyncs, first = syncing
-        waiting = []
-        for number in range(20):
-            log.write(planned(number))
-            waiting.append(asyncio.create_task(log.sync()))
-        await asyncio.sleep(0)
-        fsyncs.may_go_on.set()
-        await asyncio.gather(first, *waiting)
-        assert fsyncs.count == 2
-        assert len(lines(log)) == 21
-
     async def test_a_waiter_goes_on_once_its_line_is_on_disk(self, log, syncing, monkeypatch):
         fsyncs, first = syncing
         log.write(planned())  # after the fsync began

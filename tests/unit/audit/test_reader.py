@@ -6,16 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from audit.runs import (
-    clock,
-    deletion,
-    events_of,
-    finished,
-    kept,
-    planned,
-    started,
-    write_run,
-)
+from audit.runs import clock, deletion, events_of, finished, kept, planned, started, write_run
 from builders import NOW, PROJECT, object_id
 
 from invite_sweeper.audit import (

@@ -297,11 +297,3 @@ async def test_inviter_that_is_an_api_key_gets_the_name_of_the_key_which_is_read
     labels = ("API key 'terraform payments' (wkzjqvtb)", *inviters[1:])
     assert tuple(each.inviter_label for each in found) == labels
     assert atlas.keys_requested == [ORG]
-
-
-async def test_api_keys_that_cannot_be_read_leave_the_id_and_are_not_asked_for_again():
-    atlas = FakeAtlas(api_keys=ListUnreadable(None, None, "no role", 401))
-    names = InviterNames(atlas, ORG)
-    rows = (invitation(source=Source.INVITES, inviter="wkzjqvtb"),)
-    found = [(await names.add_to(rows))[0].inviter_label for _ in range(2)]
-    assert (found, atlas.keys_requested) == (["wkzjqvtb"] * 2, [ORG])

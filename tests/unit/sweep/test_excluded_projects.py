@@ -161,16 +161,6 @@ async def test_person_with_a_role_in_a_project_that_moves_is_kept_in_both_organi
     assert (night.deleted, result.kept_by_reason) == ([0, 0], {"reaches_out_of_scope": 2})
 
 
-async def test_team_that_keeps_is_named_by_its_id_where_its_project_is_not_known(directory):
-    ada = entry_of(Source.ORG_USERS, 1, team_ids=(object_id(78),), **NO_ROLES)
-    night = night_of(directory, ada, audit={"record": "all"})
-    unread = ListUnreadable(PAYMENTS, "prod-pay", "HTTP 403.", 403, None, Source.USERS, ORG)
-    night.atlases[0].teams = {PAYMENTS: unread}
-    await night.run()
-    (kept,) = kept_lines(night)
-    assert (kept["reason"], kept["outside"]) == ("reaches_out_of_scope", [f"team {object_id(78)}"])
-
-
 # A project that lags behind its organization shows a member as invited: the organization is asked.
 # `tests/api/test_user_removal.py` has what comes of its answer.
 

@@ -25,7 +25,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import CircuitBreaker, Executor, ProjectQueues
+from invite_sweeper.sweep.executor import CircuitBreaker, Executor
 from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading
 from invite_sweeper.sweep.result import Result
 
@@ -423,22 +423,6 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
             assert len(outcomes) == sum(sizes)
 
     asyncio.run(go())
-
-
-def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
-    now_s = 100.0
-    atlas = FakeAtlas(waits_s={object_id(1): [0.0, 5.0], object_id(2): [0.0, 0.0, 2.5]})
-    one, two, three, four, five, six = own = plan(3, 3)
-    queues = ProjectQueues(own, atlas.try_acquire, lambda: now_s)
-    for passed_s, size, wait_s, taken in (
-        (0, 9, 2.5, [one, four, five]),
-        (1, 9, 1.5, []),
-        (4, 2, None, [two, three]),
-    ):
-        now_s += passed_s
-        group = []
-        assert (queues.take(group, size), group) == (wait_s, taken)
-    assert list(queues.left()) == [six]
 
 
 OUTCOMES = {

