@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from builders import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from reviewed import assert_reviewed
 from virtual_time import FakeTime, run_skipping_idle_time
 
 from invite_sweeper.atlas.client import Client
@@ -26,6 +28,7 @@ from invite_sweeper.atlas.responses import (
     Response,
     RetryDecision,
     classify,
+    describe,
 )
 from invite_sweeper.outcomes import Sending
 from invite_sweeper.policy import Execution
@@ -125,67 +128,55 @@ def test_status_decides_what_is_retried(decision, results):
     assert {classify(result) for result in results} == {decision}
 
 
-def case(*results, sent, slept=None, random=0.5, **options):
-    """Return results, the number of requests, their waits, random numbers, and options."""
-    return results, sent, slept, random, options
-
-
 LATER = failed(503, retry_after="10")
 LIMITED = failed(429, retry_after="7")
 CASES = {
-    "5 attempts include the first": case(failed(500), sent=5, slept=[0.25, 0.5, 1, 2]),
-    "5 attempts without a response outlast a minute": case(
-        CUT, sent=5, slept=[0.5, 10, 20, 30], random=0.0
+    # The results, the last of which repeats, where in its range a random wait is, and options.
+    "5 attempts include the first": ([failed(500)], 0.5, {}),
+    "5 attempts without a response outlast a minute": ([CUT], 0.0, {}),
+    "jitter adds a quarter to the waits for a response": ([CUT], 1.0, {"attempts": 7}),
+    "one attempt allows no retry": ([failed(500)], 0.5, {"attempts": 1}),
+    "waits double up to 30 s": ([failed(500)], 1.0, {"attempts": 10}),
+    "503 blocks its bucket for its Retry-After": ([LATER, GOOD], 0.0, {}),
+    "429 does not count as an attempt": ([LIMITED, GOOD], 0.5, {"attempts": 1}),
+    "lasting 429 is retried as long as it is allowed": ([LIMITED], 0.5, {"left_s": 100}),
+    "wait ends when nothing more may be sent": ([LATER], 0.0, {"left_s": 9}),
+    "wait that ends before is followed by a retry": ([LATER, GOOD], 0.0, {"left_s": 10.1}),
+    "a person waits for the first answer 10 s at most": ([CUT], 1.0, {"answer_s": 10}),
+    "no attempt begins 10 s after a person began to wait": ([CUT], 1.0, {"answer_s": 2}),
+    "once Atlas has answered, a lost connection is no wrong address": (
+        [failed(503), CUT],
+        0.5,
+        {"answer_s": 10},
     ),
-    "jitter adds a quarter to the waits for a response": case(
-        CUT, sent=7, slept=[0.625, 12.5, 25, 37.5, 37.5, 37.5], random=1.0, attempts=7
+    "no wait where nothing may be sent": ([failed(503)], 0.5, {"left_s": 0}),
+    "lasting 401 is retried twice": ([failed(401)], 0.5, {}),
+    "lasting 401 for a role is retried once": ([failed(401, body=ROLE)], 0.5, {}),
+    "401 is not retried with one attempt": ([failed(401), GOOD], 0.5, {"attempts": 1}),
+    "401 between other failures is the last of 3 attempts": (
+        [CUT, failed(401), CUT, GOOD],
+        0.5,
+        {"attempts": 3},
     ),
-    "one attempt allows no retry": case(failed(500), sent=1, slept=[], attempts=1),
-    "waits double up to 30 s": case(
-        failed(500), sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
-    ),
-    "503 blocks its bucket for its Retry-After": case(LATER, GOOD, sent=2, slept=[10], random=0.0),
-    "429 does not count as an attempt": case(LIMITED, GOOD, sent=2, slept=[7], attempts=1),
-    "lasting 429 is retried as long as it is allowed": case(LIMITED, sent=15, left_s=100),
-    "wait ends when nothing more may be sent": case(LATER, sent=1, slept=[9], random=0.0, left_s=9),
-    "wait that ends before is followed by a retry": case(
-        LATER, GOOD, sent=2, slept=[10], random=0.0, left_s=10.1
-    ),
-    "a person waits for the first answer 10 s at most": case(
-        CUT, sent=5, slept=[0.5, 1, 2, 4], random=1.0, answer_s=10
-    ),
-    "no attempt begins 10 s after a person began to wait": case(
-        CUT, sent=3, slept=[0.5, 1, 0.5], random=1.0, answer_s=2
-    ),
-    "once Atlas has answered, a lost connection is no wrong address": case(
-        failed(503), CUT, sent=5, slept=[0.25, 11.25, 22.5, 33.75], answer_s=10
-    ),
-    "no wait where nothing may be sent": case(failed(503), sent=1, slept=[], left_s=0),
-    "lasting 401 is retried twice": case(failed(401), sent=3),
-    "lasting 401 for a role is retried once": case(failed(401, body=ROLE), sent=2),
-    "401 is not retried with one attempt": case(failed(401), GOOD, sent=1, attempts=1),
-    "401 between other failures is the last of 3 attempts": case(
-        CUT, failed(401), CUT, GOOD, sent=3, attempts=3
-    ),
-    "429 between 401s does not count as an attempt": case(
-        failed(401), LIMITED, LIMITED, GOOD, sent=4, attempts=2
+    "429 between 401s does not count as an attempt": (
+        [failed(401), LIMITED, LIMITED, GOOD],
+        0.5,
+        {"attempts": 2},
     ),
 }
 
 
-@pytest.mark.parametrize(
-    ("results", "sent", "slept", "random", "options"), CASES.values(), ids=CASES.keys()
-)
-async def test_results_decide_retries_and_waits(monkeypatch, results, sent, slept, random, options):
-    set_random(monkeypatch, random)
-    deletion = Deletion(*results, **options)
-
-    found = await deletion.send()
-
-    assert found == results[min(sent, len(results)) - 1]
-    assert deletion.http.sent == sent
-    assert slept is None or deletion.time.slept == slept
-    assert deletion.client.counters.retries == sent - 1
+async def test_retries_and_their_waits_are_as_they_were_reviewed(monkeypatch):
+    text = ""
+    for name, (results, share, options) in CASES.items():
+        set_random(monkeypatch, share)
+        deletion = Deletion(*results, **options)
+        last = describe(await deletion.send())
+        sent = deletion.http.sent
+        waits = ", ".join(f"{seconds:g}" for seconds in deletion.time.slept) or "none"
+        text += f"== {name}\n{sent} requests, the last: {last}; waits: {waits}\n"
+        assert deletion.client.counters.retries == sent - 1
+    assert_reviewed(text, Path(__file__).with_name("retries.txt"))
 
 
 @pytest.mark.parametrize(
