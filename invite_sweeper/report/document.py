@@ -15,6 +15,8 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import Hint, escape_unprintable, truncate
 
 _T = TypeVar("_T")
+MAX_TABLE_ROWS: Final = 500
+"""Rows of a table of a page; the audit log has all."""
 Kind: TypeAlias = Literal["text", "person", "date", "number", "code", "state"]
 
 
@@ -185,8 +187,8 @@ class Section(NamedTuple):
         key: str,
         cells: CellsOf[_T],
         records: Sequence[_T],
-        max_rows: int,
         command: str = "",
+        max_rows: int = MAX_TABLE_ROWS,
     ) -> Self:
         """Return the table of the first of some records, with the command that lists all."""
         table = Table.of(key, cells, records[:max_rows])

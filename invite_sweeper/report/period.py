@@ -15,6 +15,7 @@ from invite_sweeper.audit.record import Fold
 from invite_sweeper.endings import Status, Style
 from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.document import (
+    MAX_TABLE_ROWS,
     Attention,
     Cell,
     CellsOf,
@@ -51,17 +52,15 @@ from invite_sweeper.report.period_reader import (
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
     BECAUSE,
+    INVITATIONS,
     INVITED,
     KEPT_CAPTION,
     LIST_AND_ID,
-    MAX_TABLE_ROWS,
     PLACE,
     WOULD_BE_ANNOUNCED_CAPTION,
     Row,
     announced_rows,
     detail_cell,
-    full_place_cell,
-    invitation_columns,
     invited_cell,
     kept_rows,
     label_of,
@@ -256,15 +255,15 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
     if run is not reader.newest:  # such as before a restore
         as_of = f", as of {_run_name(run)}"
     is_dry_run = run.mode == "dry-run"
-    planned = [row for row in rows_of(run) if not row.outcome]  # nothing was sent
+    planned = sorted_rows(row for row in rows_of(run) if not row.outcome)  # nothing was sent
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    yield _people(reader, "invitations", f"{caption}{as_of}", sorted_rows(planned), list_run())
+    yield Section.of(f"{caption}{as_of}", "invitations", _PEOPLE, planned, list_run())
     if is_dry_run:
         caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
         command = list_run("--event", WouldBeAnnounced.event)
-        yield _people(reader, "due", caption, announced_rows(run), command)
+        yield Section.of(caption, "due", _PEOPLE, announced_rows(run), command)
     command = list_run("--event", Kept.event)
-    yield _people(reader, "kept", f"{KEPT_CAPTION}{as_of}", kept_rows(run), command)
+    yield Section.of(f"{KEPT_CAPTION}{as_of}", "kept", _PEOPLE, kept_rows(run), command)
 
 
 def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[Section]:
@@ -273,49 +272,27 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
     Args:
         list_runs: Returns the command that lists the runs, or with a filter their lines.
     """
-    table_of = partial(Section.of, max_rows=MAX_TABLE_ROWS)
     for key, caption, newest, event in (
         ("deletions", "Planned deletions and what became of them", reader.deletions, OutcomeLine),
         ("announced", ANNOUNCED_CAPTION, reader.announced, Announced),
         ("restored", "Invitations of restores and what became of them", reader.restored, Intent),
     ):
         command = list_runs("--event", event.event)
-        rows = newest.rows()
-        table = _people(reader, key, caption, rows, command, _NIGHT)
+        table = Section.of(caption, key, _PEOPLE_OF_NIGHTS, newest.rows(), command)
         yield table._replace(total=newest.total)
     entries = tuple(reader.entries())
     caption = "Invitations that each keep entry kept"
-    yield table_of(caption, "entries", _ENTRIES, entries[::-1], command=list_runs())
+    yield Section.of(caption, "entries", _ENTRIES, entries[::-1], list_runs())
     if len(reader.runs) > 1:  # of a single run, the table of what it kept has them
         caption = "Kept by an entry of the policy"
         command = list_runs("--event", Kept.event)
         kept = tuple(reader.kept.values())
-        yield table_of(caption, "kept-by", _KEPT_BY, kept[::-1], command=command)
+        yield Section.of(caption, "kept-by", _KEPT_BY, kept[::-1], command)
     given = [run for run in reversed(reader.runs) if run.reason is not None]
-    caption = "Reasons that were given"
-    yield table_of(caption, "reasons", _REASONS, given, command=list_runs())
+    yield Section.of("Reasons that were given", "reasons", _REASONS, given, list_runs())
     policies = tuple(reader.policies())[::-1]
-    caption = "Policies in force"
-    table = table_of(caption, "policies", _POLICIES, policies, command=list_runs())
+    table = Section.of("Policies in force", "policies", _POLICIES, policies, list_runs())
     yield table._replace(texts=tuple(_texts_of(policies)))
-
-
-def _people(
-    reader: PeriodReader,
-    key: str,
-    caption: str,
-    rows: Sequence[Row],
-    command: str,
-    before: CellsOf[Row] | None = None,
-) -> Section:
-    """Return the table of some invitations, with the organizations if the report has several.
-
-    Args:
-        before: Columns before those of invitations.
-    """
-    place = full_place_cell if len(reader.organizations) > 1 else place_cell
-    cells = {**(before or {}), **invitation_columns(place), LIST_AND_ID: list_cell}
-    return Section.of(caption, key, cells, rows, MAX_TABLE_ROWS, command)
 
 
 def _nights_of(nights: Sequence[Night], command: str) -> Section:
@@ -327,8 +304,7 @@ def _nights_of(nights: Sequence[Night], command: str) -> Section:
     elif nights:
         caption = f"The nights from {nights[0].day} to {nights[-1].day}"
         picture = picture_of(nights)
-    table = Section.of(caption, "nights", _NIGHTS, nights[::-1], MAX_TABLE_ROWS, command)
-    return table._replace(picture=picture)
+    return Section.of(caption, "nights", _NIGHTS, nights[::-1], command)._replace(picture=picture)
 
 
 def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:
@@ -381,11 +357,12 @@ def _day(run: NightRun) -> str:
     return str(run.night or "unknown")
 
 
-_NIGHT: Final[CellsOf[Row]] = {Column("Night", "date"): _when}
+_PEOPLE: Final[CellsOf[Row]] = {**INVITATIONS, LIST_AND_ID: list_cell}
+_PEOPLE_OF_NIGHTS: Final[CellsOf[Row]] = {Column("Night", "date"): _when, **_PEOPLE}
 _KEPT_BY: Final[CellsOf[Row]] = {
     Column("Last on", "date"): _when,
     INVITED: invited_cell,
-    PLACE: full_place_cell,
+    PLACE: place_cell,
     BECAUSE: detail_cell,
 }
 _ENTRIES: Final[CellsOf[KeepEntry]] = {

@@ -28,6 +28,7 @@ from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.document import MAX_TABLE_ROWS
 from invite_sweeper.report.nights import (
     DEFAULT_NIGHTS,
     EARLIEST,
@@ -38,7 +39,6 @@ from invite_sweeper.report.nights import (
     night_run,
 )
 from invite_sweeper.report.rows import (
-    MAX_TABLE_ROWS,
     Row,
     announced_rows,
     kept_rows,
@@ -203,7 +203,6 @@ class PeriodReader:
         newest: The newest of them; None before one was read.
         scan: The newest sweep or dry run whose lists were read: what is pending is from it.
         organization: As below.
-        organizations: The ids of those that the runs were about.
         deletions: What became of each deletion that was due to be sent.
         announced: What sweeps announced for a later deletion.
         restored: What became of each invitation of a restore.
@@ -225,7 +224,6 @@ class PeriodReader:
         self.runs: list[NightRun] = []
         self.newest: RunRecord | None = None
         self.scan: RunRecord | None = None
-        self.organizations: set[str] = set()
         self.deletions = NewestRows()
         self.announced = NewestRows()
         self.restored = NewestRows()
@@ -256,7 +254,6 @@ class PeriodReader:
         night = night_run(run)
         self.runs.append(night)
         self.newest = run
-        self.organizations.update(run.start.organizations)
         if night.pending is not None:
             self.scan = run
         if run.policy is not None:

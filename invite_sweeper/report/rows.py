@@ -1,7 +1,7 @@
 """Invitations as rows of tables: what a run's file has of each, their order, columns and cells."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final, Self
 
@@ -246,8 +246,6 @@ ANNOUNCED_CAPTION: Final = "Announced for a later deletion"
 WOULD_BE_ANNOUNCED_CAPTION: Final = "Would be announced"
 KEPT_CAPTION: Final = "Kept invitations"
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
-MAX_TABLE_ROWS: Final = 500
-"""Rows of a table of the report; the audit log has all."""
 
 
 def _detail(event: OutcomeLine) -> str:
@@ -359,14 +357,6 @@ def _lists_of(event: Invitation) -> Iterator[str]:
         yield f"{source.value}{of_projects}"
 
 
-def full_place_cell(row: Row) -> Cell:
-    """Return the place; below a project, its organization, which any other place names itself."""
-    place = Line(row.place)
-    if row.event.project_id is None:
-        return (place,)
-    return (place, Line(row.organization, "note"))
-
-
 def _outcome_cell(row: Row) -> Cell:
     if not row.outcome:  # nothing was sent
         return ()
@@ -382,8 +372,11 @@ def list_cell(row: Row) -> Cell:
 
 
 def place_cell(row: Row) -> Cell:
-    """Return the place, with its organization where the run was about several."""
-    return full_place_cell(row) if row.is_of_several else (Line(row.place),)
+    """Return the place; below a project its organization, where the run was about several."""
+    place = Line(row.place)
+    if row.event.project_id is None or not row.is_of_several:
+        return (place,)
+    return (place, Line(row.organization, "note"))
 
 
 def detail_cell(row: Row) -> Cell:
@@ -407,22 +400,17 @@ ROLES_AND_INVITER: Final[CellsOf[Row]] = {
 }
 
 
-def invitation_columns(place: Callable[[Row], Cell] = place_cell) -> CellsOf[Row]:
-    """Return the columns of a table of invitations.
-
-    Args:
-        place: Returns the cell of the place.
-    """
-    return {
-        AGE: age_cell,
-        INVITED: invited_cell,
-        PLACE: place,
-        _FROM: lambda row: text_cell(row.due and describe_instant(row.due)),
-        BECAUSE: lambda row: () if row.outcome else detail_cell(row),
-        _RULE: lambda row: text_cell(row.rule),
-        **ROLES_AND_INVITER,
-        _OUTCOME: _outcome_cell,
-    }
+INVITATIONS: Final[CellsOf[Row]] = {
+    AGE: age_cell,
+    INVITED: invited_cell,
+    PLACE: place_cell,
+    _FROM: lambda row: text_cell(row.due and describe_instant(row.due)),
+    BECAUSE: lambda row: () if row.outcome else detail_cell(row),
+    _RULE: lambda row: text_cell(row.rule),
+    **ROLES_AND_INVITER,
+    _OUTCOME: _outcome_cell,
+}
+"""The columns of a table of invitations; of a kept one, the detail is why it is kept."""
 
 
 def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
@@ -437,6 +425,6 @@ def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
     rank = {place: number for number, place in enumerate(places)}
     # The places of one organization are in the order of their first rows.
     ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
-    columns = invitation_columns(lambda row: (Line(row.place_in_text),))
+    columns = {**INVITATIONS, PLACE: lambda row: (Line(row.place_in_text),)}
     table = Table.of("plan", columns, ordered)
     return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)

@@ -33,13 +33,13 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
+    INVITATIONS,
     KEPT_CAPTION,
     NO_OUTCOME,
     UNREAD_CAPTION,
     WOULD_BE_ANNOUNCED_CAPTION,
     Row,
     announced_rows,
-    invitation_columns,
     kept_rows,
     planned_rows,
     rows_of,
@@ -90,7 +90,7 @@ def result_of(
 def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
     document = _document_of(run, rows_of(run), advisor, max_rows=sys.maxsize)
-    kept = Section.of(KEPT_CAPTION, "kept", invitation_columns(), kept_rows(run), sys.maxsize)
+    kept = Section.of(KEPT_CAPTION, "kept", INVITATIONS, kept_rows(run), max_rows=sys.maxsize)
     sections = with_content((kept, *document.sections))
     return document._replace(sections=sections, closing=tuple(closing))
 
@@ -184,8 +184,8 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Section:
         caption = WOULD_BE_ANNOUNCED_CAPTION
         event = WouldBeAnnounced.event
     command = about.list_run("--event", event)
-    cells = invitation_columns()
-    return Section.of(caption, "announced", cells, announced_rows(run), max_rows, command)
+    rows = announced_rows(run)
+    return Section.of(caption, "announced", INVITATIONS, rows, command, max_rows)
 
 
 def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Section:
