@@ -272,9 +272,12 @@ class _Doctor:
         command = self._settings.command(history, dry_run=True)
         result = Result(command, organizations, _SilentProgress(self._session.log, None))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
+        read = result.finished()
+        for source, day in sorted(read.sunsets.items()):
+            self._add(f"sunset {source}", f"Atlas announced {day} as the last day of this list.")
         # The end of a list that the policy does not need is a remark.
         remarks = {WarningCode.RETIRED_SOURCE}
-        if result.finished().sunset is None:
+        if read.sunset is None:
             remarks.add(WarningCode.SUNSET)
         for warning in result.warnings:
             is_remark = warning.level == WarningLevel.REMARK and warning.code in remarks

@@ -61,12 +61,13 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
     assert (result.exit_code, result.verdict) == (0, "All checks passed: a sweep would run.")
     assert [check.check for check in checks] == [
         *("policy", "audit directory", "earlier runs", "credentials"),
-        *("clock", "limits"),
+        *("sunset invites", "clock", "limits"),
         *("scope", "list invites", "list users", "list org_users"),
     ]
     granted = "1 entry in 1 list; the role Project Owner is granted"
     assert granted in messages(checks, "list invites")
     assert "Within the limits. 1 invitation; stale 1." in messages(checks, "limits")
+    assert f"{cli.sim.sunsets['invites']}" in messages(checks, "sunset invites")
     assert {check.organization for check in checks[-4:]} == {ORG_ID}
     assert {check.organization for check in checks[:-4]} == {None}
 
