@@ -3,8 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -46,24 +45,17 @@ def test_closed_streams_change_nothing_and_no_output_reaches_the_log(cli):
     assert_whole(cli)
 
 
-@contextmanager
-def full_disk() -> Iterator[int]:
-    with Path("/dev/full").open("wb", buffering=0) as file:
-        yield file.fileno()
-
-
-@contextmanager
-def closed_pipe() -> Iterator[int]:
-    reading, writing = os.pipe()
-    os.close(reading)
-    yield writing
-    os.close(writing)
-
-
-@contextmanager
-def stuck_pipe() -> Iterator[int]:
-    with full_pipe() as (_, writing):
-        yield writing
+def broken(kind: str, stack: ExitStack) -> int:
+    """Return the descriptor of a stream that cannot be written."""
+    if kind == "stuck pipe":
+        return stack.enter_context(full_pipe())[1]
+    if kind == "full disk":
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reading, descriptor = os.pipe()
+        os.close(reading)
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 NO_SPACE = "could not be written to standard output: No space left on device"
@@ -71,36 +63,35 @@ INCOMPLETE = "the copy of the audit log on standard output is incomplete"
 
 
 @pytest.mark.parametrize(
-    ("broken", "stream", "words", "copy", "said"),
+    ("kind", "stream", "words", "copy", "said"),
     [
-        (full_disk, "stdout", (), False, NO_SPACE),
-        (full_disk, "stdout", (), True, ""),
-        (closed_pipe, "stdout", (), False, ""),
-        (stuck_pipe, "stderr", ("-v",), False, "12 deleted"),
-        (stuck_pipe, "stdout", (), True, INCOMPLETE),
+        ("full disk", "stdout", (), False, NO_SPACE),
+        ("full disk", "stdout", (), True, ""),
+        ("closed pipe", "stdout", (), False, ""),
+        ("stuck pipe", "stderr", ("-v",), False, "12 deleted"),
+        ("stuck pipe", "stdout", (), True, INCOMPLETE),
     ],
 )
-def test_broken_stream_does_not_stop_a_run(cli, broken, stream, words, copy, said):
+def test_broken_stream_does_not_stop_a_run(cli, kind, stream, words, copy, said):
     cli.keys["audit"] = {"stdout": copy}
     cli.write_policy()
-    with broken() as descriptor:
-        done = run(cli, "sweep", *words, **{stream: descriptor})
+    with ExitStack() as stack:
+        done = run(cli, "sweep", *words, **{stream: broken(kind, stack)})
     assert done.code == 0, done.err
     assert said in done.out + done.err
     assert "Traceback" not in done.err
     assert_whole(cli)
 
 
-@pytest.mark.parametrize("words", [("--version",), ("schema",)], ids=" ".join)
-def test_other_commands_report_an_unwritable_stdout(cli, words):
-    with full_disk() as stdout:
-        done = run(cli, *words, stdout=stdout)
+def test_other_commands_report_an_unwritable_stdout(cli):
+    with ExitStack() as stack:
+        done = run(cli, "schema", stdout=broken("full disk", stack))
     assert "could not be written to standard output" in done.err
     assert "Traceback" not in done.err
 
 
 def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
-    with stuck_pipe() as stdout:
+    with full_pipe() as (_, stdout):
         process = subprocess.Popen(
             [*COMMAND, "schema"], stdout=stdout, stderr=subprocess.PIPE, cwd=cli.folder
         )
@@ -111,7 +102,6 @@ def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
 
 
 def is_blocked(pid):
-    """Return whether a process sleeps and handles SIGTERM."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     fields = dict(line.split(":", 1) for line in status.splitlines())
     handled = int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1

@@ -21,7 +21,6 @@ PUSHED = ("--pushgateway", f"http://{GATEWAY}")
 
 @pytest.fixture
 def network(tmp_path):
-    """Return the network, and the program in it with an organization to sweep."""
     with (
         cli_in(tmp_path, kind="service-account") as cli,
         company_network(cli.sim, tmp_path) as found,

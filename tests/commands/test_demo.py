@@ -25,9 +25,7 @@ def test_demo_deletes_who_was_invited_in_the_web_interface_then_nothing_and_leav
     assert len(steps) == 4
     assert [INVITED_IN_WEB in step for step in steps] == [True, True, True, False]
     assert re.search(rf"{INVITED_IN_WEB}\n +in org_users, users of 1 project\n +deleted ", steps[2])
-    projects = re.findall(r"^(\S.*)  \d+$", steps[2], flags=re.MULTILINE)
-    assert projects[0] == f"organization Example Industries ({ORG_ID})"
-    assert len(projects) > 1  # of the other lists
+    assert f"\norganization Example Industries ({ORG_ID})" in steps[2]
     assert "nothing stale" in steps[3]
     assert list(tmp_path.iterdir()) == []
 

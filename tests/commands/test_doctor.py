@@ -3,7 +3,6 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import faults
 import pytest
@@ -29,14 +28,12 @@ def cli(cli):
 
 
 async def diagnosis_of(cli, *, notify=False, changes=None, **options):
-    """Return the result of `doctor` in this process."""
     options = {"policy": cli.write_policy(), "base_url": cli.base_url, "quiet": True, **options}
     environment = cli.environment_with(changes or {})
     return await diagnose(RunOptions(**options), environment, notify=notify)
 
 
 async def checks_of(cli, *, code=0, **more):
-    """Return the checks of one run of `doctor`."""
     result = await diagnosis_of(cli, **more)
     assert result.exit_code == code, result
     return result.checks
@@ -227,13 +224,6 @@ def test_a_nightly_job_that_does_not_start_any_more_is_a_warning_also_with_q(cli
     assert "Check the schedule" in quiet.out
     assert "The last run, 6 of" not in quiet.out  # it was done
     assert text in " ".join(cli.run("audit", "show").out.split())
-
-
-async def test_directory_that_this_user_cannot_write_ends_with_7(cli, monkeypatch):
-    cli.audit_dir.mkdir()
-    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "audit")
-    (check,) = named(await checks_of(cli, code=7), "audit directory")
-    assert "cannot be written: Permission denied" in check.message
 
 
 def test_text_has_a_line_per_check_with_the_hint_below_and_quiet_those_that_are_not_ok(cli):

@@ -15,7 +15,6 @@ LOGS = Path(__file__).parent / "logs"
 
 @pytest.fixture(params=["0.2.0", "before-0.3.0"])
 def cli(cli, request):
-    """A policy whose audit directory has the log of an earlier version."""
     shutil.copytree(LOGS / request.param, cli.audit_dir)
     cli.audit_dir.chmod(0o700)
     for path in cli.audit_dir.iterdir():

@@ -12,7 +12,6 @@ from running import printed
 
 from invite_sweeper.cli.explain import search
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.report.people import document_of_search
 from invite_sweeper.report.terminal import show_document
 from invite_sweeper.simulator.seed import ORG_ID
@@ -100,12 +99,6 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_searched(several):
         assert text.count(f"Could not be read: {name}") == 1
     assert text.count("Could not be read: ") == 3
     assert result.exit_code == 4  # although a person was found
-
-
-async def test_error_of_every_organization_is_the_error_of_the_command(several):
-    wrong = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": "wrong" for name in ("ALPHA", "BETA")}
-    with pytest.raises(CredentialsRefused):
-        await ask(several, "p0*", **wrong)
 
 
 async def test_deleted_person_has_what_the_runs_did_and_the_command_that_brings_back(cli):

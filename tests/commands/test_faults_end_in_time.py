@@ -29,7 +29,6 @@ streams.PATIENCE_S = 10.0  # as it is: the deadline ends what waits for a reader
 
 
 def start(cli, *words, **streams):
-    """Start a sweep with this fault, and return it."""
     cli.write_policy()
     prepare = cli.folder / "prepare.py"
     prepare.write_text(PREPARE, encoding="utf-8")
@@ -48,7 +47,6 @@ def lists_drip(cli, _stack):
 
 
 def notify(cli, base_url):
-    """Notify every kind of channel at one address."""
     kinds = {each: f"WEBHOOK_{each.upper()}" for each in ("ping", "slack", "teams", "webhook")}
     cli.keys["notify"] = [{"kind": kind, "url_env": name} for kind, name in kinds.items()]
     cli.keys["notify"][-1]["secret_env"] = "WEBHOOK_PING"
@@ -114,7 +112,6 @@ def run_case(folder, begin, deadline, number):
 
 
 def codes(tmp_path, cases, deadline, number=None):
-    """Run cases at the same time; return their exit codes."""
     with ThreadPoolExecutor(len(cases)) as threads:
         running = [
             threads.submit(run_case, tmp_path / each.__name__, each, deadline, number)

@@ -107,7 +107,6 @@ SHORT = "from invite_sweeper.cli import init\ninit._DEADLINE_S = 0.4\n"
 
 
 def end_never(cli, path):
-    """Let each page of a list name a next one."""
     numbers = count(1)
 
     def add_page(body):

@@ -54,10 +54,3 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
         signal.signal(signal.SIGHUP, before)
     code, summary, err = stop(process, lambda: received.total() > 1, signal.SIGHUP)
     assert (code, summary["deleted"]) == (0, 9), err
-
-
-def test_deadline_before_the_first_response_has_a_result(cli):
-    cli.sim.faults.add(faults.hang(), times=None)
-    done = cli.sweep("--deadline", "2s")
-    assert (done.code, done.summary["exit_code"], done.summary["requests"]) == (8, 8, 1)
-    assert "the deadline of 2 seconds passed" in done.err

@@ -15,7 +15,6 @@ AS_JSON = ("--output", "json")
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory):
-    """A folder after a sweep, with an invalid policy."""
     with cli_in(tmp_path_factory.mktemp("json")) as found:
         found.stock()
         assert found.sweep().code == 0
@@ -69,7 +68,6 @@ def test_what_cannot_be_used_is_one_object(cli, words, changes, code):
 
 @contextmanager
 def hanging(cli, *words):
-    """Yield a command that waits for Atlas."""
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.received.total()
     process = cli.fork(*words)

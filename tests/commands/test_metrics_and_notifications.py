@@ -28,7 +28,6 @@ def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver
 
 
 def failed_receivers(cli):
-    """Return `receiver_failed` by receiver and kind, as the metrics file has it."""
     text = (cli.folder / "run.prom").read_text(encoding="utf-8")
     return {
         (sample.labels["receiver"], sample.labels["kind"]): sample.value

@@ -34,7 +34,6 @@ def restock(cli):
 
 
 def sweep_and_kill(cli, dice):
-    """Start a sweep and kill it after a random number of requests."""
     before = cli.sim.received.total()
     moment = dice.randint(0, _DELETIONS + _PROJECTS + 5)
     process = cli.fork("sweep", "--policy", "policy.yaml")

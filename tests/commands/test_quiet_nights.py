@@ -28,7 +28,6 @@ def cli(tmp_path):
 
 
 def test_clean_nights_send_no_mail(cli):
-    """Every night there are new invitations in each list, and some that are stale."""
     SCENARIOS["demo"].prepare(cli.sim, Size(projects=2, invitations=4))
     project = next(iter(cli.sim.groups))
     for number in range(3):

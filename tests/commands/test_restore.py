@@ -22,7 +22,6 @@ ROLES = ["GROUP_READ_ONLY", "GROUP_DATA_ACCESS_READ_ONLY"]
 
 
 def swept(cli):
-    """Sweep three people from a project and return its id."""
     (project,) = cli.stock(stale=0, young=1)
     for number in range(3):
         name = f"person-{number}@example.com"
@@ -107,7 +106,6 @@ def test_run_of_another_atlas_is_refused_and_one_that_there_is_not_wrong_usage(c
 
 
 def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
-    """What was cut off is shown as that before, and as recovered afterwards."""
     project = swept(cli)
     cli.sim.faults.add(faults.hang(late=True), method="POST", nth=2, times=None)
     process = cli.fork("restore")

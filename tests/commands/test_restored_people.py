@@ -25,8 +25,6 @@ STATUSES = ("PENDING",) * 4 + ("ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJEC
 
 
 class People:
-    """The people of an organization, whom a test moves at random."""
-
     def __init__(self, cli, dice):
         self.dice = dice
         self.sim = cli.sim
@@ -62,7 +60,6 @@ class People:
                 self.sim.invite(project, name, age=self._age(), roles=self._some(ROLES))
 
     def move(self):
-        """Let one person come back, and one answer an invitation or let it expire."""
         self.invite(self.dice.choice(PEOPLE))
         user = self.sim.organizations[ORG_ID].find_user(self.dice.choice(PEOPLE))
         if user is not None and self.dice.random() < 0.3:
@@ -103,7 +100,6 @@ class People:
 
 
 def choose_policy(people, keys):
-    """Write a policy that ends some of the invitations."""
     dice = people.dice
     keys["sources"] = dice.choice((LISTS, LISTS, tuple(dice.sample(LISTS, dice.randint(1, 4)))))
     rule = {"name": "forgotten", "older_than": dice.choice(("1d", "14d"))}

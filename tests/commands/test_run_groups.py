@@ -12,7 +12,6 @@ NAMES = ("ALPHA", "BETA", "GAMMA")
 
 @pytest.fixture
 def cli(cli):
-    """Three organizations with a project and a stale invitation each."""
     cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)))
     for org_id in ORGS:
         cli.stock(org_id=org_id)

@@ -78,7 +78,6 @@ def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(cli, 
 
 
 def text_plan(cli, *options):
-    """Return the lines with which `plan` ends, by label."""
     done = cli.run("plan", *options)
     assert done.code == 0, done.err
     assert "Last hash" not in done.out

@@ -90,7 +90,6 @@ class Echo:
                 return spelled
 
     def header(self) -> str:
-        """Return a text for a header."""
         return re.sub(r"\s+", " ", self.text()).encode().decode("latin-1")
 
     def everywhere(self, value, *, keep):
@@ -128,7 +127,6 @@ def in_errors(echo, _response, *, count=1):
 
 
 def in_headers(echo, response):
-    """Echo in one header."""
     name = next(_HEADERS)
     if name == "Content-Type":
         return replace(response, media=f"application/json; {echo.header()}")
@@ -159,8 +157,6 @@ class EchoingReceiver(Receiver):
 
 
 class World:
-    """The program, its secrets, and the services that echo them."""
-
     def __init__(self, cli, echo, receiver) -> None:
         self.cli = cli
         self.echo = echo
@@ -196,7 +192,6 @@ class World:
         cli.keys["notify"] = [{**each, "details": True} for each in (slack, hook)]
 
     def echo_in(self, change, **requests):
-        """Change the answers to all requests, or to those of a method or path."""
         fault = faults.changed(partial(change, self.echo))
         self.cli.sim.faults.add(fault, times=None, **requests)
 
@@ -225,7 +220,6 @@ class World:
             self.run("doctor", "--output", output)
 
     def show_in_each_form(self):
-        """Show, report, verify and restore the runs."""
         for output in ("json", "csv"):
             self.run("audit", "show", "last", "--output", output)
         self.run("audit", "show")
@@ -249,7 +243,6 @@ class World:
 
 
 def dense(text: str) -> str:
-    """Return a text without case, white space and invisible characters."""
     return re.sub("[\\s\xad\u200b\u202e]", "", text).lower()
 
 
@@ -347,7 +340,6 @@ def test_first_answer_shows_no_secret(world):
 
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 CLIENT_SECRET = "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5Gq8eT0xWn"
-OTHER = "a-secret-of-no-known-form-0123"
 OF_A_POLICY = ("sweep --output json -v --policy", "validate", "doctor --policy")
 
 
@@ -358,26 +350,17 @@ def cli(tmp_path):
         yield found
 
 
-def assert_refused(cli, done, named, secrets=(CLIENT_SECRET, OTHER)):
-    assert done.code == 2, done
+def assert_refused(cli, done, named, secret):
+    assert (done.code, cli.sim.requests) == (2, []), done
     assert named in f"{done.err}{done.out}"
-    assert not cli.sim.requests
-    kept = {"policy.yaml", "token"}
-    files = (each for each in cli.folder.rglob("*") if each.is_file() and each.name not in kept)
-    written = [done.out, done.err, *(path.read_text("utf-8", "replace") for path in files)]
-    assert not [each for each in secrets if any(each in text for text in written)]
+    assert secret not in f"{done.err}{done.out}"
+    assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
 
 
 @pytest.mark.parametrize("command", [*OF_A_POLICY, "init"])
 def test_each_command_refuses_a_secret_in_the_wrong_variable(cli, command):
     done = cli.run(*command.split(), "policy.yaml", **{TOKEN: CLIENT_SECRET})
-    assert_refused(cli, done, f"{TOKEN} holds the secret")
-
-
-@pytest.mark.parametrize("command", OF_A_POLICY)
-def test_file_of_a_token_named_as_the_policy_is_described_by_its_type_alone(cli, command):
-    (cli.folder / "token").write_text(f"{OTHER}\n", encoding="utf-8")
-    assert_refused(cli, cli.run(*command.split(), "token"), "is a string, not a mapping")
+    assert_refused(cli, done, f"{TOKEN} holds the secret", CLIENT_SECRET)
 
 
 @pytest.mark.parametrize("command", OF_A_POLICY)
@@ -387,7 +370,7 @@ def test_policy_that_holds_a_known_secret_is_wrong_usage_that_names_its_line(cli
     cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]
     cli.keys["keep"] = [{"name": "board", "usernames": ["*@b.example.com"], "reason": known}]
     done = cli.run(*command.split(), "policy.yaml", SLACK_URL=known)
-    assert_refused(cli, done, "contains a secret of the environment in line", (known,))
+    assert_refused(cli, done, "contains a secret of the environment in line", known)
 
 
 # Of a run at work, where no answer echoes it ------------------------------------------------------
@@ -424,10 +407,9 @@ def test_credentials_from_files_work_and_show_the_id_and_no_secret(at_work):
     assert_silent(cli, done.out, done.err)
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_traceback_in_the_log_shows_no_local_variable(log_format, capsys):
-    log = configure_logging(quiet=False, verbose=True, log_format=log_format)
-    token = f"a-very-secret-{log_format}"
+def test_traceback_in_the_log_shows_no_local_variable(capsys):
+    log = configure_logging(quiet=False, verbose=True, log_format="text")
+    token = f"a-very-secret-{len('text')}"
     try:
         int("no")
     except ValueError:
@@ -451,15 +433,3 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(cli):
     assert "http://127.0.0.1:9" in second.err
     shown = (held, second.out, second.err, out.decode(), err.decode())
     assert_silent(cli, *shown, secrets=("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"))
-
-
-def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(cli):
-    named = cli.sim.add_project(f"Team {cli.account.secret}")
-    cli.sim.invite(named, "q@example.com", age=timedelta(days=20))
-    cli.keys["audit"] = {"record": "all"}
-    done = cli.sweep()
-    (kept,) = cli.lines("kept")
-    assert (kept["project_name"], kept["reason"]) == ("Team ***", "unrecordable")
-    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    assert len(cli.sim.invitations(named)) == 1
-    assert_silent(cli, done.out, done.err)

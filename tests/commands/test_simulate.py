@@ -69,7 +69,7 @@ def simulated(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("demo", signal.SIGINT), ("organizations", signal.SIGHUP)]
+    ("name", "number"), [("sunset", signal.SIGINT), ("organizations", signal.SIGHUP)]
 )
 def test_sweep_deletes_in_each_list_and_organization_and_a_signal_ends_it_with_0(
     simulated, name, number
@@ -102,7 +102,6 @@ def remove_files_of_killed_faketime():
 
 
 def run_printed_nights(simulation):
-    """Run the loop that `simulate` prints for the scenario nights."""
     lines = simulation.printed.splitlines()
     (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -131,23 +130,6 @@ def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
     assert {key for key, day in deleted.items() if day == days[3]} == first != set()
     assert all(days.index(day) - days.index(announced[key]) == 3 for key, day in deleted.items())
     assert len(announced) > len(first)
-
-
-def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_the_old_ones(
-    simulated,
-):
-    simulation = simulated("sunset")
-    nights = [simulation.sweep() for _ in range(4)]
-
-    assert [code for code, _ in nights] == [0, 0, 0, 0]
-    retired = [sorted(summary["sources_retired"]) for _, summary in nights]
-    assert retired == [[], [], ["invites", "org_invites"], ["invites", "org_invites"]]
-    for _, summary in nights[2:]:
-        assert (summary["reasons"], summary["plan_complete"]) == ([], True)
-    for (_, summary), code in zip(nights, ["sunset"] * 2 + ["retired_source"] * 2, strict=True):
-        found = [each for each in summary["warnings"] if each["code"] == code]
-        assert [each["level"] for each in found] == ["remark", "remark"]
-        assert all("nothing has to be changed" in each["message"] for each in found)
 
 
 @pytest.mark.parametrize(

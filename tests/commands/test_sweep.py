@@ -11,7 +11,6 @@ from running import wait_until
 
 @pytest.fixture
 def cli(cli):
-    """Six stale invitations in three projects, and three young ones."""
     cli.stock(3, 2, 1)
     return cli
 

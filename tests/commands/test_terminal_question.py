@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -62,17 +61,6 @@ def test_only_yes_deletes_and_another_answer_or_none_ends_with_3(cli, typed, lin
     else:
         assert (code, cli.deletes(), after.splitlines()[1:]) == (3, 0, lines)
         assert cli.lines()[-1]["exit_code"] == 3
-
-
-def test_signal_during_the_question_ends_the_run_with_8(cli):
-    with terminal_of(cli, "sweep") as terminal:
-        terminal.read_until(ASKS)
-        terminal.type("ye\x04")
-        terminal.process.send_signal(signal.SIGTERM)
-        code, text = terminal.end()
-    assert (code, cli.deletes()) == (8, 0)
-    assert "Nothing was deleted." in text
-    assert cli.lines()[-1]["exit_code"] == 8
 
 
 def test_input_typed_before_the_question_is_discarded(cli):

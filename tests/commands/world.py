@@ -6,11 +6,11 @@ A world is what this module puts into the simulated Atlas, and what Atlas's list
 import json
 import random
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import faults
@@ -21,6 +21,7 @@ from invite_sweeper.simulator.seed import ORG_ID
 ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
 FUTURE = "2126-01-01T00:00:00Z"
+BAD_DATES = (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", FUTURE)
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 SOURCES = ("invites", "users", "org_users", "org_invites")
 OF_PERSON = SOURCES[1:]
@@ -82,7 +83,6 @@ class Row(NamedTuple):
         member: The id of the membership that the entry shows; "" for an entry of `invites`.
         plain_name: The name of the person, whatever the list shows.
         linked: Project ids of an entry of an organization, those of its teams included.
-        has_team: The invitation joins a team.
     """
 
     source: str
@@ -123,11 +123,11 @@ class World:
         items: All that was ever added, as it was then.
         projects: Organization, name and tags by project id.
         names: The plain name by scope and id, of an invitation or membership.
-        shown: How a list shows a membership, by list and id: the name's spelling, the inviter.
+        shown: How a list shows a membership, by list and id.
         hidden: Entries that a list does not show, as `(source, id)`.
         teams: Project ids by team id.
         unread: Lists that cannot be read, or not to their end, as `(source, scope)`.
-        two_statuses: Users whom the lists of users contain twice, with different statuses.
+        two_statuses: Users whom the lists of users contain twice.
         changed: Users whom a single read shows otherwise than the list, or out of a cache.
         unreadable_teams: Projects whose list of teams cannot be read.
         accounts: Of organizations with credentials of their own, by their name.
@@ -154,7 +154,6 @@ class World:
     # Organizations and people -------------------------------------------------------------------
 
     def fill(self, *, organizations: int, people: int) -> None:
-        """Add organizations with projects and teams, and this number of people to each."""
         sim = self.cli.sim
         dice = self.dice
         for org_id in ORGS[:organizations]:
@@ -162,10 +161,6 @@ class World:
                 sim.add_organization(org_id, f"Organization {org_id[:4]}")
             for name in dice.sample(PROJECT_NAMES, dice.randint(1, 4)):
                 self.add_project(org_id, name, {"env": dice.choice(("sandbox", "prod"))})
-        named, other = dice.choices(list(self.projects), k=2)
-        if dice.random() < 0.3:  # a project with the id of another one as its name
-            sim.groups[named].name = other
-            self.projects[named] = (self.org_of(named), other, self.projects[named][2])
         for org_id in sim.organizations:
             own = self.projects_of(org_id)
             for _ in range(dice.randint(1, 3)):
@@ -176,27 +171,22 @@ class World:
         self.cli.account.org_ids = tuple(sim.organizations)
 
     def add_project(self, org_id: str, name: str, tags: dict[str, str]) -> str:
-        """Add a project and return its id."""
         project_id = self.cli.sim.add_project(name, org_id, tags=tags)
         self.projects[project_id] = (org_id, name, tags)
         return project_id
 
     def projects_of(self, org_id: str) -> list[str]:
-        """Return the ids of the projects of an organization."""
         return [key for key, (owner, _, _) in self.projects.items() if owner == org_id]
 
     def org_of(self, place_id: str) -> str:
-        """Return the organization of a project, or of its own lists."""
         return self.projects[place_id][0] if place_id in self.projects else place_id
 
     def add_person(self, org_id: str) -> None:
-        """Invite a person to the organization, to projects, or to both."""
         dice = self.dice
         own = self.projects_of(org_id)
         name = f"{dice.choice(FIRST_NAMES)}{len(self.names)}@{dice.choice(DOMAINS)}"
         if dice.random() < 0.8:
-            for _ in range(1 + (dice.random() < 0.05)):
-                self._add_member(org_id, name)
+            self._add_member(org_id, name)
         for project_id in dice.sample(own, min(len(own), dice.choice((0, 0, 1, 2)))):
             self.invite(project_id, name)
 
@@ -207,9 +197,7 @@ class World:
         sent_name = self.dice.choice(SPELLINGS)(name)
         if age is None:
             if dice.random() < 0.25:
-                overrides["createdAt"] = dice.choice(
-                    (MISSING, None, "soon", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", FUTURE)
-                )
+                overrides["createdAt"] = dice.choice(BAD_DATES)
             if dice.random() < 0.1:
                 overrides["expiresAt"] = dice.choice((MISSING, None, "never"))
             if dice.random() < 0.05:
@@ -227,7 +215,6 @@ class World:
         return project_id, id_
 
     def invite_to_one(self, count: int, age: timedelta = 400 * DAY) -> list[tuple[str, str]]:
-        """Invite people to one project of the policy's organizations; return the keys."""
         project_id = self.dice.choice(self.projects_of(self.dice.choice(self.organizations)))
         names = (f"more{len(self.names) + number}@example.org" for number in range(count))
         return [self.invite(project_id, name, age) for name in names]
@@ -261,24 +248,18 @@ class World:
         self.items = {row.key: row for row in self.rows()} | self.items
 
     def show_otherwise(self) -> None:
-        """Let each list spell names its own way, hide some people, show some other inviters.
-
-        A user who is invited twice is in each list: else it is not known whose an entry is.
-        """
+        """Let each list spell names its own way, hide some people, show some other inviters."""
         dice = self.dice
-        rows = list(self.rows())
-        invited = Counter((row.org_id, row.plain_name) for row in rows if row.source == "org_users")
-        for row in rows:
+        for row in list(self.rows()):
             if row.member:
                 look = {"username": dice.choice(SPELLINGS)(row.plain_name)}
                 if dice.random() < 0.1:
                     look["inviterUsername"] = BOSS
-                is_once = invited[row.org_id, row.plain_name] == 1
-                if is_once and dice.random() < 0.08:
+                if dice.random() < 0.08:
                     self.hidden.add((row.source, row.id))
                 self.shown[row.source, row.id] = look
-        paths = {"org_users": "*/orgs/*/users*", "users": "*/groups/*/users*"}
-        for source, path in (paths | {"org_invites": "*/orgs/*/invites*"}).items():
+        paths = ("*/orgs/*/users*", "*/groups/*/users*", "*/orgs/*/invites*")
+        for source, path in zip(("org_users", "users", "org_invites"), paths, strict=True):
             altered = altered_rows(partial(self._show, source))
             self.cli.sim.faults.add(altered, method="GET", path=path, times=None)
 
@@ -330,13 +311,10 @@ class World:
                 **of_organization,
             )
 
-        linked = {*user.group_roles}
-        for team_id in user.team_ids:
-            linked |= {*self.teams.get(team_id, ())}
-        of_organization = {"linked": linked, "has_team": bool(user.team_ids)}
-        roles = [*user.org_roles]
-        for roles_in_project in user.group_roles.values():
-            roles += roles_in_project
+        teams = [self.teams.get(each, ()) for each in user.team_ids]
+        linked = {*user.group_roles}.union(*teams)
+        of_organization = {"linked": linked, "has_team": bool(teams)}
+        roles = [*user.org_roles, *chain(*user.group_roles.values())]
         yield row("org_users", user.org_id, user.id, roles, **of_organization)
         if user.status == "PENDING" and not user.by_web_interface:
             yield row("org_invites", user.org_id, user.invitation_id, roles, **of_organization)
@@ -347,7 +325,6 @@ class World:
 
     @property
     def organizations(self) -> list[str]:
-        """The ids of the policy's organizations."""
         listed = self.policy["organizations"]
         return [each if isinstance(each, str) else each["id"] for each in listed]
 
@@ -389,20 +366,16 @@ class World:
         if self.dice.random() < 0.2:
             return org_id
         add = self.dice.choice((sim.add_token, sim.add_service_account, sim.add_api_key))
-        self.accounts[name] = add(org_id)
+        if name not in self.accounts:
+            self._use(name, add(org_id))
         return {"id": org_id, "credentials": name}
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The credentials with a name, to add to the environment."""
-        return {
-            f"{variable}_{name}": value
-            for name, account in self.accounts.items()
-            for variable, value in account.environment().items()
-        }
+    def _use(self, name: str, account: object) -> None:
+        self.accounts[name] = account
+        variables = account.environment().items()
+        self.cli.changes |= {f"{variable}_{name}": value for variable, value in variables}
 
     def use_all_organizations(self) -> None:
-        """Let the policy name every organization, most of them with credentials of their own."""
         orgs = self.cli.sim.organizations
         self.policy["organizations"] = [self._with_credentials(org_id) for org_id in orgs]
 
@@ -413,23 +386,17 @@ class World:
             return None
         chosen = self.dice.choice(named)
         name = chosen["credentials"]
-        self.accounts[name] = replace(self.accounts[name], secret="wrong")
+        self._use(name, replace(self.accounts[name], secret="wrong"))
         self.ended = True
         return chosen["id"]
 
     def _scope(self) -> dict[str, object]:
         dice = self.dice
-        scope = {}
-        if dice.random() < 0.6:
-            scope["include"] = self.project_entries()
-        if dice.random() < 0.6:
-            scope["exclude"] = dice.choice((["prod-*"], self.project_entries()))
-        if dice.random() < 0.3:
-            scope["tags"] = {"env": "sandbox"}
-        return scope or {"exclude": ["prod-*"]}
+        keys = (("include", self.project_entries()), ("tags", {"env": "sandbox"}))
+        scope = {"exclude": dice.choice((["prod-*"], self.project_entries()))}
+        return (scope if dice.random() < 0.6 else {}) | dict(dice.sample(keys, dice.randint(0, 2)))
 
     def project_entries(self) -> list[str]:
-        """Return globs and ids that select projects."""
         kinds = (PROJECT_GLOBS, PROJECT_GLOBS[1:], tuple(self.projects))
         return [self.dice.choice(self.dice.choice(kinds)) for _ in range(self.dice.randint(1, 2))]
 
@@ -452,18 +419,14 @@ class World:
     def selections(self, share: float) -> dict[str, object]:
         """Return keys of a rule or of an entry of `keep` that select."""
         dice = self.dice
-        keys = {}
-        if dice.random() < share:
-            keys["usernames"] = dice.sample(USER_GLOBS, dice.randint(1, 2))
-        if dice.random() < share:
-            keys["inviters"] = [dice.choice((*INVITERS, "*@example.com", "boss@*"))]
-        if dice.random() < share:
-            keys["roles"] = dice.sample(ROLES, 1)
-        if dice.random() < share:
-            keys["projects"] = self.project_entries()
-        if dice.random() < share / 2:
-            keys["not_usernames"] = dice.sample(USER_GLOBS[1:], dice.randint(1, 2))
-        return keys
+        keys = {
+            "usernames": dice.sample(USER_GLOBS, dice.randint(1, 2)),
+            "inviters": [dice.choice((*INVITERS, "*@example.com", "boss@*"))],
+            "roles": dice.sample(ROLES, 1),
+            "projects": self.project_entries(),
+            "not_usernames": dice.sample(USER_GLOBS[1:], dice.randint(1, 2)),
+        }
+        return {name: keys[name] for name in keys if dice.random() < share}
 
     def delete_most(self) -> None:
         """Replace what a policy keeps, so that little but the case's own guard keeps anything.

@@ -28,7 +28,6 @@ _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
 
 def add_faults(world: World) -> None:
-    """Add random faults: of pages, lists, DELETEs, users, and credentials."""
     sim = world.cli.sim
     dice = world.dice
     if dice.random() < 0.5:  # it is not known what Atlas sends for an invitation that is gone
@@ -116,7 +115,6 @@ def _add_changing_users(world: World, *, accepting: float = 0.3) -> None:
 
 
 def _list_twice(world: World, row: JsonObject) -> list[JsonObject]:
-    """Return a row of a list, some with two statuses."""
     if row.get("id") not in world.two_statuses:
         return [row]
     other = [each for each in INVITED if each != row["orgMembershipStatus"]]
@@ -124,7 +122,6 @@ def _list_twice(world: World, row: JsonObject) -> list[JsonObject]:
 
 
 def _change(world: World, response: SimulatedResponse) -> SimulatedResponse:
-    """Return what a single read shows of a user."""
     user = json.loads(response.body) if response.status == 200 else {}
     if user.get("id") not in world.changed:
         return response

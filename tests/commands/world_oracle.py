@@ -17,16 +17,13 @@ class Expected(NamedTuple):
     Attributes:
         stale: Of each stale invitation the entries; the first is the one that a DELETE names.
         kept: Of each kept invitation the entries.
-        vague: Of people who were invited twice: which DELETE ends which entry is not known.
     """
 
     stale: list[tuple[Row, ...]]
     kept: list[tuple[Row, ...]]
-    vague: list[tuple[Row, ...]]
 
 
 def expected(world: World, now: datetime) -> Expected:
-    """Return what a sweep at this instant must do."""
     rows = list(world.rows())
     people = defaultdict(list)
     for row in rows:
@@ -34,13 +31,11 @@ def expected(world: World, now: datetime) -> Expected:
             # An entry of `invites` stands for itself; of other lists a person's are one.
             key = row.key if row.source == "invites" else (row.org_id, row.plain_name)
             people[key].append(row)
-    found = Expected([], [], [])
+    found = Expected([], [])
     for person in people.values():
         person.sort(key=_through)
         ended = [row for row in person if may_end(world, row, rows, now)]
-        if len({row.member for row in person}) > 1:
-            found.vague.append(tuple(person))
-        elif ended and ended[0].source.startswith("org_"):
+        if ended and ended[0].source.startswith("org_"):
             found.stale.append(tuple(person))
         else:
             found.stale.extend((row,) for row in ended)
@@ -50,7 +45,6 @@ def expected(world: World, now: datetime) -> Expected:
 
 
 def _through(row: Row) -> int:
-    """Sort the entry first that the DELETE names."""
     return ("org_users", "org_invites", "users", "invites").index(row.source)
 
 
@@ -83,7 +77,6 @@ def may_end(world: World, row: Row, rows: list[Row], now: datetime) -> bool:
 
 
 def is_seen(world: World, row: Row) -> bool:
-    """Return whether a list that the policy reads shows an entry."""
     return (
         row.source in world.policy["sources"]
         and row.org_id in world.organizations
@@ -188,7 +181,6 @@ def in_scope(world: World, project_id: str) -> bool:
 
 
 def date_of(value: object) -> datetime | None:
-    """Return a usable date, else None."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
