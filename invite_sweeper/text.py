@@ -39,6 +39,11 @@ def shorten_list(names: Sequence[str], max_names: int) -> str:
     return f"{shown} and {len(names) - max_names:,} more"
 
 
+def describe_span(first: str, last: str) -> str:
+    """Return the first and the last of some days or numbers, such as `11 to 20`."""
+    return first if first == last else f"{first} to {last}"
+
+
 def organization_label(org_id: str, name: str | None) -> str:
     """Return `Name (id)`, or the id alone where the name is unknown; unprintable is escaped.
 

@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import Announced, RunStarted
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
-from invite_sweeper.text import shorten_list
+from invite_sweeper.text import describe_span, shorten_list
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")
 """What a night counts, in the order in which it is shown."""
@@ -85,6 +85,11 @@ class NightRun(NamedTuple):
     def label(self) -> str:
         """Its mode and number."""
         return f"{self.mode or 'run'} {self.number or ''}".rstrip()
+
+    @property
+    def day(self) -> str:
+        """Its night in words."""
+        return str(self.night or "unknown")
 
     @property
     def mark(self) -> str:
@@ -311,7 +316,7 @@ def _groups(nights: Iterable[Night], status: Status) -> Iterator[str]:
         if ended is not status:
             continue
         days = [str(night.day) for night in group]
-        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        when = describe_span(days[0], days[-1])
         yield f"{when}: {cause}" if cause else when
 
 

@@ -176,7 +176,7 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     name = "Invitation sweeps"
     if len(reader.runs) == 1:
         name = _TITLES.get(newest.mode, "Invitation sweep")
-    return f"{name}, {_day(newest)}"
+    return f"{name}, {newest.day}"
 
 
 def _verdict(
@@ -348,15 +348,6 @@ def _ended(night: Night) -> Cell:
     return tuple(dict.fromkeys(Line(run.text, run.status.style) for run in night.deciding))
 
 
-def _in_force(policy: PolicyInForce) -> Cell:
-    first, last = _day(policy.runs[0]), _day(policy.runs[-1])
-    return (Line(first),) if first == last else (Line(first), Line(f"to {last}"))
-
-
-def _day(run: NightRun) -> str:
-    return str(run.night or "unknown")
-
-
 _PEOPLE: Final[CellsOf[Row]] = {**INVITATIONS, LIST_AND_ID: list_cell}
 _PEOPLE_OF_NIGHTS: Final[CellsOf[Row]] = {Column("Night", "date"): _when, **_PEOPLE}
 _KEPT_BY: Final[CellsOf[Row]] = {
@@ -370,8 +361,8 @@ _ENTRIES: Final[CellsOf[KeepEntry]] = {
     Column("Kept at most", "number", "at most"): lambda entry: _number(max(entry.counts)),
     Column("Kept last", "number", "last"): lambda entry: _number(entry.counts[-1]),
     Column("Runs", "number", "runs:"): lambda entry: _number(len(entry.runs)),
-    Column("From", "date", "from"): lambda entry: text_cell(_day(entry.runs[0])),
-    Column("To", "date", "to"): lambda entry: text_cell(_day(entry.runs[-1])),
+    Column("From", "date", "from"): lambda entry: text_cell(entry.runs[0].day),
+    Column("To", "date", "to"): lambda entry: text_cell(entry.runs[-1].day),
 }
 _NIGHTS: Final[CellsOf[Night]] = {
     Column("Night", "date"): lambda night: text_cell(str(night.day)),
@@ -381,12 +372,12 @@ _NIGHTS: Final[CellsOf[Night]] = {
     Column("Ended"): _ended,
 }
 _REASONS: Final[CellsOf[NightRun]] = {
-    Column("Night", "date"): lambda run: text_cell(_day(run)),
+    Column("Night", "date"): lambda run: text_cell(run.day),
     Column("Run"): lambda run: text_cell(run.label),
     Column("Reason"): lambda run: (Line(escape_unprintable(run.reason or "")),),
 }
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
-    Column("In force", "date"): _in_force,
+    Column("In force", "date"): lambda policy: text_cell(policy.nights),
     Column("Runs", prefix="runs"): lambda policy: text_cell(policy.numbers),
     Column("Policy"): lambda policy: text_cell(policy.runs[-1].policy_path),
     Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),

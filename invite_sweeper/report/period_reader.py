@@ -45,7 +45,7 @@ from invite_sweeper.report.rows import (
     rows_of,
     sorted_rows,
 )
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import describe_span, escape_unprintable
 
 _INSTANT: Final = timedelta(microseconds=1)
 
@@ -180,8 +180,13 @@ class PolicyInForce(NamedTuple):
     @property
     def numbers(self) -> str:
         """The numbers of the runs, such as `11 to 20`."""
-        first, last = self.runs[0].number, self.runs[-1].number
-        return str(last or "") if first == last else f"{first} to {last}"
+        numbers = [str(run.number or "") for run in self.runs]
+        return describe_span(numbers[0], numbers[-1])
+
+    @property
+    def nights(self) -> str:
+        """The nights of the runs, the first and the last."""
+        return describe_span(self.runs[0].day, self.runs[-1].day)
 
 
 def printable_lines(policy: str) -> str:
