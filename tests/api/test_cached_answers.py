@@ -6,18 +6,17 @@ from email.utils import format_datetime
 
 import faults
 import pytest
+from builders import PROJECT
 from deleting import delete_first, place_of
 
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome
 
 
-@pytest.fixture
-def alpha(sim):
-    """A project with a pending user."""
-    project = sim.add_project("Alpha")
-    sim.add_user("ada@example.com", group_roles={project: ["GROUP_OWNER"]})
-    return project
+@pytest.fixture(autouse=True)
+def _user(sim):
+    sim.add_project("Alpha", project_id=PROJECT)
+    sim.add_user("ada@example.com", group_roles={PROJECT: ["GROUP_OWNER"]})
 
 
 def answered(sim, path, made, age=None):
@@ -40,11 +39,11 @@ def answered(sim, path, made, age=None):
     ],
 )
 async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
-    sim, atlas, alpha, made, age, skew_s, is_read
+    sim, atlas, made, age, skew_s, is_read
 ):
     sim.date_offset = timedelta(seconds=skew_s)
     answered(sim, "*/groups/*/users/*", made, age)
-    result = await delete_first(atlas, place_of(Source.USERS, alpha), Source.USERS)
+    result = await delete_first(atlas, place_of(Source.USERS, PROJECT), Source.USERS)
 
     assert result.outcome is (Outcome.DELETED if is_read else Outcome.FAILED)
     assert (result.attempts, sim.deletes_received) == (is_read, is_read)
@@ -62,11 +61,11 @@ async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
     ],
 )
 async def test_list_is_unreadable_beyond_the_bound_of_the_guard_on_the_clock(
-    sim, atlas, alpha, made, age, is_read
+    sim, atlas, made, age, is_read
 ):
     answered(sim, "*/invites", made, age)
     await atlas.reader.projects()
-    found = await atlas.reader.invitations(place_of(Source.INVITES, alpha))
+    found = await atlas.reader.invitations(place_of(Source.INVITES, PROJECT))
 
     assert isinstance(found, tuple if is_read else ListUnreadable)
     assert is_read or "from a cache" in found.reason

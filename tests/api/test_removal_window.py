@@ -33,12 +33,10 @@ LOOKS = ((Source.USERS, False), (Source.USERS, True), (Source.ORG_USERS, False))
 
 
 class Scene:
-    """An organization with invited users, and the client that deletes them.
+    """An organization with invited users, and the client `atlas` that deletes them.
 
     Attributes:
-        atlas: The client.
-        results: One per user, of `run`.
-        took_s: The seconds of the run.
+        results: One per user, of `run`, which took `took_s`.
     """
 
     def __init__(self, *, users=1, kind="token", source=Source.USERS, absent=False):
