@@ -1,5 +1,6 @@
-"""Rate limits and access of the simulated Atlas."""
+"""Rate limits, access and people of the simulated Atlas."""
 
+import pytest
 from builders import ORG, OTHER_ORG
 from simulator.simulated import decoded, open_client, organization
 from virtual_time import FakeTime
@@ -63,3 +64,22 @@ async def test_account_sees_its_organization_and_no_other(sim):
         for path in (f"/groups/{other}/invites", f"/orgs/{OTHER_ORG}/users"):
             refused = await request("GET", path)
             assert (refused.status, refused.code) == (401, "NOT_IN_GROUP")
+
+
+@pytest.mark.parametrize("ended_in", ["users", "invites"])
+async def test_delete_in_the_organization_ends_all_rows_but_the_project_invitation(sim, ended_in):
+    projects = [sim.add_project(name) for name in ("Data Lake", "Search")]
+    user = sim.user(
+        sim.add_user("ada@x.org", group_roles=dict.fromkeys(projects, ("GROUP_OWNER",)))
+    )
+    invitation = sim.invite(projects[0], "ada@x.org")
+    rows = {f"/groups/{each}/users": user.id for each in projects}
+    rows |= {f"/orgs/{ORG}/users": user.id, f"/orgs/{ORG}/invites": user.invitation_id}
+    first = f"/orgs/{ORG}/{ended_in}"
+    async with open_client(sim) as request:
+        for path in rows:
+            assert rows[path].encode() in (await request("GET", path)).body
+        deletes = [await request("DELETE", f"{path}/{rows[path]}") for path in (first, *rows)]
+    assert [each.status for each in deletes] == [204, 404, 404, 404, 404]
+    assert (sim.users(), sim.invitations(projects[0])) == ((), (invitation,))
+    assert sim.deleted == [rows[first]]
