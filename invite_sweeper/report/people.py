@@ -396,22 +396,19 @@ def _detail(text: str) -> Fact:
 
 
 def _entries(explanation: Explanation) -> Iterator[str]:
-    """Yield the condition, then each entry with its place.
+    """Yield the condition, then each entry with its place and its status.
 
-    The first entry has its status. A project has its name, where Atlas returned it.
+    A project has its name, where Atlas returned it.
     """
     if explanation.condition:
         yield explanation.condition
-    name = explanation.project_name or explanation.project_id
-    place = f", project {name}" if explanation.project_id is not None else ""
-    status = explanation.status or "no status"
-    yield f"{explanation.source}{place}, id {explanation.invitation_id}, {status}"
-    names = dict(explanation.linked_projects)
-    for other in explanation.entries:
-        place = ""
-        if other.project_id is not None:
-            place = f", project {names.get(other.project_id) or other.project_id}"
-        yield f"{other.source}{place}, id {other.invitation_id}"
+    names = dict[str | None, str | None](explanation.linked_projects)
+    names[explanation.project_id] = explanation.project_name
+    for entry in (explanation.as_entry, *explanation.entries):
+        project = names.get(entry.project_id) or entry.project_id
+        place = f", project {project}" if project else ""
+        status = entry.status or "no status"
+        yield f"{entry.source}{place}, id {entry.invitation_id}, {status}"
 
 
 def describe_excluded(projects: Sequence[str]) -> str:
