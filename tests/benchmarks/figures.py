@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.hot import ALONE, CONTENDED, Scenario, run_hot
-from benchmarks.measuring import OURS, Load, bare, entered, in_turn, swept, took_s
+from benchmarks.measuring import OURS, Load, bare, cpu_of_commands, entered, in_turn, swept, took_s
 from benchmarks.nights import write_nights
 
 LARGEST = Load(projects=250, each=2, latency_s=0.055, organizations=51)
@@ -63,11 +63,32 @@ def against_bare(
     )
 
 
+LIBRARIES = (
+    "import aiohttp, click, msgspec, structlog, tenacity, yaml; "
+    "from pydantic import BaseModel, field_validator"
+)
+"""What every sweep imports of them."""
+
+
 def start() -> Figure:
-    """Nearly all of it is the start."""
-    cpu_s = median(swept(Load(projects=1, each=1)).cpu_s for _ in range(6))
-    message = "processor time of a sweep that deletes one invitation"
-    return Figure(message, f"{cpu_s:.2f} s", "0.25 s", cpu_s <= 0.25)
+    """Nearly all of it is the start.
+
+    The import of its libraries in the same run makes it a figure of the program, and not of the
+    machine: the limit of 0.25 s is for one on which they take 0.21 s.
+    """
+    found = in_turn(
+        lambda: swept(Load(projects=1, each=1)).cpu_s,
+        lambda: took_s((sys.executable, "-c", LIBRARIES), cpu_of_commands),
+        pairs=6,
+    )
+    ratio = median(ours_s / theirs_s for ours_s, theirs_s in found)
+    ours_s, theirs_s = (median(side) for side in zip(*found, strict=True))
+    return Figure(
+        "processor time of a sweep that deletes one invitation, and of importing its libraries",
+        f"{ours_s:.2f} s : {theirs_s:.2f} s = {ratio:.2f}",
+        "1.2, which is 0.25 s where the libraries take 0.21 s",
+        ratio <= 1.2,
+    )
 
 
 def version() -> Figure:

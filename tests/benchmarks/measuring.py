@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -197,8 +198,14 @@ def in_turn(
     return [(second, first) for first, second in took]
 
 
-def took_s(command: Sequence[str]) -> float:
-    """Run a command and return its seconds."""
-    started_s = time.perf_counter()
+def took_s(command: Sequence[str], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Run a command and return its seconds on a clock."""
+    started_s = clock()
     subprocess.run(command, check=True, env=quiet_environment(), stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started_s
+    return clock() - started_s
+
+
+def cpu_of_commands() -> float:
+    """Return the processor time of all commands that have ended, a clock for `took_s`."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
