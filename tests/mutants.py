@@ -101,10 +101,11 @@ class Checkout:
         text = path.read_text(encoding="utf-8")
         try:
             path.write_text(mutated(path, mutant), encoding="utf-8")
+            return self.run(mutant.tests)
         except ValueError as error:
             return f"does not apply: {error}"
-        try:
-            return self.run(mutant.tests)
+        except subprocess.TimeoutExpired:
+            return ""  # a test that does not end has failed
         finally:
             path.write_text(text, encoding="utf-8")
             for cached in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
@@ -113,18 +114,15 @@ class Checkout:
     def run(self, tests: str) -> str:
         """Return "" if a test fails, else what happened."""
         command = [self.folder / "venv/bin/python", "-m", "pytest", "-q", "-x", "-n0"]
-        try:
-            done = subprocess.run(
-                [*command, "-p", "no:cacheprovider", "--tb=line", *tests.split()],
-                cwd=self.folder,
-                env={**os.environ, **ENVIRONMENT},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return ""  # a test that does not end has failed
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", "--tb=line", *tests.split()],
+            cwd=self.folder,
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
         if done.returncode == 1:
             return ""
         return "survives" if done.returncode == 0 else f"is not tried:\n{done.stdout[-2000:]}"

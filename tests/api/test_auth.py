@@ -8,8 +8,8 @@ from math import inf
 
 import faults
 import pytest
-from credentials import Token
 from deleting import delete
+from observed import Token
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.credentials import read_credentials

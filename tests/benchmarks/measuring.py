@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -80,43 +79,26 @@ class Took:
     left: int
 
 
-@contextmanager
-def fresh_atlas(load: Load, result: dict[str, object]) -> Iterator[dict[str, str]]:
-    """Start a simulated Atlas with a load, and yield the environment of a client.
-
-    It stops at the end of the block; `result` has then what it received.
-    """
-    command = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asdict(load))]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=quiet_environment()
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield quiet_environment() | json.loads(process.stdout.readline())
-        finally:
-            process.stdin.close()
-            last = process.stdout.read()
-    result |= json.loads(last)
-
-
 def _run(load: Load, runner: str, command: Sequence[str], folder: Path) -> dict[str, object]:
     """Run a command against a new simulated Atlas by a script that writes JSON.
 
     Return that, with what the simulated Atlas received.
     """
-    note, received = folder / "note.json", dict[str, object]()
-    with fresh_atlas(load, received) as environment:
+    note = folder / "note.json"
+    atlas = [sys.executable, str(HERE / "atlas_process.py"), json.dumps(asdict(load))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(atlas, env=quiet_environment(), **pipes) as process:
         done = subprocess.run(
             [sys.executable, str(HERE / runner), str(note), *command],
-            env=environment,
+            env=quiet_environment() | json.loads(process.stdout.readline()),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
         )
+        received, _ = process.communicate()
     assert done.returncode == 0, done.stderr.decode()
-    return {**json.loads(note.read_bytes()), **received}
+    return {**json.loads(note.read_bytes()), **json.loads(received)}
 
 
 def _measured(load: Load, command: Sequence[str], folder: Path, *, dry_run: bool) -> Took:

@@ -18,8 +18,7 @@ from itertools import cycle, product
 
 import faults
 import pytest
-from credentials import ApiKey, Token
-from observed import ObservedAtlas
+from observed import ApiKey, ObservedAtlas, Token
 from receiving import Receiver, receiving
 from running import cli_in, wait_until
 from seeds import seeds

@@ -14,7 +14,6 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.simulated import decoded, open_client, organization
 
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
-from invite_sweeper.simulator.throttling import NEW_INVITATIONS
 
 TABLE = Path(__file__).with_name("exchanges.txt").read_text("utf-8").splitlines()
 LINES = [line for line in TABLE if line and not line.startswith("#")]
@@ -47,14 +46,6 @@ class World:
         }
         sim.add_team(self.project)
 
-    def _spend(self):
-        self.sim.set_bucket("projects_group", self.project, capacity=1, refill=1)
-        self.sim.spend(self.project)
-
-    def _invite_ten(self):
-        bucket = self.sim.throttling.bucket(NEW_INVITATIONS, "127.0.0.1")
-        assert all(bucket.take(self.sim.monotonic()) for _ in range(10))
-
     def change(self, name):
         """Change the simulated Atlas as the table says."""
         sim = self.sim
@@ -62,10 +53,10 @@ class World:
             "": lambda: None,
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
-            "ten-invitations": self._invite_ten,
+            "ten-invitations": partial(sim.set_bucket, "invitations_ip", capacity=0),
             "retired-invites": lambda: sim.retired.add("invites"),
             "retired-orgs": lambda: sim.retired.add("orgs"),
-            "spent": self._spend,
+            "spent": partial(sim.set_bucket, "projects_group", self.project, capacity=0),
             "error": partial(sim.faults.add, faults.fail_with(500)),
             "upgrade": partial(sim.faults.add, faults.upgrade()),
             "challenge": partial(sim.faults.add, faults.challenge()),
