@@ -74,19 +74,11 @@ def test_a_plan_whose_policy_is_not_the_one_of_its_hash_is_refused(cli):
         assert "not the policy whose SHA-256" in " ".join((done.out + done.err).split())
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((), "of one RUN"),
-        (("1", "--event", "planned"), "no filter"),
-        (("1", "-o", "json"), "other format"),
-    ],
-)
-def test_policy_without_a_path_needs_one_run_or_two_and_no_filter(cli, words, message):
+def test_policy_without_a_path_needs_one_run_or_two_and_no_filter(cli):
     assert cli.plan().code == 0
-    done = shown(cli, *words)
-    assert done.code == 2
-    assert message in " ".join((done.out + done.err).split())
+    assert "of one RUN" in " ".join(shown(cli).err.split())
+    assert "no filter" in " ".join(shown(cli, "1", "--event", "planned").err.split())
+    assert "other format" in " ".join(shown(cli, "1", "-o", "json").err.split())
 
 
 def test_a_policy_longer_than_any_other_value_is_recorded_and_printed_whole(cli):

@@ -126,21 +126,6 @@ def killed(world: World) -> None:
     run(world, "sweep")
 
 
-def groups(world: World) -> None:
-    """A sweep of organizations with credentials of their own; limits count over all of them."""
-    world.delete_most()
-    world.use_all_organizations()
-    add_faults(world)
-    dice = world.dice
-    limits = world.policy["limits"]
-    limits["over_limit"] = dice.choice(("refuse", "trim"))
-    largest = max(Counter(row.org_id for row in world.items.values()).values())
-    most = {"max_deletions": largest // dice.choice((1, 4))}
-    limits |= dice.choice((most, {"max_deletions_per_project": dice.choice((1, 2, 3, 5))}))
-    code = run(world, "sweep")
-    assert code != 3 or limits["over_limit"] == "refuse"
-
-
 def shards(world: World) -> None:
     """A sweep in shards, an organization each; together they keep the limits of one run."""
     world.delete_most()
@@ -202,8 +187,8 @@ def open_question(world: World) -> None:
     assert removed(world) == shown - changed
 
 
-SCRIPTS = (sweeps, open_question, focused, focused, saved_plan, killed, groups, shards)
-OF_SEVERAL = {groups, shards, saved_plan}
+SCRIPTS = (sweeps, open_question, focused, focused, saved_plan, killed, shards)
+OF_SEVERAL = {shards, saved_plan}
 """Those that need several organizations."""
 
 

@@ -190,8 +190,8 @@ class World:
         for project_id in dice.sample(own, min(len(own), dice.choice((0, 0, 1, 2)))):
             self.invite(project_id, name)
 
-    def invite(self, project_id: str, name: str, age: timedelta | None = None) -> tuple[str, str]:
-        """Add an invitation of `invites`, one without an age perhaps malformed; return its key."""
+    def invite(self, project_id: str, name: str, age: timedelta | None = None) -> None:
+        """Add an invitation of `invites`, one without an age perhaps malformed."""
         dice = self.dice
         overrides = {}
         sent_name = self.dice.choice(SPELLINGS)(name)
@@ -212,12 +212,11 @@ class World:
             **overrides,
         )
         self._note(project_id, id_, name)
-        return project_id, id_
 
-    def invite_to_one(self, count: int, age: timedelta = 400 * DAY) -> list[tuple[str, str]]:
+    def invite_to_one(self, count: int) -> None:
         project_id = self.dice.choice(self.projects_of(self.dice.choice(self.organizations)))
-        names = (f"more{len(self.names) + number}@example.org" for number in range(count))
-        return [self.invite(project_id, name, age) for name in names]
+        for _ in range(count):
+            self.invite(project_id, f"more{len(self.names)}@example.org", 400 * DAY)
 
     def _age(self) -> timedelta:
         days = self.dice.choice((0, 1, 3, 7, 13, 14, 15, 20, 29, 31, 60))
@@ -293,9 +292,16 @@ class World:
                     yield from self._rows_of(user)
 
     def _rows_of(self, user) -> Iterator[Row]:
-        def row(source, scope, id_, roles, **of_organization):
+        teams = [self.teams.get(each, ()) for each in user.team_ids]
+        of_org = {"linked": {*user.group_roles}.union(*teams), "has_team": bool(teams)}
+        roles = [*user.org_roles, *chain(*user.group_roles.values())]
+        entries = [("org_users", user.org_id, user.id, roles, of_org)]
+        if user.status == "PENDING" and not user.by_web_interface:
+            entries.append(("org_invites", user.org_id, user.invitation_id, roles, of_org))
+        entries += [("users", key, user.id, own, {}) for key, own in user.group_roles.items()]
+        for source, scope, id_, roles, more in entries:
             look = self.shown.get((source, id_), {})
-            return Row(
+            yield Row(
                 source=source,
                 scope=scope,
                 id=id_,
@@ -308,18 +314,8 @@ class World:
                 created=user.created_at.replace(microsecond=0),
                 expires=user.expires_at and user.expires_at.replace(microsecond=0),
                 status=user.status.value,
-                **of_organization,
+                **more,
             )
-
-        teams = [self.teams.get(each, ()) for each in user.team_ids]
-        linked = {*user.group_roles}.union(*teams)
-        of_organization = {"linked": linked, "has_team": bool(teams)}
-        roles = [*user.org_roles, *chain(*user.group_roles.values())]
-        yield row("org_users", user.org_id, user.id, roles, **of_organization)
-        if user.status == "PENDING" and not user.by_web_interface:
-            yield row("org_invites", user.org_id, user.invitation_id, roles, **of_organization)
-        for project_id, roles_in_project in user.group_roles.items():
-            yield row("users", project_id, user.id, roles_in_project)
 
     # The policy ---------------------------------------------------------------------------------
 

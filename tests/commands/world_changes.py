@@ -24,8 +24,6 @@ from invite_sweeper.simulator.responses import SimulatedResponse
 FOCUSES = 7
 _NEXT = b'"links":[{"href":"https://atlas.example","rel":"next"}],"further":'
 
-# Faults of a run --------------------------------------------------------------------------------
-
 
 def add_faults(world: World) -> None:
     sim = world.cli.sim
@@ -92,11 +90,7 @@ def _fail_one_list(world: World) -> None:
 
 
 def _add_changing_users(world: World, *, accepting: float = 0.3) -> None:
-    """Let users be listed twice, accept before their last check, or differ in it.
-
-    Args:
-        accepting: The share that become members just before they are read.
-    """
+    """Let users be listed twice, differ when they are read, or accept just before, a share."""
     sim = world.cli.sim
     dice = world.dice
     ids = sorted({id_ for source, _, id_ in world.items if source == "org_users"})
