@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, project
+from builders import NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
 from reviewed import assert_reviewed
 from sweep.night import Night, later, message
 
@@ -17,7 +17,7 @@ from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, AuditLogError, CredentialsRefused
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep import run
 from invite_sweeper.sweep.scope import Shard
@@ -354,7 +354,7 @@ async def test_people_deleted_from_projects_alone_are_counted_once_each(
 MINUTE_S = 60.0
 
 
-def night_of(directory, *, read_s=0.0, delete_s=0.0, **execution):
+def slow_night(directory, *, read_s=0.0, delete_s=0.0, **execution):
     """Return a night over three stale invitations, whose reading and deletion take a time."""
     night = Night(directory, 3, limits={"canary": 1}, execution={"concurrency": 1, **execution})
     (atlas,) = night.atlases
@@ -372,7 +372,7 @@ def pass_time(night, seconds):
 async def test_question_that_is_answered_15_minutes_after_the_reading_is_in_time_and_later_is_not(
     directory, seconds, deleted
 ):
-    night = night_of(directory)
+    night = slow_night(directory)
     result = await night.run(answer=lambda _: pass_time(night, seconds))
     assert (night.deleted, result.exit_code) == ([deleted], 0 if deleted else 3)
     assert (len(night.events(Planned)), len(night.events(Intent))) == (3, deleted)
@@ -381,7 +381,7 @@ async def test_question_that_is_answered_15_minutes_after_the_reading_is_in_time
 async def test_refusal_tells_how_old_the_plan_is_and_that_the_same_command_makes_a_new_one(
     directory,
 ):
-    night = night_of(directory)
+    night = slow_night(directory)
     result = await night.run(answer=lambda _: pass_time(night, 36_000))
     assert result.reasons == (Reason.PLAN_AGE,)
     assert result.error["message"] == (
@@ -396,7 +396,7 @@ async def test_refusal_tells_how_old_the_plan_is_and_that_the_same_command_makes
 async def test_machine_that_slept_between_reading_and_deletion_has_an_old_plan(
     directory, monkeypatch
 ):
-    night = night_of(directory)
+    night = slow_night(directory)
     write_plan = run.check_written_plan
 
     async def sleep_then_write(log, deletions):
@@ -410,7 +410,7 @@ async def test_machine_that_slept_between_reading_and_deletion_has_an_old_plan(
 
 async def test_reading_of_20_minutes_makes_no_plan_old_and_a_deletion_of_20_neither(directory):
     """The deadline bounds both."""
-    night = night_of(directory, read_s=20 * MINUTE_S, delete_s=20 * MINUTE_S)
+    night = slow_night(directory, read_s=20 * MINUTE_S, delete_s=20 * MINUTE_S)
     result = await night.run(answer=lambda _: pass_time(night, 15 * MINUTE_S))
     assert (night.deleted, result.exit_code) == ([3], 0)
 
@@ -419,13 +419,13 @@ async def test_reading_of_20_minutes_makes_no_plan_old_and_a_deletion_of_20_neit
 async def test_question_can_be_answered_15_minutes_from_the_reading_on_or_until_the_deadline(
     directory, deadline, minutes
 ):
-    night = night_of(directory, read_s=20 * MINUTE_S, deadline=deadline)
+    night = slow_night(directory, read_s=20 * MINUTE_S, deadline=deadline)
     await night.run()
     assert night.view.until == [NOW + timedelta(minutes=minutes)]
 
 
 async def test_dry_run_of_lists_that_were_read_long_ago_is_not_refused(directory, monkeypatch):
-    night = night_of(directory)
+    night = slow_night(directory)
     monkeypatch.setattr(run, "backlog", lambda *_: pass_time(night, 36_000) and None)
     result = await night.run(dry_run=True)
     assert (result.exit_code, message(result), result.stale) == (0, None, 3)
@@ -435,10 +435,79 @@ async def test_deadline_that_passed_unseen_by_its_timer_lets_no_intent_be_writte
     directory, monkeypatch
 ):
     """A machine that slept has timers that are late; each intent asks the clock."""
-    night = night_of(directory, delete_s=61)
+    night = slow_night(directory, delete_s=61)
     monkeypatch.setattr(clock, "seconds", lambda: night.clock_s)
     with night.stop.at_deadline(60.0, "the deadline of 1 minute passed"):
         result = await night.run()
     assert (night.deleted, result.skipped, result.exit_code) == ([1], 2, 8)
     assert len(night.events(Intent)) == 1
     assert message(result) == "Stopped early: the deadline of 1 minute passed."
+
+
+GONE = "gone@example.com"
+LEFT = {"rules": [{"name": "left", "inviter_gone": True}]}
+NOT_SAID = ListUnreadable(ORG, "", "The answer is about other people than asked for.", 200)
+MEMBERS = frozenset(f"p{number}@example.com" for number in range(20))
+UNREAD = ListUnreadable(ORG, "", "the role is missing.")
+
+
+def night_of(directory, *inviters, known=MEMBERS, **keys):
+    """Return a night over one organization; each invitation is by another person."""
+    night = Night(directory, len(inviters), **{**LEFT, **keys})
+    (atlas,) = night.atlases
+    ((key, found),) = atlas.lists.items()
+    pairs = zip(found, inviters, strict=True)
+    atlas.lists[key] = tuple(changed(one, inviter=inviter) for one, inviter in pairs)
+    atlas.members = known
+    return night
+
+
+def warnings(result):
+    return [each.message for each in result.warnings if each.code == WarningCode.MEMBERS]
+
+
+@pytest.mark.parametrize(("answer", "is_gone"), [(False, True), (True, False), (NOT_SAID, False)])
+async def test_inviter_is_gone_only_if_the_list_and_the_answer_for_the_name_agree(
+    directory, answer, is_gone
+):
+    night = night_of(directory, GONE)
+    night.atlases[0].answers = {GONE: answer}
+    result = await night.run()
+    assert (night.deleted, night.atlases[0].asked) == ([int(is_gone)], [GONE])
+    assert result.kept_by_reason == ({} if is_gone else {"inviter_unknown": 1})
+    said = (
+        f"1 inviter in the organization Alpha ({ORG}) is not in the list of active members, and "
+        "the answer for the name does not say whether they left: The answer is about other people "
+        "than asked for. Their invitations are kept."
+    )
+    assert warnings(result) == [said] * (answer is NOT_SAID)
+
+
+async def test_each_inviter_who_seems_gone_is_asked_for_once_in_all_lists_and_no_other_is(
+    directory,
+):
+    """Also where lists are read at the same time."""
+    others = ("p1@example.com", "P1@Example.com ", "nmtxqlkl", None, "\uff50" + "1@example.com")
+    night = night_of(directory, GONE, " Gone@Example.com", GONE, *others)
+    (atlas,) = night.atlases
+    (one, *_) = atlas.lists[Source.INVITES, object_id(1)]
+    for number in range(2, 9):
+        atlas.listed.append(project(number))
+        place = {"project_id": object_id(number), "invitation_id": object_id(90 + number)}
+        atlas.show(changed(one, **place))
+    result = await night.run(dry_run=True)
+    assert (result.stale, atlas.asked) == (10, [GONE])
+
+
+@pytest.mark.parametrize("known", [UNREAD, frozenset()], ids=["unread", "none"])
+async def test_no_inviter_is_gone_or_asked_for_where_the_list_is_not_known(directory, known):
+    night = night_of(directory, GONE, known=known)
+    result = await night.run()
+    assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
+    assert night.atlases[0].asked == []
+    if known is UNREAD:
+        (warning,) = warnings(result)
+        assert warning == (
+            f"The active members of the organization Alpha ({ORG}) are not known: the role is "
+            "missing. Nothing is deleted there by inviter_gone."
+        )
