@@ -132,6 +132,7 @@ FOR_NOW = [
     {"name": "at last", "projects": ["p3"], "older_than": "8d"},
     {"name": "over", "projects": ["p4"], "expired": True},
 ]
+LATE = {"name": "late", "older_than": "9d"}
 JOINS = (5, None, 9, None)
 MIDNIGHT = datetime.combine(NOW.date(), time(), UTC)
 """Of these nights, so that a keep entry ends at the instant of a sweep, as all else does."""
@@ -153,7 +154,7 @@ LAST_NIGHT = 17
 @example((1, None, None, None), 5, BY_AGE[:2], [], 4, 0).via("what is kept meanwhile waits anew")
 @example((1, None, None, None), 5, BY_AGE[:2], [], 4, 2).via("the same, announced before")
 @example((9, None, None, None), None, BY_AGE[:1], FOR_NOW[1:2], None, 0).via("kept until a day")
-@example((None, None, 6, None), None, BY_AGE[:1], FOR_NOW[2:3], None, 0).via("kept from an age on")
+@example((None, None, 7, None), None, [LATE], FOR_NOW[2:3], None, 0).via("kept from an age on")
 @example((None, None, -2, None), None, BY_AGE[:1], [], None, 0).via("sent in the future")
 async def test_each_instant_is_the_first_from_which_on_a_nightly_sweep_deletes(
     tmp_path_factory, ages, lasts_days, rules, keep, wait_days, asked_in

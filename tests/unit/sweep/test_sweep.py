@@ -129,27 +129,6 @@ async def test_nothing_is_deleted_in_any_organization_after(directory, name):
     assert bool(night.view.asked) is ("question" in name)
 
 
-def lacks(night, number=0):
-    """Let no project of an organization be listed."""
-    night.atlases[number].listed = AtlasUnavailable("No connection.")
-
-
-def no_names(night):
-    night.atlases[0].names = AtlasUnavailable("No connection.")
-
-
-def ends_soon(night):
-    night.atlases[0].expiries = (NOW - 3 * DAY, NOW + 3 * DAY, NOW + 90 * DAY)
-
-
-def named(*names):
-    def change(night):
-        for atlas in night.atlases:
-            atlas.names = dict(zip((ORG, OTHER_ORG), names, strict=False))
-
-    return change
-
-
 def keep_until(days):
     last_day = NOW.date() + timedelta(days=days)
     return {"keep": [{"name": "trip", "usernames": ["person-*"], "until": last_day}]}
@@ -166,31 +145,30 @@ NAMED = {
 }
 NEWER = {"sources": ["invites", "users", "org_users"]}  # else each run warns of their end
 PLAN = {"dry_run": True}
+DOWN = AtlasUnavailable("No connection.")
+UNREAD_LIST = [{}, {"list_results": {object_id(2): DOWN}}]
+ENDS = [{"expiries": (NOW - 3 * DAY, NOW + 3 * DAY, NOW + 90 * DAY)}]
+GAMMA = [{"names": {ORG: "Alpha", OTHER_ORG: "Gamma"}}] * 2
 WARNED = {
-    "pattern that matches no project": ((1, 1), EXCLUDE, None, {}),
-    "pattern, and an organization was not listed": ((1, 1), EXCLUDE, lacks, {}),
-    "plan with an unused keep entry": ((1, 0), UNUSED, None, PLAN),
-    "sweep with one": ((1, 0), UNUSED, None, {}),
-    "plan of no invitation with two": ((0, 0), UNUSED, None, PLAN),
-    "plan with one that did not read everything": ((1, 0), UNUSED, lambda n: fail(n, 1), PLAN),
-    "plan with five": ((1,), MANY, None, PLAN),
+    "pattern that matches no project": ((1, 1), EXCLUDE, [], {}),
+    "pattern, and an organization was not listed": ((1, 1), EXCLUDE, [{"listed": DOWN}], {}),
+    "plan with an unused keep entry": ((1, 0), UNUSED, [], PLAN),
+    "sweep with one": ((1, 0), UNUSED, [], {}),
+    "plan of no invitation with two": ((0, 0), UNUSED, [], PLAN),
+    "plan with one that did not read everything": ((1, 0), UNUSED, UNREAD_LIST, PLAN),
+    "plan with five": ((1,), MANY, [], PLAN),
     **{
-        f"keep entry with {days} days left": (
-            (1, 2),
-            keep_until(days),
-            None,
-            {},
-        )
+        f"keep entry with {days} days left": ((1, 2), keep_until(days), [], {})
         for days in (8, 7, 1, 0, -1, -14, -15)
     },
-    "name that no organization has": ((1, 1), NAMED, named("Alpha", "Gamma"), {}),
-    "the same in a shard": ((1, 1), NAMED, named("Alpha", "Gamma"), {"shard": Shard(1, 2)}),
-    "name that one has": ((1, 1), NAMED, named("Alpha", "Beta"), {}),
-    "name of an organization whose name is not known": ((1, 1), NAMED, named("Alpha"), {}),
-    "names that are not known": ((1,), {}, no_names, {}),
-    "secret that ends soon": ((1,), {}, ends_soon, {}),
+    "name that no organization has": ((1, 1), NAMED, GAMMA, {}),
+    "the same in a shard": ((1, 1), NAMED, GAMMA, {"shard": Shard(1, 2)}),
+    "name that one has": ((1, 1), NAMED, [{"names": {ORG: "Alpha", OTHER_ORG: "Beta"}}] * 2, {}),
+    "name of an organization whose name is not known": ((1, 1), NAMED, [], {}),
+    "names that are not known": ((1,), {}, [{"names": DOWN}], {}),
+    "secret that ends soon": ((1,), {}, ENDS, {}),
 }
-"""By what is warned of: the stale invitations, the policy, and changes of the night and the run."""
+"""By what is warned of: the stale invitations, the policy, what each Atlas has, and of the run."""
 
 
 def told_by(night, result):
@@ -205,10 +183,10 @@ def told_by(night, result):
 
 async def test_what_is_warned_of_is_as_it_was_reviewed(tmp_path):
     parts = []
-    for number, (name, (stale, keys, change, options)) in enumerate(WARNED.items()):
+    for number, (name, (stale, keys, atlases, options)) in enumerate(WARNED.items()):
         night = Night(AuditDirectory(tmp_path / str(number)), *stale, **NEWER, **keys)
-        if change is not None:
-            change(night)
+        for atlas, changes in zip(night.atlases, atlases, strict=False):
+            vars(atlas).update(changes)
         parts += [f"== {name}", *told_by(night, await night.run(**options))]
     keys = {"limits": {"max_deletions": 2, "over_limit": "trim"}, "notice": {"wait": "7d"}}
     night = Night(AuditDirectory(tmp_path / "notice"), 3, **NEWER, **keys)
