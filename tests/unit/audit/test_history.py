@@ -376,16 +376,6 @@ def test_terms_match_the_id_of_each_entry_and_the_name(directory):
     assert history_of(directory, username="f" * 24) == []
 
 
-def test_label_of_an_organization_is_that_of_the_last_run_that_knew_its_name(directory):
-    for number, name in enumerate(("Acme", "Acme Industries", None), start=1):
-        end = finished(organizations=(OrganizationResult(id=ORG, name=name),))
-        write_run(directory, f"r{number}", *deletion(number), end=end)
-    reader = HistoryReader(LineFilter())
-    for file in directory.files():
-        reader.read(FileChain(file))
-    assert reader.labels == {ORG: f"Acme Industries ({ORG})"}
-
-
 NAMES = st.text(st.sampled_from("aA.b*?[]-@\u212a\u0131\u00df "), min_size=1, max_size=8)
 
 

@@ -32,24 +32,18 @@ class FakeAtlas:
 
     Attributes:
         listed: The projects, or why one is not known, that `projects` returns; an error is raised.
-        names: The names of organizations, by id; an error is raised.
-        expiries: When the secrets of the credentials end.
         lists: Invitations by source and place, as `show` adds them.
         list_results: Results of listings instead, by source and place or by place; an error is
             raised.
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
-        waits_s: Waits that `try_acquire` returns, by project id; each one once.
         members: The active members of every organization, or why they are not known.
         answers: Whether a person is an active member, asked for by name; by default none is.
-        api_keys: Names of API keys by public key, or why they are not known.
         on_list: Called with the project of a list that is read.
         on_delete: Called with an invitation whose deletion begins.
         answer: Called before a request is sent; what it returns is the answer, or None for the
             usual one.
         gate: While it is clear, deletions block; it is set by default.
-        deletes_from: The lists that are deleted from.
-        absent: The entries before whose removal the organization is asked.
     """
 
     actor = "client"

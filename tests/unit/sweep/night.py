@@ -44,13 +44,12 @@ class QuietView:
 
     def __init__(self, answer=lambda _: True):
         self.warnings = []
-        self.activities = []
         self.asked = []
         self.until = []
         self._answer = answer
 
     def started(self, activity, count, where):
-        self.activities.append(activity)
+        pass
 
     def done(self, outcome=None):
         pass

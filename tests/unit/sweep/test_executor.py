@@ -252,27 +252,24 @@ async def test_others_are_sent_while_as_many_as_there_are_slots_back_off(slow, d
     assert run.outcomes == {Outcome.DELETED: 6}
 
 
-async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkeypatch):
-    monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
-    run = backing_off(1, 2, 3, 4)
-    with pytest.raises(AuditLogError):
-        await run.run_until_the_log_fails(
-            plan(5), lambda: (run.atlas.in_flight, run.log.on_disk) == (4, 5)
-        )
-    assert object_id(5) not in run.atlas.deleted
-
-
-async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(monkeypatch):
+@pytest.mark.parametrize("are_sent", [True, False])
+async def test_log_that_fails_ends_a_sweep_whose_deletions_wait_and_cancels_what_is_not_sent(
+    monkeypatch, are_sent
+):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
 
-    async def answer(_, __, progress):
+    async def not_sent(_, __, progress):
         await until(lambda: progress.cancelled)
         return progress.interrupt()
 
-    run = Run(answer=answer, workers=2)
+    run = backing_off(1, 2, 3, 4) if are_sent else Run(answer=not_sent, workers=2)
+    waiting = (4, 5) if are_sent else (2, 4)
     with pytest.raises(AuditLogError):
-        await run.run_until_the_log_fails(plan(3), lambda: run.atlas.in_flight)
-    assert run.outcomes == {Outcome.SKIPPED: 3}
+        await run.run_until_the_log_fails(
+            plan(5), lambda: (run.atlas.in_flight, run.log.on_disk) == waiting
+        )
+    assert object_id(5) not in run.atlas.deleted
+    assert run.outcomes == ({"deleted": 4, "skipped": 1} if are_sent else {"skipped": 5})
 
 
 @pytest.mark.parametrize("where", ["deletion", "callback", "tokens"])
