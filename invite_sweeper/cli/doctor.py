@@ -237,7 +237,7 @@ class _Doctor:
             self._add("nights", describe_endings(nights), None if is_well else advice)
         last = runs[-1]
         story = story_of(last, settings.advisor)
-        found = f"{story.headline.label}: {story.headline.text}."
+        found = f"{story.headline.sentence}."
         advice_of_last = None
         # What stopped the last run, killed or refused, may stop the next one, too.
         if last.end is None or last.exit_code == ExitCode.REFUSED:

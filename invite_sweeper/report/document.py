@@ -34,6 +34,11 @@ class Fact(NamedTuple):
     style: Style = "plain"
     is_whole: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """The label with the text; without one, the label alone."""
+        return f"{self.label}: {self.text}" if self.text else f"{self.label}."
+
 
 class Line(NamedTuple):
     """One line of a cell."""
@@ -115,9 +120,7 @@ class Attention(NamedTuple):
     @property
     def text(self) -> str:
         """The title with the messages, a line each."""
-        if not self.messages:
-            return f"{self.title}."
-        return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
+        return Fact(self.title, "\n".join(self.messages)).sentence
 
 
 class Bar(NamedTuple):
@@ -127,7 +130,7 @@ class Bar(NamedTuple):
         label: Short, below the bar.
         number: What a tile shows of it, as text.
         mark: Short, where the number does not say all; `meaning` says it in words.
-        text: All of it in words, for screen readers.
+        text: What the mark and the style say, in words, for screen readers.
         parts: Numbers, in the order of the picture's names.
         level: The point of the line; None where it is not known.
     """
@@ -229,7 +232,7 @@ class Document(NamedTuple):
     def brief(self) -> Iterator[Hint]:
         """Yield the headline and what needs attention, a line each: for a log, mail or message."""
         if self.headline.text:
-            yield Hint(f"{self.headline.label}: {self.headline.text}")
+            yield Hint(self.headline.sentence)
         for attention in self.attention:
             yield from map(Hint, attention.text.split("\n"))
             if attention.hint.text:

@@ -62,7 +62,7 @@ def diagnosis_of(
 ) -> DiagnosisResult:
     """Return the checks with the verdict."""
     headline, code = _verdict(checks)
-    return DiagnosisResult(now, f"{headline.label}: {headline.text}", organizations, checks, code)
+    return DiagnosisResult(now, headline.sentence, organizations, checks, code)
 
 
 def _verdict(checks: Sequence[Check]) -> tuple[Fact, ExitCode]:

@@ -12,18 +12,18 @@ def message_lines(document: Document) -> Iterator[Hint]:
     yield Hint(f"{PROGRAM_NAME}: {headline.text}")
     yield from attention
     for fact in document.facts:
-        yield Hint(f"{fact.label}: {fact.text}")
+        yield Hint(fact.sentence)
     for section in document.sections:
         yield from _section(section)
     for fact in document.closing:
-        yield Hint(f"{fact.label}: {fact.text}")
+        yield Hint(fact.sentence)
 
 
 def _section(section: Section) -> Iterator[Hint]:
     if section.heading:
         yield Hint(section.heading)
     for fact in section.facts:
-        yield Hint(f"• {fact.label}: {fact.text}")
+        yield Hint(f"• {fact.sentence}")
     for sentence in section.sentences:
         yield Hint(f"- {sentence}")
     left = section.total - section.shown
