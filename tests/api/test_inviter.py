@@ -8,11 +8,10 @@ import pytest
 from builders import ORG, PROJECT, invitation
 from deleting import place_of
 
+from invite_sweeper.atlas.endpoints import V2023_01_01, V2025_02_19
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.outcomes import Outcome, Sending
 
-V2023 = "application/vnd.atlas.2023-01-01+json"
-V2025 = "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
     "project_id": None,
     "project_name": None,
@@ -20,11 +19,11 @@ OF_ORGANIZATION = {
     "team_ids": ("0123456789abcdef01234567",),
     "project_roles": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),
 }
-ENDPOINTS = {
-    Source.INVITES: (f"/api/atlas/v2/groups/{PROJECT}/invites", V2023),
-    Source.USERS: (f"/api/atlas/v2/groups/{PROJECT}/users", V2025),
-    Source.ORG_USERS: (f"/api/atlas/v2/orgs/{ORG}/users", V2025),
-    Source.ORG_INVITES: (f"/api/atlas/v2/orgs/{ORG}/users", V2025),
+PATHS = {
+    Source.INVITES: f"/api/atlas/v2/groups/{PROJECT}/invites",
+    Source.USERS: f"/api/atlas/v2/groups/{PROJECT}/users",
+    Source.ORG_USERS: f"/api/atlas/v2/orgs/{ORG}/users",
+    Source.ORG_INVITES: f"/api/atlas/v2/orgs/{ORG}/users",
 }
 BODY_OF_PROJECT = {"roles": ["GROUP_READ_ONLY"], "username": "person-1@example.com"}
 HELD = {"groupId": PROJECT, "groupRoles": ["GROUP_OWNER", "GROUP_READ_ONLY"]}
@@ -59,8 +58,9 @@ async def test_each_source_has_its_own_endpoint_and_sends_roles_projects_and_tea
     assert (await invite(online, source)).outcome is Outcome.RESTORED
 
     (call,) = calls
-    assert (call.target, call.headers["Accept"]) == ENDPOINTS[source]
-    assert call.headers["Content-Type"] == ENDPOINTS[source][1]
+    assert call.target == PATHS[source]
+    version = V2023_01_01 if source is Source.INVITES else V2025_02_19
+    assert (call.headers["Accept"], call.headers["Content-Type"]) == (version, version)
     expected = BODY_OF_ORGANIZATION if source.is_organization_level else BODY_OF_PROJECT
     assert json.loads(call.body) == expected
     usernames = {sim.user(each).username for each in sim.users()}
@@ -194,7 +194,7 @@ NO_NAME = faults.malformed(b'{"results":[{"id":"0123456789abcdef01234567","usern
 @pytest.mark.parametrize(
     ("source", "fault", "status", "code"),
     [
-        *((s, faults.role_missing(), 401, "USER_UNAUTHORIZED") for s in ENDPOINTS),
+        *((s, faults.role_missing(), 401, "USER_UNAUTHORIZED") for s in Source),
         *((s, NO_NAME, 200, None) for s in (Source.USERS, Source.ORG_USERS)),
         (Source.USERS, faults.fail_with(404, "GROUP_NOT_FOUND"), 404, "GROUP_NOT_FOUND"),
         (Source.INVITES, faults.fail_with(404, "GROUP_NOT_FOUND"), 404, None),

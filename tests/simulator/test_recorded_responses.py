@@ -40,15 +40,6 @@ def read(body):
     return json.loads(body, object_hook=without_unread)
 
 
-def assert_same_headers(recorded, response, without):
-    for name in READ.keys() - without:
-        ours, theirs = response.headers.get(name), recorded.headers.get(name)
-        if form := READ[name]:
-            assert ours is None or re.fullmatch(form, ours), name
-            ours, theirs = ours is None, theirs is None
-        assert ours == theirs, name
-
-
 ORG = "a0123456789abcdef012345a"
 PROJECT = "6a793fd0c0eb9e7a177181d4"
 INVITATION = "6a793fd52c88faeba59bd5d0"
@@ -57,9 +48,9 @@ INVITES = f"/groups/{PROJECT}/invites"
 BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
 
 
-def recorded_atlas(at=LATEST):
-    """Return an Atlas like the recorded one, at the time of a recording."""
-    sim = ObservedAtlas(lambda: at)
+def recorded_atlas():
+    """Return an Atlas like the recorded one."""
+    sim = ObservedAtlas(lambda: LATEST)
     sim.sunsets |= dict.fromkeys(sim.sunsets, date(2027, 7, 1))
     sim.add_organization(ORG, "Atlas CLI E2E")
     sim.add_project("invitations-e2e-233", project_id=PROJECT)
@@ -96,29 +87,22 @@ class Case(NamedTuple):
     """A request whose response was recorded.
 
     Attributes:
-        without: Headers that the recording lacks, or that its resource has and ours has not.
         varying: Keys whose values differ; empty to compare bytes.
     """
 
     method: str
     path: str
     prepare: Callable = lambda sim, recorded: None
-    without: frozenset[str] = frozenset()
     varying: tuple[str, ...] = ()
     body: object = None
     token: str | None = None
-    at: datetime = LATEST
 
 
 CASES = {
     "project-invite-list-latest": Case("GET", INVITES, invited),
     "project-invite-delete-latest": Case("DELETE", f"{INVITES}/{INVITATION}", invited),
     "project-invite-create-latest": Case(
-        "POST",
-        INVITES,
-        varying=("id", "inviterUsername"),
-        body=BODY,
-        at=datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC),
+        "POST", INVITES, varying=("id", "inviterUsername", "createdAt", "expiresAt"), body=BODY
     ),
     "groups-list-200-latest": Case("GET", "/groups", projects, varying=("totalCount",)),
     "orgs-list-200-latest": Case("GET", "/orgs", varying=("links",)),
@@ -127,10 +111,7 @@ CASES = {
     "error-401-digest-2026-08-with-errorCode": Case("GET", "/groups", token=""),
     "error-404-GROUP_NOT_FOUND-with-X-Error-Code": Case("GET", f"/groups/{'1' * 24}/invites"),
     "error-404-RESOURCE_NOT_FOUND": Case(
-        "DELETE",
-        f"{INVITES}/{'0' * 24}",
-        without=frozenset({"Sunset"}),
-        varying=("detail", "parameters"),
+        "DELETE", f"{INVITES}/{'0' * 24}", varying=("detail", "parameters")
     ),
 }
 
@@ -139,12 +120,18 @@ CASES = {
 async def test_response_equals_the_recording(name):
     recorded = recording(name)
     case = CASES[name]
-    sim = recorded_atlas(case.at)
+    sim = recorded_atlas()
     case.prepare(sim, recorded)
     async with open_client(sim, token=case.token) as request:
         response = await request(case.method, case.path, json=case.body)
     assert response.status == recorded.status
-    assert_same_headers(recorded, response, case.without)
+    # The 404 of another resource was recorded, which has no end.
+    for header in READ.keys() - ({"Sunset"} if name.endswith("RESOURCE_NOT_FOUND") else set()):
+        ours, theirs = response.headers.get(header), recorded.headers.get(header)
+        if form := READ[header]:
+            assert ours is None or re.fullmatch(form, ours), header
+            ours, theirs = ours is None, theirs is None
+        assert ours == theirs, header
     if not case.varying:
         assert response.body == recorded.body
     else:
