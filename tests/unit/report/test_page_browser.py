@@ -12,16 +12,7 @@ from environment import on_real_clock
 from needs import AXE
 from playwright.sync_api import sync_playwright
 from report.hostile import HOSTILE
-from report.scenes import (
-    REFUSED_SWEEP,
-    SCENES,
-    THREE_ORGANIZATIONS,
-    UNREADABLE,
-    Run,
-    deleted,
-    run,
-    write,
-)
+from report.scenes import REFUSED_SWEEP, SCENES, UNREADABLE, deleted, run, write
 from report.test_page import TEXTS, page_of
 
 from invite_sweeper.audit import AuditDirectory
@@ -81,30 +72,22 @@ def everything():
     )
 
 
-def written(folder: Path, runs: dict[float, Run]) -> Path:
-    """Write the page of runs by how many days ago they began."""
-    directory = AuditDirectory(folder / "audit")
-    for days_ago, scene in runs.items():
-        write(scene, directory, days_ago=days_ago)
-    path = folder / "report.html"
-    path.write_text(render_html(page_of(directory)), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> list[Path]:
     """The page of 20 nights, two without a run and a sweep with each table; then of two scenes."""
     long = planned(1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Pool")
     nights = {days_ago: deleted(1) for days_ago in (*range(20, 10, -1), 8)}
     nights |= {14: REFUSED_SWEEP, 7: REFUSED_SWEEP, 0: everything()}
-    return [
-        written(tmp_path_factory.mktemp("page"), runs)
-        for runs in (
-            nights,
-            {0: THREE_ORGANIZATIONS._replace(lines=[long, outcome(long)])},
-            {0: SCENES["killed"]},
-        )
-    ]
+    three = SCENES["three organizations"]._replace(lines=[long, outcome(long)])
+    pages = []
+    for runs in (nights, {0: three}, {0: SCENES["killed"]}):
+        folder = tmp_path_factory.mktemp("page")
+        directory = AuditDirectory(folder / "audit")
+        for days_ago, scene in runs.items():
+            write(scene, directory, days_ago=days_ago)
+        pages.append(folder / "report.html")
+        pages[-1].write_text(render_html(page_of(directory)), encoding="utf-8")
+    return pages
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +115,8 @@ def opened(browser):
     """
 
     @contextmanager
-    def open_page(path: Path, *, width=1280, events=(), until="load", **options):
-        viewport = {"width": width, "height": 900}
-        context = browser.new_context(viewport=viewport, **options)
+    def open_page(path: Path, *, events=(), until="load", **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
         tab = context.new_page()
         seen = []
         tab.on("console", lambda message: seen.append("console"))
@@ -147,6 +129,21 @@ def opened(browser):
         context.close()
 
     return open_page
+
+
+@pytest.fixture(scope="module")
+def loaded(browser, pages):
+    """The first page, loaded once for tests that look at it."""
+    tab = browser.new_page()
+    tab.goto(pages[0].as_uri())
+    return tab
+
+
+@pytest.fixture
+def tab(loaded):
+    loaded.emulate_media(media="screen", color_scheme="light")
+    loaded.set_viewport_size({"width": 1280, "height": 900})
+    return loaded
 
 
 def test_hostile_names_are_text_and_the_page_requests_nothing(opened, pages):
@@ -167,22 +164,20 @@ def test_injected_script_does_not_run(opened, pages, tmp_path):
         assert tab.evaluate("window.pwned") is None
 
 
-def test_nothing_is_cut_at_any_width(opened, pages):
-    with opened(pages[0]) as tab:
-        for width in WIDTHS:
+def test_nothing_is_cut_at_any_width(tab):
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 900})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert (width, tab.evaluate(CUT)) == (width, [])
+
+
+def test_no_text_of_a_night_is_outside_its_tile(tab):
+    tab.evaluate("document.querySelector('.strip .mark').textContent = '1,234,567'")
+    for media in ("screen", "print"):
+        tab.emulate_media(media=media)
+        for width in (360, 1000):
             tab.set_viewport_size({"width": width, "height": 900})
-            assert tab.evaluate("document.documentElement.scrollWidth") <= width
-            assert (width, tab.evaluate(CUT)) == (width, [])
-
-
-def test_no_text_of_a_night_is_outside_its_tile(opened, pages):
-    with opened(pages[0]) as tab:
-        tab.evaluate("document.querySelector('.strip .mark').textContent = '1,234,567'")
-        for media in ("screen", "print"):
-            tab.emulate_media(media=media)
-            for width in (360, 1000):
-                tab.set_viewport_size({"width": width, "height": 900})
-                assert (media, width, tab.evaluate(OUTSIDE_TILE)) == (media, width, [])
+            assert (media, width, tab.evaluate(OUTSIDE_TILE)) == (media, width, [])
 
 
 def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
@@ -200,24 +195,23 @@ def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
         assert tab.locator("#t-deletions tbody tr").count() == 1
 
 
-def test_page_is_usable_by_keyboard_and_its_links_lead_to_sections(opened, pages):
-    with opened(pages[0]) as tab:
-        tab.keyboard.press("Tab")
-        assert tab.evaluate("document.activeElement.className") == "skip"
-        tab.keyboard.press("Enter")
-        assert tab.evaluate("document.activeElement.id") == "main"
-        for link in tab.locator("nav a").all():
-            assert tab.locator(link.get_attribute("href")).is_visible()
+def test_page_is_usable_by_keyboard_and_its_links_lead_to_sections(tab):
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "main"
+    for link in tab.locator("nav a").all():
+        assert tab.locator(link.get_attribute("href")).is_visible()
 
 
-def test_print_shows_everything_and_no_navigation(opened, pages):
-    with opened(pages[0], width=979) as tab:  # Letter, landscape
-        tab.emulate_media(media="print")
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 979
-        assert not tab.locator("nav").is_visible()
-        assert tab.locator("#t-deletions tbody tr").first.is_visible()
-        assert tab.locator("#t-deletions thead").is_visible()
-        assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+def test_print_shows_everything_and_no_navigation(tab):
+    tab.set_viewport_size({"width": 979, "height": 900})  # Letter, landscape
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 979
+    assert not tab.locator("nav").is_visible()
+    assert tab.locator("#t-deletions tbody tr").first.is_visible()
+    assert tab.locator("#t-deletions thead").is_visible()
+    assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
 @pytest.mark.needs("axe")
@@ -240,9 +234,8 @@ def test_axe_reports_no_violations(opened, pages):
                 assert (scheme, shown) == (scheme, [])
 
 
-def test_page_follows_the_color_scheme(opened, pages):
-    with opened(pages[0]) as tab:
-        for scheme, is_white in (("light", True), ("dark", False)):
-            tab.emulate_media(color_scheme=scheme)
-            background = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-            assert (background == "rgb(255, 255, 255)") is is_white
+def test_page_follows_the_color_scheme(tab):
+    for scheme, is_white in (("light", True), ("dark", False)):
+        tab.emulate_media(color_scheme=scheme)
+        background = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") is is_white
