@@ -159,6 +159,7 @@ class InvitedRow(AtlasObject):
                 list. Without roles, the projects of an organization's user would be unknown.
         """
         of_org = source.is_organization_level
+        of_users = source in SOURCES_OF_USERS
         shown_place = self.org_id if of_org else self.group_id
         if shown_place is not None and shown_place != place.id:
             what = "organization" if of_org else "project"
@@ -171,12 +172,12 @@ class InvitedRow(AtlasObject):
             is_organization_user = False
             roles = self.roles
             assignments = self.group_role_assignments
-        if is_organization_user != (source is Source.ORG_USERS):
+        if is_organization_user != (of_org and of_users):
             raise UnexpectedContent("its roles are not as documented")
         created_at = self.created_at
         expires_at = self.expires_at
         status: str | None = MembershipStatus.PENDING
-        if source in SOURCES_OF_USERS:
+        if of_users:
             created_at = self.invitation_created_at
             expires_at = self.invitation_expires_at
             # PENDING stays the object that is the default: msgspec writes an equal text in each

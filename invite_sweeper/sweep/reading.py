@@ -45,7 +45,7 @@ from invite_sweeper.sweep.plan import (
 )
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Announcement, Decision, Selector
 from invite_sweeper.sweep.steps import Step
 from invite_sweeper.text import plural_form, pluralize
 
@@ -251,9 +251,10 @@ class ReadingBuilder:
         """
         for entry in entries:
             sent_at = entry.sent_at
-            if sent_at is None or entry.status != MembershipStatus.PENDING:
+            oldest = self.dates.oldest
+            if sent_at is None or (oldest is not None and sent_at >= oldest):
                 continue
-            if self.dates.oldest is not None and sent_at >= self.dates.oldest:
+            if entry.status != MembershipStatus.PENDING:
                 continue
             expires_at = parse_timestamp(entry.expires_at)
             if expires_at is None or expires_at > self._command.now:
@@ -271,7 +272,8 @@ class ReadingBuilder:
             self._command.observe(by_policy, decision)
         if self._command.dry_run:  # a sweep acts on what is stale now alone
             self._foretell(by_policy)
-        self._add_announcement(decision)
+        if decision.announcement is not None:
+            self._add_announcement(decision, decision.announcement)
         now = self._command.now
         reason = decision.keep_reason
         if reason is not None:
@@ -290,13 +292,10 @@ class ReadingBuilder:
         )
         self._deletable.append(planned)
 
-    def _add_announcement(self, decision: Decision) -> None:
+    def _add_announcement(self, decision: Decision, announcement: Announcement) -> None:
         """Record which announcements a decision ends, or that the invitation is announced."""
-        announcement = decision.announcement
         dry_run = self._command.dry_run
         now = self._command.now
-        if announcement is None:
-            return
         if not dry_run:  # a dry run ends no announcement
             for entry in announcement.ended_entries:
                 ended = entry.recorded(now)
