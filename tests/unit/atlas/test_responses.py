@@ -39,24 +39,55 @@ def response(status, code=None, *, headers=(), body=None, detail=None):
     return Response(status, CIMultiDict(headers), body)
 
 
-OAUTH = b'{"error":"invalid_client","error_description":"Invalid credentials provided."}'
-
-
-@pytest.mark.parametrize(
-    ("found", "error"),
-    [
-        (response(404, "IN_BODY", headers={"x-error-code": "X"}, detail="No."), ("IN_BODY", "No.")),
+TYPES = (None, "Application/JSON; charset=utf-8", "application/vnd.atlas.2023-01-01+json")
+TYPES += ("text/html", "TEXT/HTML; charset=utf-8", " application/xhtml+xml ;charset=utf-8")
+TYPES += ("text/json-of-sorts", "text/plain; like=application/json")
+BODIES = (b"", b"[]", b'{"error":404}', b'{"errorCode":"GROUP_NOT_FOUND"}', b'{"errors":[]}')
+BODIES += (b'{"detail":"No such group."}', b'{"reason":"Not Found"}', b'{"message":"try later"}')
+BODIES += (b'{"error_description":"no"}',)
+IN_HEADER = {"X-Error-Code": "IN_HEADER"}
+MEANINGS = {"deleted": is_deleted, "gone": is_already_gone}
+RESPONSES = {
+    "204 and 404 are believed unless they are HTML, and 200 and 202 only if they are JSON": [
+        response(status, headers={} if each is None else {"Content-Type": each}, body=b"{}")
+        for status in (204, 404, 200, 202)
+        for each in TYPES
+    ],
+    "200 and 202 with an invalid body or an error confirm nothing": [
+        response(status, body=body) for status in (200, 202) for body in BODIES
+    ],
+    "nor does 200 with an error code in a header": [response(200, headers=IN_HEADER, body=b"{}")],
+    "nor does another status": [
+        response(status, body=b"{}") for status in (201, 203, 205, 206, 301, 302, 400, 500)
+    ],
+    "gone is also 400 with one of two codes": [
+        *(response(400, code) for code in ("INVALID_INVITATION_ID", "ALREADY_EXPIRED")),
+        *(response(400, code) for code in ("CANNOT_DELETE_ORG_INVITATION", None)),
+        response(409, "INVALID_INVITATION_ID"),
+    ],
+    "an error code is that of the body, then of the header, then of OAuth": [
+        response(404, "IN_BODY", headers={"x-error-code": "X"}, detail="No."),
         *(
-            (response(404, headers={"X-Error-Code": "IN_HEADER"}, body=body), ("IN_HEADER", ""))
+            response(404, headers=IN_HEADER, body=body)
             for body in (b"<html>", b"[]", b'{"errorCode":null}', b'{"errorCode":" "}')
         ),
-        (response(404, body=b'{"errorCode":"x y"}'), (None, "")),
-        (response(401, body=OAUTH), ("invalid_client", "Invalid credentials provided.")),
-        (response(401, body=b'{"error":401}'), (None, "")),
+        response(404, body=b'{"errorCode":"x y"}'),
+        response(401, body=b'{"error":"invalid_client","error_description":"Not valid."}'),
+        response(401, body=b'{"error":401}'),
     ],
-)
-def test_error_code_is_that_of_the_body_then_of_the_header_then_of_oauth(found, error):
-    assert (found.code, found.detail) == error
+}
+
+
+def test_responses_mean_what_was_reviewed():
+    text = ""
+    for name, responses in RESPONSES.items():
+        text += f"== {name}\n"
+        for each in responses:
+            means = [word for word, test in MEANINGS.items() if test(each)] or ["nothing"]
+            headers = ", ".join(f"{key}: {value}" for key, value in each.headers.items())
+            text += f"{each.status} {headers or 'without headers'} {each.body.decode()}\n"
+            text += f"    {' '.join(means)}; code {each.code}; detail {each.detail!r}\n"
+    assert_reviewed(text, Path(__file__).with_name("responses.txt"))
 
 
 @pytest.mark.parametrize("begin", [270, 290, 299, 300])
@@ -71,60 +102,6 @@ def test_detail_is_one_printable_line_of_at_most_300_characters():
     assert response(400, detail="a\nb\x1b[31mc\u202e").detail == "a b [31mc "
     assert response(400, detail="x" * 300).detail == "x" * 300
     assert response(400, detail="x" * 301).detail == "x" * 300 + "…"
-
-
-OF_ATLAS = (None, "Application/JSON; charset=utf-8", "application/vnd.atlas.2023-01-01+json")
-HTML_TYPES = ("text/html", "TEXT/HTML; charset=utf-8", " application/xhtml+xml ;charset=utf-8")
-OTHER = ("text/json-of-sorts", "text/plain; like=application/json")
-
-
-def response_of_type(status, media_type, body=b""):
-    headers = {} if media_type is None else {"Content-Type": media_type}
-    return response(status, headers=headers, body=body)
-
-
-@pytest.mark.parametrize("media_type", [*OF_ATLAS, *OTHER, *HTML_TYPES])
-def test_204_and_404_are_believed_unless_they_are_html_and_200_only_if_it_is_json(media_type):
-    is_html = media_type in HTML_TYPES
-    assert is_deleted(response_of_type(204, media_type)) is not is_html
-    assert is_already_gone(response_of_type(404, media_type)) is not is_html
-    for status in (200, 202):
-        found = response_of_type(status, media_type, b"{}")
-        assert is_deleted(found) is (media_type in OF_ATLAS)
-
-
-@pytest.mark.parametrize("status", [200, 202])
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"", b"[]", b'{"error":404}', b'{"errorCode":"GROUP_NOT_FOUND"}', b'{"errors":[]}'),
-        *(b'{"detail":"No such group."}', b'{"reason":"Not Found"}', b'{"message":"try later"}'),
-        b'{"error_description":"no"}',
-    ],
-)
-def test_200_and_202_are_not_deleted_with_an_invalid_body_or_an_error(status, body):
-    assert not is_deleted(response_of_type(status, "application/json", body))
-
-
-def test_other_statuses_and_200_with_an_error_code_in_a_header_are_not_deleted():
-    assert not is_deleted(response(200, headers={"X-Error-Code": "X"}, body=b"{}"))
-    for status in (201, 203, 205, 206, 301, 302, 400, 404, 500):
-        assert not is_deleted(response_of_type(status, "application/json", b"{}"))
-
-
-@pytest.mark.parametrize(
-    ("gone", "status", "code"),
-    [
-        (True, 404, None),
-        (True, 400, "INVALID_INVITATION_ID"),
-        (True, 400, "ALREADY_EXPIRED"),
-        (False, 400, "CANNOT_DELETE_ORG_INVITATION"),
-        (False, 400, None),
-        (False, 409, "INVALID_INVITATION_ID"),
-    ],
-)
-def test_gone_is_404_or_400_with_one_of_two_codes(gone, status, code):
-    assert is_already_gone(response(status, code)) is gone
 
 
 NOT_READ = (

@@ -1,7 +1,6 @@
 """Every key of a policy is read, with the documented defaults; durations are exact."""
 
 import hashlib
-from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -107,12 +106,6 @@ def test_text_that_is_not_a_duration_above_zero_is_refused_with_a_hint(message):
     assert parse_duration("0d", zero=True) == timedelta(0)  # where it is allowed
 
 
-@given(st.integers(1, 5_000), st.sampled_from("smhdw"))
-def test_short_form_and_iso_8601_are_equal(number, unit):
-    iso = f"P{'T' if unit in 'smh' else ''}{number}{unit.upper()}"
-    assert parse_duration(f"{number}{unit}") == parse_duration(iso)
-
-
 @given(st.integers(0, 5_000), st.sampled_from([1, 60, 3_600, 86_400]))
 def test_duration_is_written_as_it_is_read(number, unit_s):
     duration = timedelta(seconds=number * unit_s)
@@ -122,9 +115,3 @@ def test_duration_is_written_as_it_is_read(number, unit_s):
 @pytest.mark.parametrize("text", ["0s", "90s", "90m", "36h", "14d"])
 def test_duration_is_written_in_the_largest_unit_that_fits(text):
     assert format_duration(parse_duration(text, zero=True)) == text
-
-
-@given(st.text())
-def test_any_text_yields_a_duration_above_zero_or_a_duration_error(text):
-    with suppress(InvalidValue):
-        assert parse_duration(text) > timedelta(0)
