@@ -216,19 +216,12 @@ class ObservedAtlas(SimulatedAtlas):
             self.oauth.tokens.pop(token, None)
 
     def set_bucket(
-        self,
-        bucket: str,
-        place_id: str = LOCALHOST,
-        *,
-        capacity: int = 1000,
-        refill: int = 1000,
-        period_s: float = 60.0,
-        anchor_s: float | None = None,
+        self, bucket: str, place_id: str = LOCALHOST, *limit: float, anchor_s: float | None = None
     ) -> None:
         """Replace a bucket by a full one; `anchor_s` is the start of its first period, or now."""
         start_s = self.monotonic() if anchor_s is None else anchor_s
-        limit = BucketSize(capacity, refill, period_s)
-        self.throttling.buckets[bucket, place_id] = SimulatedBucket(limit, start_s)
+        full = SimulatedBucket(BucketSize(*(limit or (1000, 1000))), start_s)
+        self.throttling.buckets[bucket, place_id] = full
 
     def spend(self, project_id: str) -> bool:
         """Take a token of a project as another client would; return whether there was one."""

@@ -131,8 +131,8 @@ async def run_hot(scenario: Scenario) -> Hot:
     def begin(_: object) -> None:
         # Relative to the first request: a slow start of the program does not move the refills.
         anchors_s.append(sim.monotonic() - PHASE * scenario.period_s)
-        figures = {name: getattr(scenario, name) for name in ("capacity", "refill", "period_s")}
-        sim.set_bucket("projects_group", hot, **figures, anchor_s=anchors_s[0])
+        limit = scenario.capacity, scenario.refill, scenario.period_s
+        sim.set_bucket("projects_group", hot, *limit, anchor_s=anchors_s[0])
 
     sim.faults.add(faults.effect(before=begin))
     async with serve(sim) as base_url:

@@ -14,6 +14,7 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.simulated import decoded, open_client, organization
 
 from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
+from invite_sweeper.simulator.responses import LOCALHOST
 
 TABLE = Path(__file__).with_name("exchanges.txt").read_text("utf-8").splitlines()
 LINES = [line for line in TABLE if line and not line.startswith("#")]
@@ -53,10 +54,10 @@ class World:
             "": lambda: None,
             "elsewhere": partial(sim.faults.add, faults.address_refused()),
             "gone-400": partial(sim.faults.add, faults.gone_as_400()),
-            "ten-invitations": partial(sim.set_bucket, "invitations_ip", capacity=0),
+            "ten-invitations": partial(sim.set_bucket, "invitations_ip", LOCALHOST, 0, 0),
             "retired-invites": lambda: sim.retired.add("invites"),
             "retired-orgs": lambda: sim.retired.add("orgs"),
-            "spent": partial(sim.set_bucket, "projects_group", self.project, capacity=0),
+            "spent": partial(sim.set_bucket, "projects_group", self.project, 0, 0),
             "error": partial(sim.faults.add, faults.fail_with(500)),
             "upgrade": partial(sim.faults.add, faults.upgrade()),
             "challenge": partial(sim.faults.add, faults.challenge()),

@@ -11,7 +11,7 @@ async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_re
     sim = organization(monotonic=clock.monotonic)
     limited = sim.add_project("hot")
     unlimited = sim.add_project("cold")
-    sim.set_bucket("projects_group", limited, capacity=2, refill=1, period_s=60)
+    sim.set_bucket("projects_group", limited, 2, 1, 60)
 
     async def status(project):
         return (await request("GET", f"/groups/{project}/invites")).status
