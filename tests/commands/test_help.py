@@ -14,7 +14,6 @@ from running import Done, end
 
 from invite_sweeper.cli.help import TOPICS, page
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.policy import json_schema
@@ -87,15 +86,6 @@ def test_plan_takes_every_option_of_a_dry_run():
         for path in (("plan",), ("sweep",))
     )
     assert plan == sweep - {"--dry-run", "--yes"}
-
-
-def test_options_are_in_sections(pages):
-    sections = dict(re.findall(r"^(\w+):\n((?:  .*\n)+)", pages[("sweep",)], re.MULTILINE))
-    assert list(sections) == ["Target", "Safety", "Output", "Integration", "Options"]
-    assert " --policy" in sections["Target"]
-    assert sections["Options"].count("\n") == 1, "each option of a sweep has a section"
-    assert f"[default: {RunOptions().plan_max_age}]" in sections["Safety"]
-    assert f"ends with {ExitCode.STALE}." in " ".join(sections["Output"].split())
 
 
 def test_first_page_names_every_exit_code_and_the_demo(pages):

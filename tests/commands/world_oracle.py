@@ -4,26 +4,18 @@ import unicodedata
 from collections import defaultdict
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TypeAlias
 
 from commands.world import DAY, INVITED, OF_PERSON, PLAIN_PROJECT_NAMES, Row, World
 
 LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
 
 
-class Expected(NamedTuple):
-    """What a sweep must do.
-
-    Attributes:
-        stale: Of each stale invitation the entries; the first is the one that a DELETE names.
-        kept: Of each kept invitation the entries.
-    """
-
-    stale: list[tuple[Row, ...]]
-    kept: list[tuple[Row, ...]]
+Entries: TypeAlias = list[tuple[Row, ...]]
 
 
-def expected(world: World, now: datetime) -> Expected:
+def expected(world: World, now: datetime) -> tuple[Entries, Entries]:
+    """Return the entries of each stale invitation, that of the DELETE first, and of each kept."""
     rows = list(world.rows())
     people = defaultdict(list)
     for row in rows:
@@ -31,26 +23,25 @@ def expected(world: World, now: datetime) -> Expected:
             # An entry of `invites` stands for itself; of other lists a person's are one.
             key = row.key if row.source == "invites" else (row.org_id, row.plain_name)
             people[key].append(row)
-    found = Expected([], [])
+    stale: Entries = []
+    kept: Entries = []
     for person in people.values():
-        person.sort(key=_through)
+        person.sort(
+            key=lambda row: ("org_users", "org_invites", "users", "invites").index(row.source)
+        )
         ended = [row for row in person if may_end(world, row, rows, now)]
         if ended and ended[0].source.startswith("org_"):
-            found.stale.append(tuple(person))
+            stale.append(tuple(person))
         else:
-            found.stale.extend((row,) for row in ended)
-            if kept := [row for row in person if row not in ended]:
-                found.kept.append(tuple(kept))
-    return found
+            stale.extend((row,) for row in ended)
+            if left := [row for row in person if row not in ended]:
+                kept.append(tuple(left))
+    return stale, kept
 
 
-def _through(row: Row) -> int:
-    return ("org_users", "org_invites", "users", "invites").index(row.source)
-
-
-def left_by(world: World, found: Expected) -> set[tuple[str, str, str]]:
+def left_by(world: World, stale: Entries) -> set[tuple[str, str, str]]:
     """Return the keys of everything that a sweep leaves, in whatever list it is."""
-    named = [first for first, *_ in found.stale]
+    named = [first for first, *_ in stale]
     members = {row.member for row in named if row.source.startswith("org_")}
     ended = {row.key for row in named}
     return {r.key for r in world.rows() if r.key not in ended and r.member not in members}
@@ -192,8 +183,8 @@ def date_of(value: object) -> datetime | None:
 def selections(world: World, entry: dict[str, object], row: Row, *, keep: bool) -> list[object]:
     """Return the result of each key that selects; None for one that cannot be judged."""
     found: list[object] = []
+    seen = unicodedata.normalize("NFC", row.username or "").replace("\u200b", "")
     if "usernames" in entry:
-        seen = unicodedata.normalize("NFC", row.username or "").replace("\u200b", "")
         names = (seen, row.plain_name) if keep else (seen,)
         found.append(matches_glob(entry["usernames"], *names) if seen else None)
     if "inviters" in entry:
@@ -210,7 +201,6 @@ def selections(world: World, entry: dict[str, object], row: Row, *, keep: bool) 
     if "organizations" in entry:
         found.append(row.org_id in entry["organizations"])
     if "not_usernames" in entry:
-        seen = unicodedata.normalize("NFC", row.username or "").replace("\u200b", "")
         own = matches_glob(entry["not_usernames"], seen, row.plain_name)
         found.append(not own if seen else None)
     return found
