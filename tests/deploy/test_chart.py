@@ -85,16 +85,11 @@ HARMLESS = {
 """The options of a sweep that may be in `extraArgs`: the others are the chart's or a guard's."""
 
 
-def values_of(*pairs):
-    """Return nested values of dotted paths."""
-    whole = {}
-    for path, value in pairs:
-        *above, key = path.split(".")
-        inner = whole
-        for name in above:
-            inner = inner.setdefault(name, {})
-        inner[key] = value
-    return whole
+def values_of(path, value):
+    """Return the nested values of a dotted path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
 
 
 def refusals(values, folder):
@@ -106,14 +101,14 @@ def refusals(values, folder):
 
 
 def test_wrong_value_is_refused_by_its_name(tmp_path):
-    values = {f"c{n}": values_of(each[:2]) for n, each in enumerate(REFUSED)}
+    values = {f"c{n}": values_of(*each[:2]) for n, each in enumerate(REFUSED)}
     told = refusals(values, tmp_path)
     accepted = [each for n, each in enumerate(REFUSED) if each[2] not in told.get(f"c{n}", "")]
 
     assert accepted == []
 
 
-def test_option_of_a_sweep_is_no_extra_argument_unless_it_switches_off_no_guard(tmp_path):
+def test_extra_arguments_are_the_options_of_a_sweep_that_switch_off_no_guard(tmp_path):
     options = {f"o{n}": each for n, each in enumerate(sorted(OPTIONS))}
     given = {key: f"{'' if name[0] == '-' else '--'}{name}" for key, name in options.items()}
     values = {key: {"extraArgs": [option]} for key, option in given.items()}
@@ -133,7 +128,7 @@ def texts(values, path=""):
 
 def test_text_with_a_line_break_is_refused_or_stays_one_string(tmp_path):
     paths = {f"t{n}": each for n, each in enumerate(texts(load(CHART / "values.yaml")))}
-    values = {key: values_of((path, LINE)) for key, path in paths.items()}
+    values = {key: values_of(path, LINE) for key, path in paths.items()}
     free = values.keys() - refusals(values, tmp_path).keys()
     (tmp_path / "free").mkdir()
     found = charts(side_by_side({key: values[key] for key in free}, tmp_path / "free").stdout)
@@ -158,7 +153,7 @@ def charts(text):
 
 
 def test_values_render_pods_that_agree_and_policies_that_select_them_alone(tmp_path):
-    values = {f"v{n}": values_of(each) for n, each in enumerate(ACCEPTED)}
+    values = {f"v{n}": values_of(*each) for n, each in enumerate(ACCEPTED)}
     rendering = side_by_side(values, tmp_path)
     assert rendering.returncode == 0, rendering.stderr
     found = charts(rendering.stdout)

@@ -33,11 +33,11 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     url = "https://git.example.com/platform/invite-sweeper"
     done = runner.run("Name the repository in the package", URL=url)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)]+)\)", page)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)", text)
 
     assert [each for each in targets if not each.startswith(("https://", "#"))] == []
-    assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in page
+    assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in text
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["urls"]["Source"] == url
     assert project["authors"]
