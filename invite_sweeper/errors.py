@@ -4,7 +4,7 @@ A failure of one list or one invitation is not an exception. It is a value
 (`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple, NotRequired, Self
 
 from typing_extensions import TypedDict, override
@@ -244,10 +244,9 @@ class Advisor(NamedTuple):
     base_url: str = ""
     organization: str = ""
 
-    def advise(self, reasons: Iterable[str]) -> tuple[Hint, ...]:
-        """Return what to do about the reasons, the most urgent first, each hint once."""
-        hints = map(self._hint, advised_reasons(reasons))
-        return tuple(dict.fromkeys(hints))
+    def advise(self, reasons: Iterable[str]) -> Mapping[Reason, Hint]:
+        """Return what to do about each reason whose advice is shown, the most urgent first."""
+        return {reason: self._hint(reason) for reason in advised_reasons(reasons)}
 
     def list_run(self, *words: str) -> str:
         """Return the command that lists the lines of the run."""

@@ -39,8 +39,10 @@ class Outcome(StrEnum):
     """Invited or a member without the restore, with all roles that were deleted."""
 
 
-_OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
-OUTCOMES_OF_DELETIONS: Final = tuple(outcome for outcome in Outcome if outcome not in _OF_RESTORES)
+OUTCOMES_OF_RESTORES: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
+OUTCOMES_OF_DELETIONS: Final = tuple(
+    outcome for outcome in Outcome if outcome not in OUTCOMES_OF_RESTORES
+)
 _FIRST_REFUSAL: Final = 300
 """The lowest HTTP status with which Atlas refuses a request."""
 

@@ -79,7 +79,7 @@ def _reasons() -> Iterator[str]:
     advisor = Advisor(run="RUN", policy="POLICY")
     yield from ("| reason | exit code | what to do |", "|---|---|---|")
     for reason in Reason:
-        advice = " ".join(hint.sentence for hint in advisor.advise([reason]))
+        advice = " ".join(hint.sentence for hint in advisor.advise([reason]).values())
         yield f"| `{reason}` | {reason.exit_code:d} | {advice} |"
 
 

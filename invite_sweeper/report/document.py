@@ -96,11 +96,6 @@ class Table(NamedTuple):
         used = tuple(tuple(compress(row, is_used)) for row in rows)
         return cls(key, tuple(compress(cells, is_used)), used)
 
-    @property
-    def is_of_people(self) -> bool:
-        """Whether it names people."""
-        return any(column.kind == "person" for column in self.columns)
-
 
 class Attention(NamedTuple):
     """What needs attention.

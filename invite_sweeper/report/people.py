@@ -23,7 +23,7 @@ from invite_sweeper.errors import Advisor
 from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.models import Invitation, ListUnreadable, PersonKey, Source, person_named
-from invite_sweeper.outcomes import Outcome
+from invite_sweeper.outcomes import OUTCOMES_OF_RESTORES, Outcome
 from invite_sweeper.report.document import (
     MAX_SENTENCE_LENGTH,
     Attention,
@@ -186,7 +186,6 @@ _DONE: Final = (Announced, AnnouncementEnded, Intent, OutcomeLine)
 _SEEN: Final = (Planned, Kept, WouldBeAnnounced)
 EVENTS_OF_PEOPLE: Final = frozenset(line.event for line in (*_DONE, *_SEEN))
 _MAX_SHOWN: Final = 10
-_RESTORED: Final = frozenset({Outcome.RESTORED, Outcome.ACTIVE, Outcome.ALREADY_THERE})
 _MAX_NAMES: Final = 20
 
 
@@ -290,7 +289,7 @@ def _is_restored(lines: Iterable[HistoryLine], last: Deletion) -> bool:
 
 def _has_restored(line: HistoryLine) -> bool:
     """Return whether a person was pending or a member after a line."""
-    return isinstance(line.event, OutcomeLine) and line.event.outcome in _RESTORED
+    return isinstance(line.event, OutcomeLine) and line.event.outcome in OUTCOMES_OF_RESTORES
 
 
 class Search(msgspec.Struct, frozen=True):

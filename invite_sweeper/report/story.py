@@ -5,7 +5,7 @@ their own about how a run went. Everything comes from the first and the last lin
 file; the story of a killed run, which has no last line, comes from its lines.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import structs
@@ -21,7 +21,6 @@ from invite_sweeper.endings import (
     Style,
     WarningCode,
     WarningLevel,
-    advised_reasons,
     known_reasons,
 )
 from invite_sweeper.errors import Advisor, ErrorParts, hint_of, with_organizations
@@ -226,14 +225,14 @@ def _counts_of(organization: OrganizationResult, mode: str | None) -> str:
 
 def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
     """Yield what needs attention: the end of the run, people, then urgent warnings."""
-    known = known_reasons(end.reasons)
-    partial_reasons = [reason for reason in known if reason.exit_code is ExitCode.PARTIAL]
+    hints = advisor.advise(end.reasons)  # without those that another one makes needless
     for error in errors_of(end):
-        yield _attention_to_error(error, end, advisor, known)
-    advised = advised_reasons(known)  # without those that another one makes needless
+        yield _attention_to_error(error, end, hints)
+    partial_reasons = [
+        reason for reason in known_reasons(end.reasons) if reason.exit_code is ExitCode.PARTIAL
+    ]
     for reason in partial_reasons:
-        (hint,) = advisor.advise([reason]) if reason in advised else (Hint(),)
-        yield _attention_to_reason(reason, end, hint)
+        yield _attention_to_reason(reason, end, hints.get(reason, Hint()))
     for warning in end.warnings:
         # A warning whose code is that of a reason is shown below the reason.
         if warning.level != WarningLevel.REMARK and warning.code not in partial_reasons:
@@ -242,16 +241,20 @@ def _attention(end: RunFinished, advisor: Advisor) -> Iterator[Attention]:
 
 
 def _attention_to_error(
-    error: ErrorParts, end: RunFinished, advisor: Advisor, known: Sequence[Reason]
+    error: ErrorParts, end: RunFinished, hints: Mapping[Reason, Hint]
 ) -> Attention:
-    """Return an error with its advice, else that of the reasons for its code, else of the code."""
+    """Return an error with its advice, else that of the first reason for its code, or the code's.
+
+    Args:
+        hints: What to do about the reasons, the most urgent first.
+    """
     code = ExitCode(end.exit_code)
     sentences = [*error["message"].split("\n"), error["consequence"]]
     messages = tuple(escape_unprintable(sentence) for sentence in sentences if sentence)
     hint = hint_of(error)
     if not hint.text:
-        of_code = [reason for reason in known if reason.exit_code is code]
-        hint = next(iter(advisor.advise(of_code)), Hint(code.advice))  # the most urgent one
+        of_code = (known for reason, known in hints.items() if reason.exit_code is code)
+        hint = next(of_code, Hint(code.advice))
     return Attention(f"Exit code {end.exit_code}: {code.label}", messages, hint, "error")
 
 

@@ -43,7 +43,7 @@ def test_error_with_other_parts_is_the_same_error_otherwise():
 
 @pytest.mark.parametrize("reason", Reason)
 def test_commands_of_each_reason_exist_and_take_these_options(reason):
-    for hint in ADVISOR.advise([reason]):
+    for hint in ADVISOR.advise([reason]).values():
         words = shlex.split(hint.command)[1:]
         if words:
             shown = CliRunner().invoke(app, [*words, "--help"])
@@ -93,14 +93,15 @@ def table_of_endings():
     yield ""
     yield "# Reason: advice, with the commands of ADVISOR in test_endings.py in place of the braces"
     for reason in Reason:
-        for hint in ADVISOR.advise([reason]):
+        for hint in ADVISOR.advise([reason]).values():
             if hint.command:
                 yield f"{reason}: {hint.sentence}"
     yield ""
     yield "# Several reasons | again: every one allows it | the one sentence that answers them"
     for reasons in SEVERAL:
         again = "again" if may_repeat(reasons) else "final"
-        sentences = (hint.sentence for hint in Advisor().advise(known_reasons(reasons)))
+        hints = Advisor().advise(known_reasons(reasons)).values()
+        sentences = dict.fromkeys(hint.sentence for hint in hints)
         yield f"{', '.join(reasons) or 'none'} | {again} | {' '.join(sentences)}".rstrip()
     yield ""
     yield f"the exit code 99: {status_of(99)}; no exit code: {status_of(None)}"
