@@ -13,6 +13,9 @@ from invite_sweeper.models import Entry, Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
 
 InvitationT = TypeVar("InvitationT", bound=Invitation)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 ORG = "5efda682a3f2ed2e7dd6cde4"
 OTHER_ORG = "0123456789abcdef01234567"

@@ -17,7 +17,7 @@ from audit.runs import (
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
+from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -33,7 +33,6 @@ from invite_sweeper.models import Entry, Source
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import Globs
 
-DAY = timedelta(days=1)
 SCOPE = "b" * 64
 OTHER_PROJECT = object_id(500)
 IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": None, "project_name": None}

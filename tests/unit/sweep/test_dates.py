@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 from unittest.mock import ANY
 
 import pytest
-from builders import NOW, ORG, entry_of, object_id, policy, project
+from builders import DAY, HOUR, NOW, ORG, entry_of, object_id, policy, project
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sweep.night import Night, QuietView, command_of
@@ -18,8 +18,6 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice
 
-DAY = timedelta(days=1)
-ENDLESS = {"expires_at": None}
 YOUNG = {"name": "young", "older_than": "3d", "statuses": ["PENDING"]}
 ENDED = {"name": "ended", "older_than": "20d", "expired": True}
 
@@ -36,9 +34,6 @@ def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_tim
     """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
     entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)
     assert stale_from(entry, rules=[YOUNG, ENDED]) == (-5, "ended")
-
-
-HOUR = timedelta(hours=1)
 
 
 def goes_at(entry, **keys):

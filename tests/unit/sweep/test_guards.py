@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from audit.runs import finished, planned, started, write_run
-from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, policy
+from builders import DAY, NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
 from reviewed import assert_reviewed
@@ -280,7 +280,6 @@ def test_trim_leaves_the_same_whatever_list_was_read_first(order):
     }
 
 
-DAY = timedelta(days=1)
 SHA256 = "5abc" * 16
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, PROJECT, entry_of, object_id, policy
+from builders import DAY, HOUR, NOW, ORG, PROJECT, entry_of, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
@@ -24,8 +24,6 @@ from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog
 from invite_sweeper.sweep.reading import ReadingBuilder
 from invite_sweeper.sweep.steps import Notice
 
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
 PEOPLE = ["org_users", "org_invites", "users"]
 
 

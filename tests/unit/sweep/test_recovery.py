@@ -1,11 +1,10 @@
 """What a killed run left open is resolved: outcomes claim only what Atlas shows."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from audit.runs import HOST, intent, planned, started
-from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, listed_as, object_id
+from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, entry_of, listed_as, object_id
 from sweep.fakes import FakeAtlas
 from sweep.night import ORGS, Night, QuietView, command_of, kill_after_intents, later
 
@@ -19,7 +18,6 @@ from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
-DAY = timedelta(days=1)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
 KILLED = RunFile(1, "killed", Path("000001-killed.jsonl"))
 

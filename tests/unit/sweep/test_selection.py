@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PROJECT, entry_of, invitation, object_id, policy
+from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, entry_of, invitation, object_id, policy
 
 from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
@@ -11,7 +11,6 @@ from invite_sweeper.sweep.conditions import ATLAS_LAUNCHED_AT, ActiveMembers
 from invite_sweeper.sweep.selection import Selector
 
 MICROSECOND = timedelta(microseconds=1)
-DAY = timedelta(days=1)
 SECRET = "s3cret-of-the-job"
 LATE = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
+from builders import DAY, NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
 from reviewed import assert_reviewed
 from sweep.night import Night, later, message
 
@@ -22,7 +22,6 @@ from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.sweep import run
 from invite_sweeper.sweep.scope import Shard
 
-DAY = timedelta(days=1)
 REFUSED = int(Reason.MAX_DELETIONS.exit_code)
 
 

@@ -1,19 +1,14 @@
 """What waits after a run."""
 
-from datetime import timedelta
-
 import pytest
 from audit.runs import announced, deletion, finished, last_record, planned, started, write_run
-from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
+from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, WEEK, object_id
 
 from invite_sweeper.audit import History
 from invite_sweeper.audit.events import ListResult, WouldBeAnnounced, announcement_key
 from invite_sweeper.audit.reader import read_back
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.waiting import find_waiting
-
-DAY = timedelta(days=1)
-WEEK = timedelta(days=7)
 
 
 @pytest.fixture
