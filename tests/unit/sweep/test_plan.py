@@ -154,14 +154,13 @@ def test_project_that_is_gone_counts_once_for_all_its_lists():
 
 
 def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_missing():
+    codes = ((500, "X"), (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), (None, None))
+    missing = ((401, "USER_UNAUTHORIZED"), (401, "NOT_ORG_GROUP_CREATOR"))
     unread = [
-        ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS, ORG),
-        ListUnreadable("??", "B", "Malformed."),
-        ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED", org_id=ORG),
-        ListUnreadable(object_id(9), "D", "HTTP 403.", 403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
-        ListUnreadable(None, None, "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
-        ListUnreadable(object_id(7), "E", "HTTP 401.", 401, "NOT_ORG_GROUP_CREATOR", org_id=ORG),
+        ListUnreadable(object_id(number), "A", "HTTP.", status, code, org_id=ORG)
+        for number, (status, code) in enumerate((*codes, *missing))
     ]
+    unread.append(ListUnreadable(None, None, "HTTP 500.", 500, None, Source.ORG_USERS, ORG))
     plan = Plan().add(*unread)
     assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (6, 2)
     assert plan.lines == unread

@@ -105,12 +105,18 @@ def stop_while_asking(night):
     return {"answer": lambda _: night.stop.request("SIGTERM came") or True}
 
 
+def answer_late(night):
+    return {"answer": lambda _: pass_time(night, 36_000)}
+
+
+OLD = "The plan is 10 hours old: deletion begins at most 15 minutes after the last list was read."
 OVER = "In 2 organizations together: 5 stale invitations are over max_deletions: 4."
 NOTHING_DELETED = {
     "more stale in all than max_deletions": ({"max_deletions": 4}, None, 3, OVER),
     "a wrong clock after reading": ({}, clock_steps_after_reading, 3, "The local clock is 5"),
     "no organization read": ({}, fail_all, 6, "No connection."),
     "a question answered with no": ({}, lambda _: {"answer": lambda _: False}, 3, "Cancelled."),
+    "a question answered after 10 hours": ({}, answer_late, 3, OLD),
     "a stop while lists are read": ({}, stop_while_listing, 8, "the deadline passed"),
     "a stop while the question is open": ({}, stop_while_asking, 8, "SIGTERM came"),
 }
@@ -353,21 +359,6 @@ async def test_question_that_is_answered_15_minutes_after_the_reading_is_in_time
     result = await night.run(answer=lambda _: pass_time(night, seconds))
     assert (night.deleted, result.exit_code) == ([deleted], 0 if deleted else 3)
     assert (len(night.events(Planned)), len(night.events(Intent))) == (3, deleted)
-
-
-async def test_refusal_tells_how_old_the_plan_is_and_that_the_same_command_makes_a_new_one(
-    directory,
-):
-    night = slow_night(directory)
-    result = await night.run(answer=lambda _: pass_time(night, 36_000))
-    assert result.reasons == (Reason.PLAN_AGE,)
-    assert result.error["message"] == (
-        "The plan is 10 hours old: deletion begins at most 15 minutes after the last list was read."
-    )
-    assert result.error["consequence"] == "Nothing was deleted."
-    assert result.error["hint"] == "Run the same command again: it makes a new plan."
-    again = await night.run(at=NOW + timedelta(hours=10))
-    assert (again.exit_code, night.deleted) == (0, [3])
 
 
 async def test_machine_that_slept_between_reading_and_deletion_has_an_old_plan(
