@@ -15,9 +15,8 @@ from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from msgspec import structs
 from report import reading
-from report.hostile import HOSTILE
 from report.reading import Reader, tables, words
-from report.scenes import REFUSED_SWEEP, SCENES, UNREADABLE, deleted, write
+from report.scenes import HOSTILE, REFUSED_SWEEP, SCENES, UNREADABLE, deleted, write
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import (

@@ -11,8 +11,7 @@ from builders import ORG, OTHER_ORG
 from environment import on_real_clock
 from needs import AXE
 from playwright.sync_api import sync_playwright
-from report.hostile import HOSTILE
-from report.scenes import REFUSED_SWEEP, SCENES, UNREADABLE, deleted, run, write
+from report.scenes import HOSTILE, REFUSED_SWEEP, SCENES, UNREADABLE, deleted, run, write
 from report.test_page import TEXTS, page_of
 
 from invite_sweeper.audit import AuditDirectory

@@ -86,7 +86,6 @@ def nights(page, *headings):
 
 # The report of a period, as it was reviewed -------------------------------------------------------
 
-REVIEWED = Path(__file__).with_name("period.txt")
 HOW_TO_READ_IT = """\
 # What a report shows of 12 nights in two organizations: the page as text, then Markdown, and the
 # announcements as CSV. `UPDATE_SNAPSHOTS=1` writes it again.
@@ -155,7 +154,7 @@ def test_report_of_a_period_is_as_it_was_reviewed(directory):
     parts = (as_text(render_html(page)), render_markdown(page), csv.replace("\r", ""))
     text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
-    assert_reviewed(text, REVIEWED)
+    assert_reviewed(text, Path(__file__).with_name("period.txt"))
 
 
 # Small periods, as they were reviewed -------------------------------------------------------------

@@ -37,15 +37,9 @@ from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import result_json, result_of, what_needs_attention
 from invite_sweeper.report.story import describe_stale, story_of
 
-STORIES = Path(__file__).with_name("stories.txt")
 HOW_TO_READ_IT = """\
-# What the outputs show of each scene of scenes.py. How to read it:
-#
-#     == SCENE         begins a story: its headline and lines, each with its label
-#     = LABEL, LABEL   the lines that are the same as those of the first story
-#     ! TEXT           what needs attention
-#       -> ADVICE      what to do about it
-#     (TEXT)           a remark
+# What the outputs show of each scene of scenes.py: "= LABEL" is as in the first story, "! TEXT"
+# needs attention, "-> ADVICE" is what to do about it, and "(TEXT)" is a remark.
 
 """
 FINISHED_AT = NOW + timedelta(minutes=1)
@@ -197,7 +191,7 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
         parts.append(f"== {name}\n{as_text(story, seen)}")
         seen = seen or story.facts
     text = HOW_TO_READ_IT + "\n".join(parts)
-    assert_reviewed(text, STORIES)
+    assert_reviewed(text, Path(__file__).with_name("stories.txt"))
 
 
 def organizations_of(story: Document) -> list[Fact]:
