@@ -14,6 +14,7 @@ from invite_sweeper.atlas.endpoints import (
     LIST_GROUP_INVITES,
     LIST_GROUPS,
     REMOVE_GROUP_USER,
+    SOURCES,
     Endpoint,
     InvalidRequest,
     build_path,
@@ -77,8 +78,14 @@ def test_name_cannot_add_a_parameter():
     assert (query["username"], query["orgMembershipStatuses"]) == ([name], ["ACTIVE"])
 
 
+def described(endpoint):
+    words = (endpoint.method, endpoint.template, endpoint.media_type, endpoint.query)
+    return " ".join(words).rstrip()
+
+
 def test_endpoints_are_those_that_were_reviewed():
     """Swept lists show no active users, and only the entries of the four lists are deleted."""
-    lines = [f"{each.method} {each.template} {each.media_type} {each.query}" for each in ALL]
-    text = "".join(f"{line.rstrip()}\n" for line in lines)
-    assert_reviewed(text, Path(__file__).with_name("endpoints.txt"))
+    lines = [described(each) for each in ALL]
+    for source, api in SOURCES.items():
+        lines += [f"== {source}", described(api.list), described(api.delete)]
+    assert_reviewed("\n".join(lines), Path(__file__).with_name("endpoints.txt"))
