@@ -20,12 +20,7 @@ BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.DOTALL |
 
 
 class Section(NamedTuple):
-    """A section with its heading, without the sections below it.
-
-    Attributes:
-        heading: The heading without its marks.
-        text: What stands below the heading.
-    """
+    """A section with its heading, without the sections below it."""
 
     heading: str
     text: str

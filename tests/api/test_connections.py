@@ -67,24 +67,16 @@ async def test_deletion_that_no_connection_took_is_failed_and_one_that_may_have_
 
 
 class RawServer:
-    """Sends the same bytes for each request.
-
-    Attributes:
-        heads: Of the requests.
-    """
+    """Sends the same bytes for each request, and keeps the `heads` of the requests."""
 
     def __init__(self, response, *, closes=False):
         self.response = response
         self.closes = closes
         self.heads = []
-        self._serving = []
-
-    @property
-    def connections(self):
-        return len(self._serving)
+        self.connections = []
 
     async def _serve_one(self, reader, writer):
-        self._serving.append(asyncio.current_task())
+        self.connections.append(asyncio.current_task())
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
@@ -99,7 +91,7 @@ class RawServer:
         server = await asyncio.start_server(self._serve_one, "127.0.0.1", 0)
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         server.close()
-        await asyncio.gather(*self._serving)
+        await asyncio.gather(*self.connections)
 
 
 async def test_server_that_does_not_speak_http_is_reported(connecting):
@@ -151,7 +143,7 @@ async def test_of_a_response_to_a_delete_without_length_only_status_and_headers_
         results = [await delete(atlas, one) for one in listed]
 
     assert [result.outcome for result in results] == [outcome] * 4
-    assert (server.connections, len(server.heads)) == (connections, 4)
+    assert (len(server.connections), len(server.heads)) == (connections, 4)
 
 
 @pytest.mark.parametrize("kind", ["add_token", "add_service_account"])

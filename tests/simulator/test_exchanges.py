@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import faults
 import pytest
 from builders import ORG
 from official_document import find_operation, official_document, resolved
@@ -52,16 +51,10 @@ class World:
         sim = self.sim
         {
             "": lambda: None,
-            "elsewhere": partial(sim.faults.add, faults.address_refused()),
-            "gone-400": partial(sim.faults.add, faults.gone_as_400()),
             "ten-invitations": partial(sim.set_bucket, "invitations_ip", LOCALHOST, 0, 0),
             "retired-invites": lambda: sim.retired.add("invites"),
             "retired-orgs": lambda: sim.retired.add("orgs"),
             "spent": partial(sim.set_bucket, "projects_group", self.project, 0, 0),
-            "error": partial(sim.faults.add, faults.fail_with(500)),
-            "upgrade": partial(sim.faults.add, faults.upgrade()),
-            "challenge": partial(sim.faults.add, faults.challenge()),
-            "missing-role": partial(sim.faults.add, faults.role_missing()),
         }[name]()
 
     async def respond(self, line):
