@@ -23,30 +23,17 @@ def terminal():
     return Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
 
 
-def test_progress_is_logged_every_30_s_with_outcomes():
+def test_progress_of_all_organizations_is_logged_every_30_s_with_outcomes_and_none_before():
     log = Log()
     ticks = []
     view = Progress(log, None, lambda: float(len(ticks)))
-    view.started("Deleting invitations", 100, "Acme")
+    view.started("Deleting invitations", 40, "Acme")
+    view.started("Deleting invitations", 60, "Beta")
     for _ in range(59):
         ticks.append("a second")
         view.done(Outcome.DELETED)
     counts = {"done": 30, "total": 100, "deleted": 30}
     assert log.lines == [("info", "deleting invitations", counts)]
-
-
-def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress():
-    log = Log()
-    now_s = [0.0]
-    view = Progress(log, None, lambda: now_s[0])
-    view.started("Reading lists", 3, "Acme")
-    view.started("Reading lists", 2, "Beta")
-    view.done()
-    assert log.lines == []
-    now_s[0] = 30.0
-    view.done()
-    assert log.lines == [("info", "reading lists", {"done": 2, "total": 5})]
-    view.close()
 
 
 def test_warning_goes_to_the_log_by_its_level():
