@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 
@@ -394,32 +393,29 @@ some_results = st.sampled_from([FAILED, REFUSED, Sending(Outcome.ALREADY_GONE, 1
     fails_at=st.one_of(st.none(), st.integers(1, 40)),
     stops_at=st.one_of(st.none(), st.integers(1, 40)),
 )
-def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_stop(
+async def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_stop(
     sizes, found, waits_s, workers, canary, fails_at, stops_at
 ):
-    async def go():
-        count = iter(range(1, 100))
-        run = Run(
-            {object_id(n): result for n, result in found.items()},
-            waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},
-            fails_at=fails_at,
-            grace_s=0,
-            workers=workers,
-            canary=canary,
-            on_done=lambda _: next(count) == stops_at and run.stop.request("SIGTERM"),
-        )
-        with suppress(CredentialsRefused, AuditLogError):
-            await run.run(plan(*sizes))
-        assert run.outcomes.total() == sum(sizes)
-        assert len(run.atlas.deleted) == len(set(run.atlas.deleted))
-        sent = run.outcomes[Outcome.DELETED]
-        assert sent == len(run.atlas.deleted) or (stops_at and sent < len(run.atlas.deleted))
-        outcomes = [line for line in run.log.lines if line[0] != "intent"]
-        assert len({each for _, each in outcomes}) == len(outcomes)
-        if not run.log.failed:
-            assert len(outcomes) == sum(sizes)
-
-    asyncio.run(go())
+    count = iter(range(1, 100))
+    run = Run(
+        {object_id(n): result for n, result in found.items()},
+        waits_s={object_id(n): list(waits) for n, waits in waits_s.items()},
+        fails_at=fails_at,
+        grace_s=0,
+        workers=workers,
+        canary=canary,
+        on_done=lambda _: next(count) == stops_at and run.stop.request("SIGTERM"),
+    )
+    with suppress(CredentialsRefused, AuditLogError):
+        await run.run(plan(*sizes))
+    assert run.outcomes.total() == sum(sizes)
+    assert len(run.atlas.deleted) == len(set(run.atlas.deleted))
+    sent = run.outcomes[Outcome.DELETED]
+    assert sent == len(run.atlas.deleted) or (stops_at and sent < len(run.atlas.deleted))
+    outcomes = [line for line in run.log.lines if line[0] != "intent"]
+    assert len({each for _, each in outcomes}) == len(outcomes)
+    if not run.log.failed:
+        assert len(outcomes) == sum(sizes)
 
 
 OUTCOMES = {

@@ -20,13 +20,10 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
         ({}, {}, True),
         # `test_text` has more names and ids.
         ({"name": "SANDBOX-1"}, {"include": ["Sandbox-*"]}, True),
-        ({"name": "xSandbox-1"}, {"include": ["Sandbox-*"]}, False),
-        ({"name": "cafe\u0301"}, {"include": ["CAF\u00c9"]}, True),
         ({"name": "prod-1"}, {"include": ["prod-1"], "exclude": ["PROD-*"]}, False),
         ({"name": "\uff50rod-1"}, {"include": ["prod-*"]}, False),
         ({"name": "\uff50rod-1"}, {"exclude": ["prod-*"]}, False),
         ({"id": object_id(7)}, {"include": [object_id(7)]}, True),
-        ({"id": ID_WITH_DB}, {"include": ["*db*"]}, False),
         ({"id": ID_WITH_DB}, {"exclude": [ID_WITH_DB.upper()]}, False),
         # Tags: all must be on the project.
         (TAGGED, TAGS, True),

@@ -196,7 +196,6 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
         ("\uff21cme", ["acme"], "no_rule", "keep:k"),
         # The name is not known: by id alone; and a glob makes nothing stale and keeps.
         (None, ["*"], "no_organization_name", "no_organization_name"),
-        ("", ["*"], "no_organization_name", "no_organization_name"),
         (None, [ORG], "r", "keep:k"),
         (None, [ORG, "acme*"], "r", "keep:k"),
         (None, [OTHER_ORG], "no_rule", "forgotten"),
