@@ -100,13 +100,13 @@ async def test_excluded_project_whose_users_cannot_be_read_keeps_like_any_other(
 
 
 @pytest.mark.parametrize(
-    ("sources", "reads"),
+    ("reads", "sources"),
     [
-        (ALL, 1),
-        (["users", "org_users"], 1),
-        (["users", "org_invites"], 1),
-        (["invites", "users"], 0),
-        (["invites", "org_users", "org_invites"], 0),
+        *((1, sources) for sources in (ALL, ["users", "org_users"], ["users", "org_invites"])),
+        *(
+            (0, sources)
+            for sources in (["invites", "users"], ["invites", "org_users", "org_invites"])
+        ),
     ],
 )
 async def test_users_of_an_excluded_project_are_read_once_beside_a_list_of_the_organization(

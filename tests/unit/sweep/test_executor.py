@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext, suppress
+from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 

@@ -30,9 +30,9 @@ PEOPLE = ["org_users", "org_invites", "users"]
 class Plan:
     """What is read of one organization, and what is planned there."""
 
-    def __init__(self, *, steps=(), observe=None, dry_run=False, **keys):
+    def __init__(self, *, steps=(), dry_run=False, **keys):
         self.lines = []
-        command = command_of(policy(**keys), dry_run=dry_run, observe=observe)
+        command = command_of(policy(**keys), dry_run=dry_run)
         organization = AtlasOrganization(ORG, None)
         self.builder = ReadingBuilder(organization, command, self.lines.append, steps)
 
@@ -51,13 +51,6 @@ class Plan:
     def counts(self):
         return self.reading.counts
 
-    def stale(self):
-        """Return the source and number of each planned deletion, with those it ends."""
-        return [
-            (each.source, int(each.invitation_id, 16), [e.source for e in each.entries])
-            for each in self.reading.deletable
-        ]
-
 
 def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
     place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
@@ -68,12 +61,7 @@ def one(number, source=Source.INVITES, **changes):
     return entry_of(source, number, **changes)
 
 
-def person(name, *sources, number=1, **changes):
-    """Return the lists in which a person has an entry."""
-    return [
-        listed(one(number + n, each, username=name, **changes), source=each)
-        for n, each in enumerate(sources)
-    ]
+ADA = listed(one(1, Source.ORG_USERS), source=Source.ORG_USERS)
 
 
 @pytest.mark.parametrize("source", Source)
@@ -91,12 +79,12 @@ def test_oldest_leaves_out_what_has_expired_or_was_rejected_and_what_has_no_date
     assert reading.dates.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
-def unread(source, org_id=ORG, kind=ListUnreadable):
-    return kind(PROJECT, "p", "503", source=source, org_id=org_id)
+def unread(source, org_id=ORG):
+    return ListUnreadable(PROJECT, "p", "503", source=source, org_id=org_id)
 
 
 def retired(source):
-    return unread(source, kind=SourceRetired)
+    return SourceRetired(PROJECT, "p", "410", source=source, org_id=ORG)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +98,17 @@ def retired(source):
 )
 def test_list_that_was_not_read_keeps_the_people_that_it_may_show(unread, kept):
     plan = Plan(sources=["invites", *PEOPLE])
-    plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
-    assert (plan.stale() == []) is kept
+    plan.add(unread, ADA)
+    assert (plan.reading.deletable == ()) is kept
     assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
 
 
 @pytest.mark.parametrize("source", Source)
 def test_list_that_atlas_ended_before_its_day_was_not_read(source):
     plan = Plan(sources=["invites", *PEOPLE])
-    plan.add(*person("ada@example.com", Source.ORG_USERS), retired(source), finish=False)
+    plan.add(ADA, retired(source), finish=False)
     plan.builder.finish(ended=())
-    assert (plan.stale() == []) is (source is not Source.INVITES)
+    assert (plan.reading.deletable == ()) is (source is not Source.INVITES)
 
 
 @given(
