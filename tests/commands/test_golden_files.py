@@ -16,7 +16,7 @@ from pathlib import Path
 import faults
 import pytest
 from builders import object_id
-from running import CliRunner, Done, cli_in
+from running import CliRunner, cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -118,10 +118,6 @@ def log_of(cli: CliRunner, masked: Masked) -> str:
     return masked.text("".join(path.read_text("utf-8") for path in cli.run_files()))
 
 
-def restore(cli: CliRunner, *arguments: str) -> Done:
-    return cli.run("restore", "--policy", "policy.yaml", *arguments, "--yes")
-
-
 def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(cli):
     add_users(cli)
     masked = Masked(cli.folder)
@@ -133,7 +129,7 @@ def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_f
     invite(cli, 8, "deleted", roles=["GROUP_OWNER", "GROUP_READ_ONLY"])  # again
     assert cli.plan().code == 4
     cli.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
-    restored = restore(cli, "2", "--output", "json")
+    restored = cli.run("restore", "2", "--policy", "policy.yaml", "--output", "json")
     assert restored.code == 4, restored.err
     assert_golden("audit_log.jsonl", log_of(cli, masked))
     assert_golden("sweep.json", masked.text(swept.out))
@@ -160,7 +156,7 @@ def test_audit_log_of_recovered_runs_is_the_golden_file(cli):
     assert cli.sweep().code == 4
     invite(cli, 3, "third")
     assert cli.sweep().code == 4
-    assert restore(cli, "3").code == 0
+    assert cli.run("restore", "3").code == 0
     cut_after_first(cli, b"intent")
     assert cli.sweep().code == 4
     assert_golden("audit_log_recovered.jsonl", log_of(cli, Masked(cli.folder)))

@@ -16,11 +16,9 @@ from datetime import datetime
 
 import faults
 import pytest
-from commands.terminals import terminal_of
 from commands.world import SOURCES, World
-from commands.world_changes import FOCUSES, add_faults, change_users, focus, make_unreadable
+from commands.world_changes import FOCUSES, add_faults, focus, make_unreadable
 from commands.world_oracle import expected, in_scope, is_seen, left_by, may_end
-from forked import Fork
 from running import cli_in, end, wait_until
 from seeds import seeds
 
@@ -37,10 +35,10 @@ MODELS = int(os.environ.get("INVITE_SWEEPER_CASES", "8"))
 def removed(world: World) -> set[tuple[str, str]]:
     """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
     scopes = {id_: scope for _, scope, id_ in world.items}
-    log = world.cli.sim
-    users = {(each.place_id, each.user_id) for each in log.removed}
-    ids = {each[1] for each in users}
-    return users | {(scopes[each], each) for each in log.deleted if each not in ids}
+    sim = world.cli.sim
+    users = {(each.place_id, each.user_id) for each in sim.removed}
+    ids = {id_ for _, id_ in users}
+    return users | {(scopes[each], each) for each in sim.deleted if each not in ids}
 
 
 def planned(world: World) -> set[tuple[str, str]]:
@@ -57,20 +55,9 @@ def listed_count(world: World) -> int:
 # Commands --------------------------------------------------------------------------------------
 
 
-def start(world: World, *arguments: str) -> Fork:
-    """Start the program with the policy at its default path, or at a given one."""
-    cli = world.cli
-    data = cli.write_policy().read_bytes()
-    (cli.folder / "config").mkdir(exist_ok=True)
-    (cli.folder / "config" / "policy.yaml").write_bytes(data)
-    given = world.dice.choice(((), ("--policy", "policy.yaml")))
-    words = (*arguments, *given, "--audit-dir", "audit", "--output", "json")
-    return Fork(words, cli.folder, cli.environment_with({}))
-
-
 def run(world: World, *arguments: str) -> int:
     sent_before = world.cli.deletes()
-    done = end(start(world, *arguments))
+    done = world.cli.run(*arguments, "--output", "json")
     codes = {0, 3, 4, 5, 6} if world.ended else {0, 3, 4, 6}
     assert done.code in codes, done.err
     summary = done.summary
@@ -103,7 +90,7 @@ def sweeps(world: World) -> None:
 
 def focused(world: World) -> None:
     """A sweep of an organization in which one guard alone keeps most."""
-    focus(world, (world.seed // len(SCRIPTS) * 2 + world.seed % 2) % FOCUSES)
+    focus(world, world.seed % FOCUSES)
     run(world, "sweep")
 
 
@@ -120,7 +107,7 @@ def killed(world: World) -> None:
 
     fault = dice.choice((faults.effect(kill), faults.after(kill)))
     world.cli.sim.faults.add(fault, method="DELETE", nth=dice.choice((1, 1, 2, 4)))
-    processes.append(start(world, "sweep"))
+    processes.append(world.cli.fork("sweep"))
     end(processes[0])
     run(world, "sweep")
 
@@ -148,23 +135,7 @@ def saved_plan(world: World) -> None:
     assert not any(world.org_of(scope) == gone for scope, _ in removed(world))
 
 
-def open_question(world: World) -> None:
-    """After a yes all that is shown is deleted but for users who changed meanwhile."""
-    world.delete_most()
-    world.policy["sources"] = list(SOURCES)
-    world.invite_to_one(8)
-    with terminal_of(world.cli, "sweep") as terminal:
-        terminal.read_until("Type yes or no: ")
-        assert world.cli.deletes() == 0
-        shown = planned(world)
-        changed = change_users(world, shown)
-        world.invite_to_one(3)
-        terminal.type("yes\n")
-        assert terminal.end()[0] in {0, 4}
-    assert removed(world) == shown - changed
-
-
-SCRIPTS = (sweeps, open_question, focused, focused, saved_plan, killed)
+SCRIPTS = (sweeps, focused, focused, saved_plan, killed)
 
 
 # Checks ----------------------------------------------------------------------------------------

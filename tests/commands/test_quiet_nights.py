@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from running import cli_in
 
 from invite_sweeper.models import Source
 from invite_sweeper.simulator import Size
@@ -14,17 +13,13 @@ OLD = 20 * NIGHT
 
 
 @pytest.fixture
-def cli(tmp_path):
+def cli(cli):
     """A policy with much to remark: patterns and keep entries without a match, a past date."""
-    with cli_in(tmp_path, kind="service-account") as found:
-        found.keys["projects"] = {"exclude": ["no-such-*"]}
-        found.keys["sources"] = [*map(str, Source)]
-        found.keys["rules"].append({"name": "ancient", "older_than": "40d"})
-        found.keys["keep"] = [
-            {"name": "unused", "usernames": ["*@nowhere.example"]},
-            {"name": "past", "usernames": ["*@past.example"], "until": "2020-01-31"},
-        ]
-        yield found
+    cli.keys |= {"projects": {"exclude": ["no-such-*"]}, "sources": [*map(str, Source)]}
+    cli.keys["rules"].append({"name": "ancient", "older_than": "40d"})
+    unused = {"name": "unused", "usernames": ["*@nowhere.example"]}
+    cli.keys["keep"] = [unused, {**unused, "name": "past", "until": "2020-01-31"}]
+    return cli
 
 
 def test_clean_nights_send_no_mail(cli):
@@ -35,7 +30,7 @@ def test_clean_nights_send_no_mail(cli):
             cli.sim.invite(project, f"p{number}@example.com", age=age)
             roles = {project: ["GROUP_OWNER"]}
             cli.sim.add_user(f"u{number}-{age.days}@example.com", age=age, group_roles=roles)
-        done = cli.run("sweep", "--policy", "policy.yaml", "-q")
+        done = cli.run("sweep", "-q")
         assert (done.code, done.out) == (0, "")
         # The first night says that no earlier run is known: after a move, a log may be elsewhere.
         begins = f"No earlier run is known: a new log begins in {cli.audit_dir}."

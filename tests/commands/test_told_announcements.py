@@ -11,20 +11,14 @@ from running import end, wait_until
 
 
 @pytest.fixture
-def cli(cli):
+def cli(cli, receiver):
     """Two people who are stale, and a policy that announces them to a webhook with details."""
     cli.stock(stale=2)
     cli.keys["notice"] = {"wait": "7d"}
     hook = {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY", "details": True}
     cli.keys["notify"] = [hook | {"when": "changes"}]
-    cli.changes["HOOK_KEY"] = "k3y"
+    cli.changes |= {"HOOK_URL": receiver.url, "HOOK_KEY": "k3y"}
     return cli
-
-
-@pytest.fixture
-def receiver(cli, receiver):
-    cli.changes["HOOK_URL"] = receiver.url
-    return receiver
 
 
 def take(receiver):

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 
 import faults
@@ -18,7 +17,7 @@ from commands.world import (
     altered_rows,
 )
 
-from invite_sweeper.simulator import Call, SimulatedAtlas
+from invite_sweeper.simulator import Call
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 FOCUSES = 7
@@ -184,33 +183,3 @@ def focus(world: World, number: int) -> None:
             policy["sources"] = [dice.choice(SOURCES)]
         case _:  # the look just before a removal
             _add_changing_users(world, accepting=1.0)
-
-
-# Changes by others ------------------------------------------------------------------------------
-
-
-def _members(sim: SimulatedAtlas, id_: str) -> list[object]:
-    """Return the user with this id, or whose invitation has it."""
-    users = (user for org in sim.organizations.values() for user in org.users.values())
-    return [user for user in users if id_ in (user.id, user.invitation_id)]
-
-
-def change_users(world: World, shown: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Change about half of the users of a plan; return what must not be deleted any more."""
-    changed = set()
-    for _, id_ in sorted(shown):
-        if world.dice.random() < 0.5:
-            for user in _members(world.cli.sim, id_):
-                _change_user(world, user)
-                changed |= {row.removed_as for row in world.items.values() if row.member == user.id}
-    return changed
-
-
-def _change_user(world: World, user: object) -> None:
-    match world.dice.choice(("accepted", "inviter", "date")):
-        case "accepted":
-            world.cli.sim.set_status(user.id, "ACTIVE")
-        case "inviter":
-            user.inviter = BOSS
-        case _:
-            user.created_at += timedelta(seconds=90)

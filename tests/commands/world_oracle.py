@@ -9,6 +9,8 @@ from typing import TypeAlias
 from commands.world import DAY, INVITED, OF_PERSON, PLAIN_PROJECT_NAMES, Row, World
 
 LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
+THROUGH = ("org_users", "org_invites", "users", "invites")
+"""The list whose entry a DELETE names comes first."""
 
 
 Entries: TypeAlias = list[tuple[Row, ...]]
@@ -26,9 +28,7 @@ def expected(world: World, now: datetime) -> tuple[Entries, Entries]:
     stale: Entries = []
     kept: Entries = []
     for person in people.values():
-        person.sort(
-            key=lambda row: ("org_users", "org_invites", "users", "invites").index(row.source)
-        )
+        person.sort(key=lambda row: THROUGH.index(row.source))
         ended = [row for row in person if may_end(world, row, rows, now)]
         if ended and ended[0].source.startswith("org_"):
             stale.append(tuple(person))
