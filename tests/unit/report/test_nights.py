@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from reviewed import assert_reviewed
 
 from invite_sweeper.endings import Status
@@ -46,54 +45,36 @@ MONTH = dict.fromkeys(range(1, 31), DONE)
 WITHOUT_FILE = NOW - timedelta(days=1)
 
 
+WEEKLY = dict.fromkeys((1, 8, 15, 22, 29), DONE)
 MONTHS = {
-    "all done": {},
-    "failed, and without a run": {17: FAILED, 16: FAILED, 13: None},
-    "three endings, in two months": {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED},
-    "more groups than are named": dict.fromkeys((3, 6, 9, 12, 15), FAILED),
-    "without a run, and without a file": {5: None, 1: None},
+    # How the nights ended, by how many days ago they were.
+    "all done; the night of now is not over": (MONTH, {}),
+    "the night before now was missed": (MONTH, {"now": NOW + timedelta(days=1)}),
+    "failed, and without a run": (MONTH | {17: FAILED, 16: FAILED, 13: None}, {}),
+    "three endings, in two months": (MONTH | {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED}, {}),
+    "more groups than are named": (MONTH | dict.fromkeys((3, 6, 9, 12, 15), FAILED), {}),
+    "without a run, and without a file": (MONTH | {5: None, 1: None}, {"begun": WITHOUT_FILE}),
+    "a dead job misses each night since its newest run": (dict.fromkeys(range(15, 31), DONE), {}),
+    "a job of each week misses none": (WEEKLY, {}),
+    "nor does who runs it by hand": ({5: DONE, 3: DONE}, {}),
+    "only the 30 nights up to the newest run, and those since, are shown": (
+        {40: FAILED, **dict.fromkeys(range(2, 35), DONE)},
+        {},
+    ),
 }
-
-
 SEVERAL = ((DONE, REFUSED), (REFUSED, STOPPED), (REFUSED, FAILED), (FAILED, DONE))
 SEVERAL += ((KILLED, REFUSED, DONE),)
 
 
-def test_nights_of_a_month_are_named_as_it_was_reviewed_by_what_they_came_to():
+def test_nights_are_named_as_it_was_reviewed_by_what_they_came_to():
     """A refused sweep does not undo what another one of its night did."""
     text = ""
-    for name, ends in MONTHS.items():
-        found = nights(MONTH | ends, begun=WITHOUT_FILE)
+    for name, (ends, options) in MONTHS.items():
+        found = nights(ends, **options)
+        missed = ", ".join(str(night.day) for night in nights_since_newest(found)) or "none"
         text += f"== {name}\n{describe_endings(found)}\n"
-        assert were_all_done(found) is (not ends)
+        text += f"all done: {were_all_done(found)}; missed since the newest run: {missed}\n"
     for ends in SEVERAL:
         (night,) = recent_nights([night_run(1, end) for end in ends], NOW)
         text += f"{night.text}: {night.status}\n"
     assert_reviewed(text, Path(__file__).with_name("nights.txt"))
-
-
-def test_only_the_30_nights_up_to_the_newest_run_and_those_since_are_shown():
-    found = nights({40: FAILED, **dict.fromkeys(range(2, 35), DONE)})
-    assert (str(found[0].day), str(found[-1].day)) == ("2026-11-02", "2026-12-02")
-    assert "failed" not in describe_endings(found)
-
-
-@pytest.mark.parametrize(("hour", "missed"), [(0, 0), (24, 1)])
-def test_the_night_of_now_is_not_missed_before_it_is_over(hour, missed):
-    found = nights(MONTH, NOW + timedelta(hours=hour))
-    assert len(nights_since_newest(found)) == missed
-
-
-def test_a_dead_job_misses_each_night_since_its_newest_run():
-    found = nights(dict.fromkeys(range(15, 31), DONE))
-    missed = [str(night.day) for night in nights_since_newest(found)]
-    assert (missed[0], missed[-1], len(missed)) == ("2026-11-19", "2026-12-02", 14)
-    assert not were_all_done(found)
-
-
-@pytest.mark.parametrize("ends", [dict.fromkeys((1, 8, 15, 22, 29), DONE), {5: DONE, 3: DONE}])
-def test_who_runs_it_each_week_or_by_hand_misses_no_night(ends):
-    found = nights(ends)
-    assert were_all_done(found)
-    assert nights_since_newest(found) == []
-    assert "without a run" in describe_endings(found)
