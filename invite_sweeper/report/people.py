@@ -343,28 +343,38 @@ def document_of_search(result: Search, *, verbose: bool = False) -> Document:
 
     for found in result.found:
         add(found.person, found.username, found.org_id, _facts_of(found, verbose=verbose))
-    last_lines = {history.person.person: history.lines[-1] for history in result.history}
-    for org_id, usernames in result.members.items():
-        for username in usernames:
-            person = person_named(org_id, username)
-            text = f"{username} is an active member of the organization"
-            last = last_lines.get(person)
-            if last is not None and _has_restored(last):
-                text += f", restored by run {last.run.number}"
-            add(person, username, org_id, [_sentence(f"{text}.", "strong")])
+    for org_id, username, text in _members(result):
+        add(person_named(org_id, username), username, org_id, [_sentence(text, "strong")])
     where = "the lists that were read" if result.unreadable else "any list"
     for history in result.history:
         known = history.person
         missing = [] if known.person in blocks else [_sentence(f"Not in {where}.", "strong")]
         add(known.person, known.username, known.org_id, (*missing, *history.facts()))
+    attention = tuple(_attention(result, labels, where))
+    return _searched(result)._replace(sections=tuple(blocks.values()), attention=attention)
+
+
+def _members(result: Search) -> Iterator[tuple[str, str, str]]:
+    """Yield the organization and the name of each active member, and a sentence that says so."""
+    last_lines = {history.person.person: history.lines[-1] for history in result.history}
+    for org_id, usernames in result.members.items():
+        for username in usernames:
+            text = f"{username} is an active member of the organization"
+            last = last_lines.get(person_named(org_id, username))
+            if last is not None and _has_restored(last):
+                text += f", restored by run {last.run.number}"
+            yield org_id, username, f"{text}."
+
+
+def _searched(result: Search) -> Document:
+    """Return how much was searched, and what was not."""
     invitations = pluralize(result.invitations, "invitation")
     projects = pluralize(result.projects, "project")
     text = f"{invitations} in {projects} ({', '.join(result.sources)})."
     excluded: tuple[Fact, ...] = ()
     if result.out_of_scope:
         excluded = (Fact("", f"{describe_excluded(result.out_of_scope)}."),)
-    attention = tuple(_attention(result, labels, where))
-    return Document(Fact("Searched", text), excluded, tuple(blocks.values()), attention)
+    return Document(Fact("Searched", text), excluded)
 
 
 def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterator[Attention]:
