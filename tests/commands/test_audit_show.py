@@ -78,7 +78,6 @@ def test_a_username_without_a_run_is_the_history_of_the_person_a_line_each_with_
 
 
 def test_json_and_csv_have_every_line_with_its_run_and_mode(nights):
-    found = show(nights, "--username", "old@*", "-o", "json").out.splitlines()
     expected = [
         (1, "dry-run", "planned"),
         (2, "sweep", "planned"),
@@ -88,7 +87,7 @@ def test_json_and_csv_have_every_line_with_its_run_and_mode(nights):
         (3, "restore", "outcome"),
         (4, "sweep", "kept"),
     ]
-    rows = map(json.loads, found)
+    rows = map(json.loads, show(nights, "--username", "old@*", "-o", "json").out.splitlines())
     assert [(row["run"], row["mode"], row["event"]) for row in rows] == expected
     table = csv.DictReader(show(nights, "--username", "old@*", "-o", "csv").out.splitlines())
     assert [(int(row["run"]), row["mode"], row["event"]) for row in table] == expected

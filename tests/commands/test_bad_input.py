@@ -28,10 +28,8 @@ def test_a_plan_of_two_policies_is_wrong_usage_and_one_of_the_environment_gives_
 
 def test_a_log_of_version_0_1_is_not_called_damaged(cli):
     old = cli.folder / "invite-sweeper.jsonl"
-    start = {
-        "ts": "2026-01-01T00:00:00.000000Z", "run_id": "r1", "seq": 1, "event": "run_started",
-        "prev": "0" * 64, "mode": "sweep", "tool_version": "0.1.0", "actor": "token",
-    }  # fmt: skip
+    start = {"ts": "2026-01-01T00:00:00.000000Z", "run_id": "r1", "seq": 1, "event": "run_started"}
+    start |= {"prev": "0" * 64, "mode": "sweep", "tool_version": "0.1.0", "actor": "token"}
     old.write_text(f"{json.dumps(start, separators=(',', ':'))}\n")
     for command in ("verify", "show"):
         done = cli.run("audit", command, old.name)

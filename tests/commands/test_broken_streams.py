@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forked import Fork
-from running import COMMAND, IN_SHELL, Done, end, full_pipe, wait_until
+from running import COMMAND, IN_SHELL, end, full_pipe, wait_until
 
 
 @pytest.fixture
@@ -16,10 +16,6 @@ def cli(cli):
     cli.stock(stale=12)
     cli.write_policy()
     return cli
-
-
-def run(cli, *words: str, **streams: int) -> Done:
-    return end(Fork(words, cli.folder, cli.environment, **streams))
 
 
 def assert_whole(cli):
@@ -76,7 +72,8 @@ def test_broken_stream_does_not_stop_a_run(cli, kind, stream, words, copy, said)
     cli.keys["audit"] = {"stdout": copy}
     cli.write_policy()
     with ExitStack() as stack:
-        done = run(cli, "sweep", *words, **{stream: broken(kind, stack)})
+        streams = {stream: broken(kind, stack)}
+        done = end(Fork(("sweep", *words), cli.folder, cli.environment, **streams))
     assert done.code == 0, done.err
     assert said in done.out + done.err
     assert "Traceback" not in done.err
@@ -85,7 +82,8 @@ def test_broken_stream_does_not_stop_a_run(cli, kind, stream, words, copy, said)
 
 def test_other_commands_report_an_unwritable_stdout(cli):
     with ExitStack() as stack:
-        done = run(cli, "schema", stdout=broken("full disk", stack))
+        stdout = broken("full disk", stack)
+        done = end(Fork(("schema",), cli.folder, cli.environment, stdout=stdout))
     assert "could not be written to standard output" in done.err
     assert "Traceback" not in done.err
 

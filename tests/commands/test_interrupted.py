@@ -1,11 +1,10 @@
 """A run cut short by a signal or the deadline ends with 8 and reports what is known."""
 
-import json
 import signal
 
 import faults
 import pytest
-from running import wait_until
+from running import end, wait_until
 
 SWEEP = ("sweep", "--output", "json")
 
@@ -20,8 +19,8 @@ def stop(process, when, number):
     """Send a signal to a sweep once `when`; return its exit code, its result and its stderr."""
     wait_until(when)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, json.loads(out), err.decode()
+    done = end(process)
+    return done.code, done.summary, done.err
 
 
 def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):

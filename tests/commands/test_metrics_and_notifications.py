@@ -4,18 +4,11 @@ import fcntl
 import json
 import re
 
-import pytest
-
 from invite_sweeper.simulator.seed import ORG_ID
 
 
-@pytest.fixture
-def cli(cli):
-    cli.stock(stale=3)
-    return cli
-
-
 def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver):
+    cli.stock()
     cli.sweep()
     with (cli.audit_dir / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,6 +27,7 @@ def failed_receivers(cli):
 
 def test_receiver_that_failed_is_a_metric_and_is_named_with_quiet(cli, receiver):
     """The metrics are written after the message, so that they can say it."""
+    cli.stock()
     receiver.status = 500
     cli.keys["notify"] = [
         {"kind": "teams", "url_env": "TEAMS_URL"},

@@ -1,22 +1,18 @@
 """`sweep` and `plan` as processes: deletions, output, exit codes and audit log."""
 
-import json
 import re
 import signal
+from collections import Counter
 
 import faults
 import pytest
-from running import wait_until
+from running import end, wait_until
 
 
 @pytest.fixture
 def cli(cli):
     cli.stock(3, 2, 1)
     return cli
-
-
-def outcomes(cli):
-    return sorted(line["outcome"] for line in cli.lines("outcome"))
 
 
 def test_detailed_exitcode_applies_only_to_dry_runs(cli):
@@ -51,12 +47,11 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli):
     process = cli.fork("sweep", "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 8, err
-    summary = json.loads(out)
-    assert len(outcomes(cli)) == 46
-    assert outcomes(cli).count("deleted") == len(cli.sim.deleted) == summary["deleted"]
-    assert outcomes(cli).count("skipped") == summary["skipped"] > 0
+    done = end(process)
+    outcomes = Counter(line["outcome"] for line in cli.lines("outcome"))
+    assert (done.code, outcomes.total()) == (8, 46), done.err
+    assert outcomes["deleted"] == len(cli.sim.deleted) == done.summary["deleted"]
+    assert outcomes["skipped"] == done.summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"
     cli.sim.faults.rules.clear()
     assert cli.sweep().code == 0

@@ -151,8 +151,6 @@ class World:
     accounts: dict[str, object] = field(default_factory=dict)
     ended: bool = False
 
-    # Organizations and people -------------------------------------------------------------------
-
     def fill(self, *, organizations: int, people: int) -> None:
         sim = self.cli.sim
         dice = self.dice
@@ -317,8 +315,6 @@ class World:
                 **more,
             )
 
-    # The policy ---------------------------------------------------------------------------------
-
     @property
     def organizations(self) -> list[str]:
         listed = self.policy["organizations"]
@@ -380,11 +376,10 @@ class World:
         named = [each for each in self.policy["organizations"] if not isinstance(each, str)]
         if not named:
             return None
-        chosen = self.dice.choice(named)
-        name = chosen["credentials"]
+        org_id, name = self.dice.choice(named).values()
         self._use(name, replace(self.accounts[name], secret="wrong"))
         self.ended = True
-        return chosen["id"]
+        return org_id
 
     def _scope(self) -> dict[str, object]:
         dice = self.dice

@@ -144,9 +144,6 @@ def no_end(*, repeats: bool = False) -> faults.Fault:
     return faults.with_effect(endless, first) if repeats else endless
 
 
-# One guard alone --------------------------------------------------------------------------------
-
-
 def focus(world: World, number: int) -> None:
     """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
     dice = world.dice
