@@ -171,13 +171,10 @@ class TestAccess:
 class TestNextRun:
     """Where the next run goes on, and what it says of earlier ones."""
 
-    def warning(self, directory: AuditDirectory, level: WarningLevel) -> str:
-        (warning,) = directory.warnings()
-        assert warning.level == level
-        return warning.message
-
     def test_the_first_run_warns_that_none_is_known(self, directory):
-        assert "No earlier run is known" in self.warning(directory, WarningLevel.REMARK)
+        (warning,) = directory.warnings()
+        assert warning.level == WarningLevel.REMARK
+        assert "No earlier run is known" in warning.message
         log = AuditLog(directory, "r1", clock=clock())
         assert len(log.warnings) == 1
         assert directory.warnings() == ()
@@ -196,7 +193,9 @@ class TestNextRun:
         (directory.path / "000003-killed.jsonl").touch()
         (directory.path / "HEAD").unlink()
         assert directory.next_run() == (4, last_hash(path))
-        assert "HEAD is missing" in self.warning(directory, WarningLevel.WARNING)
+        (warning,) = directory.warnings()
+        assert warning.level == WarningLevel.WARNING
+        assert "HEAD is missing" in warning.message
         write_run(directory, "r3")
         assert verify_directory(directory).verdict is Verdict.SOUND
 

@@ -126,7 +126,6 @@ SOUND: dict[str, tuple[Change, int]] = {
     "without the oldest": (without(FIRST), 2),
     "without the two oldest": (without(FIRST, KILLED), 3),
     "the start of a line after a kill": (added(KILLED, b'{"ts":"2026-11-25T01:00'), 1),
-    "a brace after a kill": (added(KILLED, b"{"), 1),
     "an unwritten block after a kill": (added(KILLED, b"\0" * 4096), 1),
     "half of one after a kill": (added(KILLED, b'{"ts":"2' + b"\0" * 99), 1),
 }

@@ -19,8 +19,6 @@ from invite_sweeper.sweep.run import run_sweep
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
-
-
 NOTHING = Counter[str]()
 
 

@@ -22,26 +22,25 @@ YOUNG = {"name": "young", "older_than": "3d", "statuses": ["PENDING"]}
 ENDED = {"name": "ended", "older_than": "20d", "expired": True}
 
 
-def stale_from(entry, **keys):
-    """Return the days from now at which an entry becomes or became stale, and the rule."""
+def dated(entry, **keys):
+    """Return the dates of a policy, and its decision about an entry."""
     rules = policy(**keys)
     selector = Selector(rules, NOW)
-    found = Dates(rules, selector, NOW).stale_from(selector.decide(entry))
-    return None if found is None else ((found.instant - NOW) / DAY, found.rule)
+    notice = Notice({}, rules.notice.wait, NOW) if rules.notice else None
+    return Dates(rules, selector, NOW, notice), selector.decide(entry)
 
 
 def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_time():
     """Pending it was stale after 3 days, from its end after 10 days on kept until it was 20."""
     entry = entry_of(Source.INVITES, age=25 * DAY, expires_at=NOW - 15 * DAY)
-    assert stale_from(entry, rules=[YOUNG, ENDED]) == (-5, "ended")
+    dates, decision = dated(entry, rules=[YOUNG, ENDED])
+    assert dates.stale_from(decision) == (NOW - 5 * DAY, "ended")
 
 
 def goes_at(entry, **keys):
     """Return the day on which a sweep may end an entry."""
-    rules = policy(**keys)
-    selector = Selector(rules, NOW)
-    notice = Notice({}, rules.notice.wait, NOW) if rules.notice else None
-    found = Dates(rules, selector, NOW, notice).goes_at(selector.decide(entry))
+    dates, decision = dated(entry, **keys)
+    found = dates.goes_at(decision)
     return None if found is None else f"{found:%Y-%m-%d %H:%M}"
 
 
@@ -65,10 +64,9 @@ def test_what_the_audit_log_cannot_record_has_no_day(length, day):
 
 
 def test_what_a_list_that_was_not_read_keeps_has_no_day():
-    rules = policy(rules=[{"name": f"{days}", "older_than": f"{days}d"} for days in (14, 50)])
-    stale = Selector(rules, NOW).decide(entry_of(Source.ORG_USERS, age=40 * DAY))
-    kept = stale.keep("list_unread")
-    assert Dates(rules, Selector(rules, NOW), NOW).goes_at(kept) is None
+    rules = [{"name": f"{days}", "older_than": f"{days}d"} for days in (14, 50)]
+    dates, stale = dated(entry_of(Source.ORG_USERS, age=40 * DAY), rules=rules)
+    assert dates.goes_at(stale.keep("list_unread")) is None
 
 
 IN_LISTS = [Source.ORG_USERS, Source.ORG_INVITES, Source.USERS, Source.USERS]
@@ -100,14 +98,10 @@ def night_over_person(directory, entries, **keys):
 
 async def survey(night, at=NOW):
     """Return the reading of a dry run, the dates, and the decisions about each invitation."""
-    history = History.read(night.directory, at)
     judged = []
-
-    def observe(by_policy, decision):
-        judged.append((by_policy, decision))
-
-    given = {"now": at, "history": history, "dry_run": True, "observe": observe}
-    command = command_of(night.policy, **given)
+    observe = lambda *both: judged.append(both)  # noqa: E731
+    given = {"now": at, "history": History.read(night.directory, at), "observe": observe}
+    command = command_of(night.policy, dry_run=True, **given)
     organizations = [AtlasOrganization(ORG, night.atlases[0])]
     result = Result(command, organizations, QuietView())
     (reading,) = await OrganizationReader(result, organizations, None).read_all()

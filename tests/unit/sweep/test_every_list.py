@@ -133,12 +133,11 @@ def test_same_name_in_two_organizations_is_two_people():
     [
         {"inviter": "boss@example.com"},
         {"created_at": NOW - DAY},
-        {"created_at": None},
         {"invitation_id": "../x"},
         {"inviter": LONG},
         {"links_out_of_scope": True},
     ],
-    ids=["keep", "too young", "no date", "malformed id", "unrecordable", "out of scope"],
+    ids=["keep", "too young", "malformed id", "unrecordable", "out of scope"],
 )
 def test_protected_entry_of_one_list_keeps_the_person_in_the_organization(changes, source):
     found = decide_all(*entries_of_person(source, **changes), **KEEP_BOSS)

@@ -49,8 +49,6 @@ def kept_entry(name):
 
 UNREAD = ("users of project Vault",)
 READ_OR_NOT = st.sampled_from([(), UNREAD])
-
-
 RULES = """
 # Every entry of the person is stale: one DELETE, through org_users where the person is there.
 org_user org_invite in_a in_b => org_user org_invite in_a in_b

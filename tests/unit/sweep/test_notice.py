@@ -40,14 +40,9 @@ DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-LEFT = {"inviter_gone": True}
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
-
-
 OF_ACME = {"organizations": ["Acme*"]}
 OLD = {"older_than": "1d"}
-
-
 ONE = invitation(source=Source.INVITES)
 
 
@@ -90,7 +85,7 @@ def test_wait_is_over_an_hour_early_for_a_night_that_starts_before_the_second(wa
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"rules": [{"name": "r", **LEFT}]}, "inviter_unknown"),
+        ({"rules": [{"name": "r", "inviter_gone": True}]}, "inviter_unknown"),
         ({"rules": [{"name": "r", **OLD, **OF_ACME}]}, "no_organization_name"),
         ({"keep": [{"name": "k", **OF_ACME}]}, "no_organization_name"),
     ],

@@ -88,9 +88,7 @@ RESULTS = {
     "one of two organizations failed": (failed(None, UNAVAILABLE), {}),
     "both failed, unavailable and refused": (failed(UNAVAILABLE, REFUSED), {}),
     "both failed, refused and credentials": (failed(REFUSED, CredentialsRefused("-")), {}),
-    "both were refused": (failed(REFUSED, REFUSED), {}),
     "a plan with a detailed exit code": ([organization(stale=1)], {"dry_run": True, **CODE}),
-    "an empty plan with one": ([organization()], {"dry_run": True, **CODE}),
     "a sweep with one": ([organization(stale=1)], CODE),
     "credentials of two": ([organization(id_, client=SHARED) for id_ in (ORG, OTHER_ORG)], {}),
     "a list unread, another ended": (

@@ -1,7 +1,7 @@
 """The project filter of a policy, patterns without a match, and the shards."""
 
 import pytest
-from builders import OTHER_ORG, object_id, policy, project
+from builders import OTHER_ORG, PROJECT, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import command_of
@@ -9,7 +9,6 @@ from sweep.night import command_of
 from invite_sweeper.errors import UsageError
 from invite_sweeper.sweep.scope import ProjectFilter, Shard, scope_sha256
 
-ID_WITH_DB = "5edb82a3f2ed2e7dd6cde400"
 TAGGED = {"tags": (("Env", "Sandbox"), ("team", "data"), ("x", "y"))}
 TAGS = {"tags": {"env": "sandbox", "team": "data"}}
 
@@ -24,7 +23,7 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
         ({"name": "\uff50rod-1"}, {"include": ["prod-*"]}, False),
         ({"name": "\uff50rod-1"}, {"exclude": ["prod-*"]}, False),
         ({"id": object_id(7)}, {"include": [object_id(7)]}, True),
-        ({"id": ID_WITH_DB}, {"exclude": [ID_WITH_DB.upper()]}, False),
+        ({"id": PROJECT}, {"exclude": [PROJECT.upper()]}, False),
         # Tags: all must be on the project.
         (TAGGED, TAGS, True),
         ({"tags": (("env", "sandbox"),)}, TAGS, False),

@@ -55,7 +55,6 @@ DECISIONS = [
     ({"age": 14 * DAY - MICROSECOND}, {}, "too_young"),
     ({"created_at": ATLAS_LAUNCHED_AT}, {}, "forgotten"),
     ({"created_at": ATLAS_LAUNCHED_AT - MICROSECOND}, {}, "no_date"),
-    ({"created_at": datetime(1, 1, 1, tzinfo=UTC)}, {}, "no_date"),
     ({"created_at": None}, {}, "no_date"),
     ({"created_at": None, "expires_at": NOW - DAY}, rule(expired=True), "no_date"),
     ({"created_at": "last spring"}, {}, "unreadable_date"),
@@ -230,7 +229,6 @@ def test_list_of_users_shows_the_status_whenever_it_ends(source):
     [
         (NOW + MICROSECOND, "PENDING"),
         (NOW, "INVITATION_EXPIRED"),
-        (NOW - DAY, "INVITATION_EXPIRED"),
         (None, None),
         ("soon", None),
         (datetime(1, 1, 1, tzinfo=UTC), None),
