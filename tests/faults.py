@@ -235,11 +235,6 @@ def altered(alter: Callable[[bytes], bytes]) -> Fault:
     return changed(alter_body)
 
 
-def mislabelled(media: str | None) -> Fault:
-    """Return the real response with another `Content-Type`."""
-    return changed(lambda response: replace(response, media=media))
-
-
 def compressed() -> Fault:
     """Return the real response compressed.
 

@@ -220,8 +220,8 @@ def _close(*fds: int) -> None:
 def _run(request: bytes, streams: list[int]) -> None:
     """Become the program, which has no open files but the standard streams.
 
-    Each descriptor of the server was closed by the object that owned it: of a number alone, the
-    garbage collector would close the object later, and with it a file of the program.
+    Each descriptor of the server was closed by its owner, or the garbage collector would close it
+    later, and with it a file of the program.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -37,12 +37,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of the program.
+    """A change of the program, of which at least one test must fail.
 
     Attributes:
-        file: Below `invite_sweeper/`, or of `deploy/`.
-        old: A text that the file contains once.
-        tests: What pytest runs; at least one test of it must fail.
+        file: Below `invite_sweeper/`, or of `deploy/`; it contains `old` once.
     """
 
     name: str

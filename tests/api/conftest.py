@@ -33,12 +33,6 @@ def sim():
 
 
 @pytest.fixture
-def alpha(sim):
-    """The id of an empty project."""
-    return sim.add_project("Alpha")
-
-
-@pytest.fixture
 def connecting(fake_time, retry_log):
     """Connect to a base URL."""
     return partial(connected, monotonic=fake_time.monotonic, sleep=fake_time.sleep, log=retry_log)

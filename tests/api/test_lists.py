@@ -1,6 +1,7 @@
 """Lists of Atlas: one that is not known to be complete is unreadable, and never empty."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from unittest.mock import ANY
@@ -96,7 +97,8 @@ MEDIA_TYPES = [
 async def test_answer_of_another_type_than_requested_is_not_an_empty_list(
     sim, atlas, alpha, source, media
 ):
-    sim.faults.add(faults.mislabelled(media), times=None)
+    mislabelled = faults.changed(lambda real: replace(real, media=media))
+    sim.faults.add(mislabelled, times=None)
     found = await listing(atlas, source)
     teams = await atlas.reader.project_teams(alpha)
     members = await atlas.reader.active_members(ORG)

@@ -38,11 +38,9 @@ def answering():
 async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
     connecting, answering, media_type
 ):
-    for method, url in (
-        (answering.get, LIST),
-        (answering.delete, f"{LIST}/{LISTED.invitation_id}"),
-    ):
-        method(url, status=404, body="404: Not Found", headers={"Content-Type": media_type})
+    not_found = {"status": 404, "body": "404: Not Found", "content_type": media_type}
+    answering.get(LIST, **not_found)
+    answering.delete(f"{LIST}/{LISTED.invitation_id}", **not_found)
 
     async with connecting(BASE) as atlas:
         found = await atlas.reader.invitations(Project(PROJECT, "Alpha", ORG))

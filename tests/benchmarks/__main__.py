@@ -29,7 +29,8 @@ def main(names: list[str]) -> int:
     """Measure and write; return 1 if a figure does not hold."""
     if unknown := set(names) - set(figures.ALL):
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(figures.ALL)}")
-    rows = recorded()
+    lines = RESULTS.read_text("utf-8").splitlines(keepends=True)
+    rows = {line.split("`")[1]: line for line in lines if line.startswith("| `")}
     commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip()
     machine = (
         f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
@@ -45,12 +46,6 @@ def main(names: list[str]) -> int:
         sys.stdout.write(rows[name])
         sys.stdout.flush()
     return 0 if all_hold else 1
-
-
-def recorded() -> dict[str, str]:
-    """Return the rows of the file by their names."""
-    lines = RESULTS.read_text("utf-8").splitlines(keepends=True)
-    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
 if __name__ == "__main__":

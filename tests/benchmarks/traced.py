@@ -12,7 +12,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 
 import invite_sweeper
 
@@ -20,7 +20,7 @@ PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
 FIRST, AFTER = "ProjectQueues.take", "Executor.swept"
 """Where the part of the deletions begins, and what the sweep enters after it."""
 RESUME = dis.opmap["RESUME"]
-entered: dict[str, set[CodeType]] = {"command": set(), "delete": set()}
+entered: dict[str, set[tuple[str, str]]] = {"command": set(), "delete": set()}
 parts = ["command"]
 
 
@@ -38,11 +38,7 @@ def note(frame: FrameType, event: str, _argument: object) -> None:
     elif code.co_qualname == AFTER:
         parts[1:] = []
     for part in parts:
-        entered[part].add(code)
-
-
-def name_of(code: CodeType) -> tuple[str, str]:
-    return code.co_filename.removeprefix(PACKAGE), code.co_qualname
+        entered[part].add((code.co_filename.removeprefix(PACKAGE), code.co_qualname))
 
 
 if __name__ == "__main__":
@@ -55,5 +51,5 @@ if __name__ == "__main__":
         main()
     finally:
         sys.setprofile(None)
-        found = {part: sorted(map(name_of, codes)) for part, codes in entered.items()}
+        found = {part: sorted(names) for part, names in entered.items()}
         Path(result).write_text(json.dumps(found), "utf-8")

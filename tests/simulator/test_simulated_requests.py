@@ -38,7 +38,8 @@ async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_re
     assert {name: refused.headers[name] for name in shown} == shown
 
 
-async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own(sim):
+async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own():
+    sim = organization()
     project = sim.add_project("Data Lake")
     left = []
     async with open_client(sim) as request:
@@ -53,7 +54,8 @@ async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own(s
     assert left == [1199, 1198, 1199, 499]
 
 
-async def test_account_sees_its_organization_and_no_other(sim):
+async def test_account_sees_its_organization_and_no_other():
+    sim = organization()
     sim.add_organization(OTHER_ORG, "Other Org")
     own = sim.add_project("A")
     other = sim.add_project("B", OTHER_ORG)
@@ -67,7 +69,8 @@ async def test_account_sees_its_organization_and_no_other(sim):
 
 
 @pytest.mark.parametrize("ended_in", ["users", "invites"])
-async def test_delete_in_the_organization_ends_all_rows_but_the_project_invitation(sim, ended_in):
+async def test_delete_in_the_organization_ends_all_rows_but_the_project_invitation(ended_in):
+    sim = organization()
     projects = [sim.add_project(name) for name in ("Data Lake", "Search")]
     user = sim.user(
         sim.add_user("ada@x.org", group_roles=dict.fromkeys(projects, ("GROUP_OWNER",)))
