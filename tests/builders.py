@@ -1,5 +1,6 @@
 """Builders of values for tests; every field but an invitation's list has a default."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -127,3 +128,13 @@ class _Plain(yaml.SafeDumper):
 def policy_bytes(keys: object) -> bytes:
     """Return the YAML of a policy file."""
     return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()
+
+
+def seeds(count: int) -> list[int]:
+    """Return seeds of random cases, of which half are always the same and half are of the date.
+
+    `INVITE_SWEEPER_SEED=N` begins the second half at N; the name of a case shows its seed.
+    """
+    fixed = count // 2
+    start = int(os.environ.get("INVITE_SWEEPER_SEED") or f"{datetime.now(UTC):%Y%m%d}00000")
+    return sorted({*range(fixed), *range(start, start + count - fixed)})

@@ -57,17 +57,6 @@ def place_of(source, project_id):
     return Project(project_id, "Alpha", ORG)
 
 
-def deletes_after_confirmation(sim):
-    """Return the paths that were deleted again after a DELETE of them had returned 204."""
-    confirmed = set()
-    again = []
-    for each in sim.requests:
-        if each.method == "DELETE":
-            again += [each.path] if each.path in confirmed else []
-            confirmed |= {each.path} if each.status == 204 else set()
-    return again
-
-
 async def delete(atlas, listed, progress=None, *, absent=False):
     """Delete one invitation and return its result.
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 import faults
 import pytest
 from builders import ORG, PROJECT, entry_of
-from official_document import find_operation, official_document
+from known_atlas import find_operation, official_document
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, FETCH_TOKEN, REVOKE_TOKEN, build_path

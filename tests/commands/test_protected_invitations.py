@@ -16,11 +16,11 @@ from datetime import datetime
 
 import faults
 import pytest
+from builders import seeds
 from commands.world import SOURCES, World
 from commands.world_changes import FOCUSES, add_faults, focus, make_unreadable
 from commands.world_oracle import expected, in_scope, is_seen, left_by, may_end
 from running import cli_in, end, wait_until
-from seeds import seeds
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call

@@ -11,8 +11,8 @@ import random
 from datetime import timedelta
 
 import pytest
+from builders import seeds
 from running import cli_in
-from seeds import seeds
 
 from invite_sweeper.simulator.seed import ORG_ID
 

@@ -18,10 +18,10 @@ from itertools import cycle, product
 
 import faults
 import pytest
+from builders import seeds
 from observed import ApiKey, ObservedAtlas, Token
 from receiving import Receiver, receiving
 from running import add_account, cli_in, end, wait_until
-from seeds import seeds
 from spellings import SPELLINGS
 
 from invite_sweeper.cli.session import configure_logging

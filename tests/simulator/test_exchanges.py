@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import ORG
-from official_document import find_operation, official_document, resolved
+from known_atlas import find_operation, official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.simulated import decoded, open_client, organization
 

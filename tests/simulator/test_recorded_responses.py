@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
+from known_atlas import recording
 from observed import ObservedAtlas
-from recordings import recording
 from simulator.simulated import open_client
 
 pytestmark = pytest.mark.needs("recordings")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from builders import project
+from known_atlas import recording
 from multidict import CIMultiDict
-from recordings import recording
 from reviewed import assert_reviewed
 
 from invite_sweeper.atlas.lists import InvitedRow, parse_object

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from builders import ORG, OTHER_ORG, PROJECT, policy, project
-from official_document import official_document
+from known_atlas import official_document
 from reviewed import assert_reviewed
 from sweep.fakes import FakeAtlas
 from sweep.night import Earlier, QuietView, command_of

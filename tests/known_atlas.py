@@ -1,9 +1,13 @@
-"""Atlas's OpenAPI document, of which the tests have two excerpts."""
+"""What is known of Atlas: two excerpts of its OpenAPI document, and recorded responses."""
 
+import gzip
 import re
 
 import msgspec
-from needs import DOCUMENTS
+from multidict import CIMultiDict
+from needs import DOCUMENTS, RECORDINGS
+
+from invite_sweeper.atlas.responses import Response
 
 
 def official_document():
@@ -37,3 +41,14 @@ def find_operation(document, method, path):
         if method.lower() in methods and (found := re.fullmatch(pattern, path)):
             return resolved(document, methods[method.lower()]), found.groupdict()
     return None
+
+
+def recording(name):
+    """Return a recording as the client has it: decompressed, with case-insensitive headers."""
+    head, body = re.split(rb"\r?\n\r?\n", (RECORDINGS / f"{name}.http").read_bytes(), maxsplit=1)
+    first, *lines = head.decode("latin-1").splitlines()
+    status = int(first.split()[1])
+    headers = CIMultiDict(line.split(": ", 1) for line in lines)
+    if headers.get("Content-Encoding") == "gzip":
+        body = gzip.decompress(body)
+    return Response(status, headers, b"" if status == 204 else body)
