@@ -50,12 +50,6 @@ def helm(folder):
     return {f"{source['prefix']}{key}": "value" for key in KEYS}
 
 
-def workflow(folder):
-    found = yaml.safe_load(BLOCKS["yaml workflow"])["env"]
-    assert all(value == f"${{{{ secrets.{name} }}}}" for name, value in found.items())
-    return found
-
-
 @pytest.mark.parametrize(
     "way",
     [
@@ -63,7 +57,6 @@ def workflow(folder):
         systemd,
         pytest.param(kustomize, marks=pytest.mark.needs("kustomize")),
         pytest.param(helm, marks=pytest.mark.needs("helm")),
-        workflow,
     ],
 )
 def test_each_way_gives_the_program_the_credentials_of_the_policy(way, tmp_path):
