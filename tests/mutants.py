@@ -126,12 +126,6 @@ class Checkout:
         return "survives" if done.returncode == 0 else f"is not tried:\n{done.stdout[-2000:]}"
 
 
-def tell(line: str) -> None:
-    """Write a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """Judge the mutants; return 1 if one is not caught."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,6 +135,7 @@ def main() -> int:
     words = arguments.words
     chosen = [m for m in mutants() if all(w in f"{m.name} {m.file} {m.tests}" for w in words)]
     own = threading.local()
+    sys.stdout.reconfigure(line_buffering=True)
     with tempfile.TemporaryDirectory() as folder:
 
         def begin() -> None:
@@ -153,13 +148,13 @@ def main() -> int:
             unchanged = {each.tests: replace(each, new=each.old) for each in chosen}.values()
             for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
                 if problem != "survives":  # what fails without a mutant proves nothing
-                    tell(f"{mutant.tests} fails without a mutant {problem}")
+                    sys.stdout.write(f"{mutant.tests} fails without a mutant {problem}\n")
                     return 1
             left = 0
             for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
                 left += bool(problem)
-                tell(f"{'LEFT  ' if problem else 'caught'} {mutant.name} {problem}")
-    tell(f"{len(chosen) - left} of {len(chosen)} mutants caught")
+                sys.stdout.write(f"{'LEFT  ' if problem else 'caught'} {mutant.name} {problem}\n")
+    sys.stdout.write(f"{len(chosen) - left} of {len(chosen)} mutants caught\n")
     return min(left, 1)
 
 

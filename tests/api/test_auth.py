@@ -86,8 +86,7 @@ async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
 async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_counted(
     sim, online, algorithm, uses
 ):
-    out_of_order = faults.sometimes(faults.delay(0.02), 0.3)
-    sim.faults.add(out_of_order, times=None)
+    sim.faults.add(faults.sometimes(faults.delay(0.02), 0.3), times=None)
     sim.digest.algorithm = algorithm
     counts = defaultdict(list)
 

@@ -22,22 +22,15 @@ def document():
     return official_document()
 
 
-def parameters_of(endpoint):
-    """Return the path and the parameters of a request."""
+@pytest.mark.parametrize("endpoint", OF_ATLAS)
+def test_path_version_and_parameters_of_each_endpoint_are_in_the_document(document, endpoint):
     page = 1 if endpoint.paged else None
     named = {"username": "ada@example.com"} if endpoint.by_username else {}
     path, query = build_path(endpoint, *[ORG] * endpoint.template.count("{}"), page=page, **named)
-    given = {}
+    operation, in_path = find_operation(document, endpoint.method, path)
+    given = {name: [value] for name, value in in_path.items()}
     for name, value in parse_qsl(query, strict_parsing=bool(query)):
         given.setdefault(name, []).append(value)
-    return path, given
-
-
-@pytest.mark.parametrize("endpoint", OF_ATLAS)
-def test_path_version_and_parameters_of_each_endpoint_are_in_the_document(document, endpoint):
-    path, given = parameters_of(endpoint)
-    operation, in_path = find_operation(document, endpoint.method, path)
-    given |= {name: [value] for name, value in in_path.items()}
     known = {each["name"]: each for each in operation["parameters"]}
     assert given.keys() <= known.keys()
     assert {name for name, each in known.items() if each.get("required")} <= given.keys()

@@ -27,7 +27,6 @@ READ = {
     Source.USERS: "*/groups/*/users/*",
     Source.ORG_USERS: "*/orgs/*/users/*",
 }
-TOKEN = "*/oauth/token"
 LOOKS = ((Source.USERS, False), (Source.USERS, True), (Source.ORG_USERS, False))
 """Lists of users, and whether the organization is asked first."""
 
@@ -56,7 +55,7 @@ class Scene:
         self.account = getattr(self.sim, f"add_{kind}")()
 
     def fault(self, fault, *, method="GET", **where):
-        path = READ[self.source] if method != "POST" else TOKEN
+        path = READ[self.source] if method != "POST" else "*/oauth/token"
         self.sim.faults.add(fault, method=method, path=path, **where)
 
     def run(self, **options):
