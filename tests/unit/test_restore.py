@@ -76,11 +76,6 @@ def deleted(*lines):
 # What a run deleted ------------------------------------------------------------------------------
 
 
-NEVER = (0, 0)
-ON_REQUEST = (0, 1)
-ALWAYS = (1, 1)
-
-
 def found_in(directory, wanted):
     """Return what is to be undone; () where no person is found."""
     try:
@@ -91,19 +86,20 @@ def found_in(directory, wanted):
 
 
 @pytest.mark.parametrize(
+    # What became of a deletion, and how many are found without being asked, and on request.
     ("result", "changes", "found"),
     [
-        ("deleted", {}, ALWAYS),
-        (None, {}, ON_REQUEST),  # killed
-        ("unknown", {}, ON_REQUEST),
-        ("unknown", {"recovers": "r0"}, NEVER),
-        ("already_gone", {}, NEVER),
-        ("already_gone", {"attempts": 2}, ON_REQUEST),
-        ("already_gone", {"recovers": "r0"}, NEVER),
-        ("failed", {"attempts": 2}, NEVER),
-        ("changed", {}, NEVER),
-        ("skipped", {"attempts": 0}, NEVER),
-        ("accepted_before", {}, NEVER),
+        ("deleted", {}, (1, 1)),
+        (None, {}, (0, 1)),  # killed
+        ("unknown", {}, (0, 1)),
+        ("unknown", {"recovers": "r0"}, (0, 0)),
+        ("already_gone", {}, (0, 0)),
+        ("already_gone", {"attempts": 2}, (0, 1)),
+        ("already_gone", {"recovers": "r0"}, (0, 0)),
+        ("failed", {"attempts": 2}, (0, 0)),
+        ("changed", {}, (0, 0)),
+        ("skipped", {"attempts": 0}, (0, 0)),
+        ("accepted_before", {}, (0, 0)),
     ],
 )
 def test_deletions_are_what_atlas_confirmed_and_on_request_what_may_have_been(
