@@ -18,7 +18,7 @@ from forked import Fork, is_possible
 SOME_TESTS = (
     "tests/test_surroundings.py::test_fork_ends_at_a_hangup_also_under_nohup",
     "tests/test_surroundings.py::test_test_sees_no_variable_and_no_umask_of_the_shell_that_started_pytest",
-    "tests/commands/test_golden_files.py",
+    "tests/commands/test_golden_files.py::test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files",
     "tests/commands/test_interrupted.py::test_hangup_ends_a_run_like_sigterm",
 )
 NOBODY = 65534
