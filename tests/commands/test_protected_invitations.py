@@ -25,7 +25,7 @@ from running import cli_in, end, wait_until
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "24"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "15"))
 MODELS = int(os.environ.get("INVITE_SWEEPER_CASES", "8"))
 
 
