@@ -163,7 +163,7 @@ def _repeated(value, times):
     return f"_x{times}" if value is None else f"{value:.3f}x{times - 1}"
 
 
-def fired_at(times, samples, folder, *, every, interval="5m", names=RULES):
+def fired_at(times, samples, folder, *, every, interval="5m", names=RULES, rules=(ALERTS,)):
     """Yield the alerts that fire after these minutes: name, minute and labels.
 
     promtool reports each alert that is not expected: none is.
@@ -174,7 +174,7 @@ def fired_at(times, samples, folder, *, every, interval="5m", names=RULES):
         for name in names
     ]
     test = {"interval": interval, "input_series": [*samples], "alert_rule_test": cases}
-    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": every, "tests": [test]}
+    whole = {"rule_files": [*map(str, rules)], "evaluation_interval": every, "tests": [test]}
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     done = run("promtool", "test", "rules", path, check=False)
