@@ -2,7 +2,6 @@
 
 import shlex
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -113,4 +112,4 @@ def table_of_endings():
 
 def test_table_is_the_reviewed_one():
     text = "\n".join(table_of_endings()) + "\n"
-    assert_reviewed(text, Path(__file__).with_name("endings.txt"))
+    assert_reviewed(text, __file__, "endings.txt")

@@ -3,7 +3,6 @@
 import re
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from builders import NOW, changed, invitation, policy
 from hypothesis import given
@@ -94,4 +93,4 @@ def test_explanations_are_as_they_were_reviewed():
         text += f"stale from {found.stale_from} by {found.stale_by}\n"
     stale = Decision(in_invites(), "forgotten", None)
     text += f"== a step of the run\n{describe_decision(stale, stale.keep('list_unread'))}\n"
-    assert_reviewed(text, Path(__file__).with_name("explained.txt"))
+    assert_reviewed(text, __file__, "explained.txt")

@@ -375,7 +375,7 @@ async def test_decisions_about_who_was_lost_are_as_they_were_reviewed():
         lines += [f"barred   {described(each)}\n         {each.reason}" for each in plan.barred]
         lines += [f"exit code {plan.exit_code}"]
         text += "\n".join(("", f"== {name}", *lines, ""))
-    assert_reviewed(text, Path(__file__).with_name("restore.txt"))
+    assert_reviewed(text, __file__, "restore.txt")
 
 
 async def test_a_project_that_another_organization_has_now_is_not_invited_to():
@@ -454,7 +454,7 @@ def test_restores_are_as_they_were_reviewed(tmp_path):
         lines = [f"attempts {line.attempts}" for line in run.lines(OutcomeLine)]
         lines = [*run.trace, *dict.fromkeys(lines), f"exit code {end.exit_code}"]
         text += "\n".join((f"== {name}", *lines, f"{run.waited_s:.0f} s", ""))
-    assert_reviewed(text, Path(__file__).with_name("restores.txt"))
+    assert_reviewed(text, __file__, "restores.txt")
 
 
 def test_who_is_there_or_barred_has_an_outcome_and_no_post(directory):

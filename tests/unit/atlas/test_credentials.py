@@ -1,7 +1,5 @@
 """Credentials of the environment: exactly one kind, and no error that shows a value."""
 
-from pathlib import Path
-
 import pytest
 from reviewed import assert_reviewed
 
@@ -92,7 +90,7 @@ def test_error_is_as_it_was_reviewed_and_shows_no_value(read):
         assert "s3cret" not in str(caught.value)
         held = f"{environment}, {content!r}".replace("s3cret", "SECRET")
         text += f"{held}\n    {caught.value}\n"
-    assert_reviewed(text, Path(__file__).with_name("credentials.txt"))
+    assert_reviewed(text, __file__, "credentials.txt")
 
 
 def test_file_larger_than_16384_bytes_is_not_read(tmp_path):

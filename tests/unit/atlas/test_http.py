@@ -3,7 +3,6 @@
 import errno
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -96,7 +95,7 @@ def test_transport_errors_are_described_as_it_was_reviewed():
     limits = aiohttp.ClientTimeout(total=120.0, connect=10.0)
     found = [describe_error(error, HOST, limits) for error in ERRORS]
     lines = [f"{'again' if each.retryable else 'final'}: {each.reason}" for each in found]
-    assert_reviewed("\n".join(lines), Path(__file__).with_name("transport.txt"))
+    assert_reviewed("\n".join(lines), __file__, "transport.txt")
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "no-such-name.invalid"])
@@ -130,4 +129,4 @@ def test_base_url_is_https_or_loopback_and_no_other_is_accepted_or_shown_as_it_w
             found = str(error)
             assert "secret" not in found
         text += f"{base!r}: {found}\n"
-    assert_reviewed(text, Path(__file__).with_name("base_urls.txt"))
+    assert_reviewed(text, __file__, "base_urls.txt")

@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from builders import ORG, PROJECT, object_id
@@ -122,7 +121,7 @@ def test_rows_are_read_as_it_was_reviewed():
             (found,) = parse(source, row)
             fields = {name: value for name, value in asdict(found).items() if value}
             text += f"{json.dumps(fields)}\n    sent at: {found.sent_at}\n"
-    assert_reviewed(text, Path(__file__).with_name("rows.txt"))
+    assert_reviewed(text, __file__, "rows.txt")
 
 
 @pytest.mark.parametrize("source", Source)

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from builders import project
@@ -87,7 +86,7 @@ def test_responses_mean_what_was_reviewed():
             headers = ", ".join(f"{key}: {value}" for key, value in each.headers.items())
             text += f"{each.status} {headers or 'without headers'} {each.body.decode()}\n"
             text += f"    {' '.join(means)}; code {each.code}; detail {each.detail!r}\n"
-    assert_reviewed(text, Path(__file__).with_name("responses.txt"))
+    assert_reviewed(text, __file__, "responses.txt")
 
 
 @pytest.mark.parametrize("begin", [270, 290, 299, 300])
@@ -148,7 +147,7 @@ def test_lists_that_are_not_read_are_told_as_it_was_reviewed():
         parts += [f"== {describe(result)}", *dict.fromkeys(map(as_text, errors_of(result)))]
     text = "\n".join(parts) + "\n"
     assert "evil" not in text
-    assert_reviewed(text, Path(__file__).with_name("not_read.txt"))
+    assert_reviewed(text, __file__, "not_read.txt")
 
 
 # Recorded responses -------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 from http.client import TOO_MANY_REQUESTS
-from pathlib import Path
 
 import pytest
 from builders import PROJECT
@@ -131,7 +130,7 @@ def test_answers_decide_what_is_retried_and_name_a_limit_as_it_was_reviewed():
         text += f"{describe(result)}: {classify(result).name}\n"
         if result.status == TOO_MANY_REQUESTS:
             text += f"    {result.body.decode()[:120]}\n    {parse_rate_limit_error(result)}\n"
-    assert_reviewed(text, Path(__file__).with_name("answers.txt"))
+    assert_reviewed(text, __file__, "answers.txt")
 
 
 LATER = failed(503, retry_after="10")
@@ -182,7 +181,7 @@ async def test_retries_and_their_waits_are_as_they_were_reviewed(monkeypatch):
         waits = ", ".join(f"{seconds:g}" for seconds in deletion.time.slept) or "none"
         text += f"== {name}\n{sent} requests, the last: {last}; waits: {waits}\n"
         assert deletion.client.counters.retries == sent - 1
-    assert_reviewed(text, Path(__file__).with_name("retries.txt"))
+    assert_reviewed(text, __file__, "retries.txt")
 
 
 @pytest.mark.parametrize(

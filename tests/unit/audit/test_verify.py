@@ -8,7 +8,6 @@ import asyncio
 import gzip
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -185,7 +184,7 @@ def test_damage_is_named_as_it_was_reviewed(directory, three_runs):
     lines = [
         f"{name}: {damage(directory, change(three_runs))}\n" for name, change in DAMAGED.items()
     ]
-    assert_reviewed("".join(lines), Path(__file__).with_name("damage.txt"))
+    assert_reviewed("".join(lines), __file__, "damage.txt")
 
 
 def test_run_that_was_killed_before_its_first_line_has_the_last_hash_before_it_in_head(directory):

@@ -95,7 +95,7 @@ def test_durations_are_exact_or_refused_as_it_was_reviewed():
         except InvalidValue as error:
             found = str(error)
         text += f"{duration[-20:]!r}: {found}\n"
-    assert_reviewed(text, Path(__file__).with_name("durations.txt"))
+    assert_reviewed(text, __file__, "durations.txt")
     assert parse_duration("0d", zero=True) == timedelta(0)  # where it is allowed
 
 

@@ -111,7 +111,7 @@ def test_metrics_of_two_organizations_are_as_they_were_reviewed(path):
     run.file = RunFile(42, "run-42", Path("000042-run-42.jsonl"))
     run.last_hash = "f" * 64
     written(path, run)
-    assert_reviewed(path.read_text(encoding="utf-8"), Path(__file__).with_name("metrics.prom"))
+    assert_reviewed(path.read_text(encoding="utf-8"), __file__, "metrics.prom")
 
 
 def test_command_that_began_no_run_has_a_version_and_nothing_that_is_not_known(path):
@@ -250,4 +250,4 @@ async def test_what_fails_is_reported_as_it_was_reviewed_and_changes_nothing(tmp
     assert (tmp_path / "pipe").is_fifo()
     text = "\n".join(messages).replace(str(tmp_path), "FOLDER")
     assert "s3cret" not in text
-    assert_reviewed(text, Path(__file__).with_name("not_written.txt"))
+    assert_reviewed(text, __file__, "not_written.txt")

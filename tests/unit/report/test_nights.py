@@ -1,7 +1,6 @@
 """What the nights of a job come to: done, failed, refused, and those without a run."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from reviewed import assert_reviewed
 
@@ -77,4 +76,4 @@ def test_nights_are_named_as_it_was_reviewed_by_what_they_came_to():
     for ends in SEVERAL:
         (night,) = recent_nights([night_run(1, end) for end in ends], NOW)
         text += f"{night.text}: {night.status}\n"
-    assert_reviewed(text, Path(__file__).with_name("nights.txt"))
+    assert_reviewed(text, __file__, "nights.txt")

@@ -6,7 +6,6 @@ import hmac
 import json
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -132,7 +131,7 @@ def test_messages_are_as_they_were_reviewed(directory):
             lines = [line.sentence for line in message_lines(message.document)]
             parts.append(f"== {name}{'' if details else ', without details'}")
             parts += [*lines, ""]
-    assert_reviewed("\n".join(parts), Path(__file__).with_name("messages.txt"))
+    assert_reviewed("\n".join(parts), __file__, "messages.txt")
 
 
 FORGED = "<!channel> & <http://x|y> HTTP://evil.example www.evil.test [x](y) **b** <at>all</at>"
@@ -188,7 +187,7 @@ async def test_messages_of_each_kind_are_as_they_were_reviewed(sent):
             lines += [f"== {name}", f"POST {path} as {headers.get('Content-Type')}"]
             lines += [*shown(kind, body), ""]
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", "\n".join(lines))
-    assert_reviewed(text, Path(__file__).with_name("sent.txt"))
+    assert_reviewed(text, __file__, "sent.txt")
 
 
 @pytest.mark.parametrize(("channel", "most"), [(SLACK, 40_000), (TEAMS, 28_000)])
@@ -304,4 +303,4 @@ async def test_what_is_not_sent_is_reported_as_it_was_reviewed_and_nothing_is_fo
     )
     text = "".join(f"== {case}\n{message}\n" for case, (message,) in parts.items())
     assert "s3cret" not in text
-    assert_reviewed(text, Path(__file__).with_name("not_sent.txt"))
+    assert_reviewed(text, __file__, "not_sent.txt")

@@ -154,7 +154,7 @@ def test_report_of_a_period_is_as_it_was_reviewed(directory):
     parts = (as_text(render_html(page)), render_markdown(page), csv.replace("\r", ""))
     text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
-    assert_reviewed(text, Path(__file__).with_name("period.txt"))
+    assert_reviewed(text, __file__, "period.txt")
 
 
 # Small periods, as they were reviewed -------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_small_periods_are_as_they_were_reviewed(tmp_path):
             write(scene, directory, days_ago=days_ago)
         text += f"\n== {name}\n\n"
         text += "\n\n".join(summary(page_of(directory, **view)) for view in views or [{}]) + "\n"
-    assert_reviewed(text, Path(__file__).with_name("small_periods.txt"))
+    assert_reviewed(text, __file__, "small_periods.txt")
 
 
 def test_in_a_damaged_log_no_killed_run_is_shown_as_recovered(directory, shown):
@@ -431,7 +431,7 @@ def test_a_period_is_shown_or_wrong_usage_as_it_was_reviewed(directory):
         elif error is not None:
             shown = done.stderr.splitlines()[-1]
         text += f"{period}\n    {shown.strip()}\n".replace(str(directory.path), "AUDIT")
-    assert_reviewed(text, Path(__file__).with_name("periods.txt"))
+    assert_reviewed(text, __file__, "periods.txt")
 
 
 @pytest.mark.parametrize("now", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])

@@ -3,7 +3,6 @@
 import json
 import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from audit.runs import planned
@@ -191,7 +190,7 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
         parts.append(f"== {name}\n{as_text(story, seen)}")
         seen = seen or story.facts
     text = HOW_TO_READ_IT + "\n".join(parts)
-    assert_reviewed(text, Path(__file__).with_name("stories.txt"))
+    assert_reviewed(text, __file__, "stories.txt")
 
 
 def organizations_of(story: Document) -> list[Fact]:
@@ -232,4 +231,4 @@ def test_what_the_limits_leave_for_later_has_the_limit_its_nights_and_what_earli
         due = 2 - known.get("trimmed", 0) - known.get("waiting", 0)
         end = RunFinished(exit_code=0, plan_made=True, stale=2, due=due, limit_most=10, **known)
         text += f"{json.dumps(known)}\n    {describe_stale(end)}\n"
-    assert_reviewed(text, Path(__file__).with_name("limits.txt"))
+    assert_reviewed(text, __file__, "limits.txt")

@@ -149,7 +149,7 @@ def test_refusals_are_as_they_were_reviewed():
         for skew_s in (0.0, 300.0, 301.5, -300.0, -300.5, None)
     ]
     text = "\n\n".join(parts) + "\n"
-    assert_reviewed(text, Path(__file__).with_name("refusals.txt"))
+    assert_reviewed(text, __file__, "refusals.txt")
 
 
 @pytest.mark.parametrize("recent", [NONE, RECENT])
@@ -415,7 +415,7 @@ def test_what_is_told_of_a_saved_plan_is_as_it_was_reviewed():
         step(kept(5000, "not planned"))
         parts += [f"== {name}", *step.differences()]
     parts += [f"== {name}\n{refusal(apply, **options)}" for name, options in NOT_APPLIED.items()]
-    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("saved_plan.txt"))
+    assert_reviewed("\n".join(parts) + "\n", __file__, "saved_plan.txt")
 
 
 def test_plan_that_a_sweep_completed_is_refused(directory):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from builders import ORG, OTHER_ORG, PROJECT, policy, project
@@ -116,7 +115,7 @@ def test_last_line_of_a_run_is_as_it_was_reviewed():
             parts.append(f"    {one.exit_code} {one.plan_made} {one.requests}")
         for one in end.lists:
             parts.append(f"    {one.source} {one.complete} {one.entries} {one.unread}")
-    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("results.txt"))
+    assert_reviewed("\n".join(parts) + "\n", __file__, "results.txt")
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -178,7 +177,7 @@ def test_what_is_told_of_ends_is_as_it_was_reviewed():
     for words, warnings in ends():
         shown = [f"    {each.level} {each.code}: {each.message}" for each in warnings]
         parts += [words, *(shown or ["    nothing"])]
-    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("ends.txt"))
+    assert_reviewed("\n".join(parts) + "\n", __file__, "ends.txt")
 
 
 def test_sources_without_a_retired_list_keep_the_others_and_have_what_replaces_it():

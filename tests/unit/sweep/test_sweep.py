@@ -4,7 +4,6 @@ Deletion begins at most 15 minutes after the last list was read, time asleep inc
 """
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from builders import DAY, NOW, ORG, OTHER_ORG, changed, entry_of, invitation, object_id, project
@@ -189,7 +188,7 @@ async def test_what_is_warned_of_is_as_it_was_reviewed(tmp_path):
             night.atlases[0].show(more)
         result = await night.run(at=later(24 * day), dry_run=dry_run)
         parts += [f"== notice on day {day}, dry run {dry_run}", *told_by(night, result)]
-    assert_reviewed("\n".join(parts) + "\n", Path(__file__).with_name("warnings.txt"))
+    assert_reviewed("\n".join(parts) + "\n", __file__, "warnings.txt")
 
 
 @pytest.mark.parametrize(("now", "warns"), [(9, False), (8, True)])
