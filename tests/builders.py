@@ -24,7 +24,6 @@ PROJECT = "6a793fd0c0eb9e7a177181d4"
 
 
 def object_id(number: int) -> str:
-    """Return a well-formed id; a different one for each number."""
     return f"{number:024x}"
 
 
@@ -80,7 +79,6 @@ def event_of(
 
 
 def listed_as(line: Invitation) -> Invitation:
-    """Return the invitation of a line as its list shows it."""
     return structs.replace(line.as_event(Invitation), age_days=None, entries=())
 
 
@@ -126,7 +124,6 @@ class _Plain(yaml.SafeDumper):
 
 
 def policy_bytes(keys: object) -> bytes:
-    """Return the YAML of a policy file."""
     return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()
 
 

@@ -124,7 +124,6 @@ def upgrade() -> Fault:
 
 
 def redirect(location: str) -> Fault:
-    """Redirect the client."""
     return respond_with(SimulatedResponse(302, headers=(("Location", location),)))
 
 
@@ -208,7 +207,6 @@ def changed(change: Callable[[SimulatedResponse], SimulatedResponse]) -> Fault:
 
 
 def with_effect(fault: Fault, before: Effect) -> Fault:
-    """Call `before`, then answer by the fault."""
     first = effect(before)
     return partial(lambda call, send: first(call, partial(fault, call, send)))
 

@@ -99,7 +99,6 @@ class Fork:
             self._open = stack.pop_all()
 
     def poll(self) -> int | None:
-        """Return the exit code, or None while the process runs."""
         with suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode

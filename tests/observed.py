@@ -61,7 +61,6 @@ class DigestServer:
         return challenge.replace("MD5", self.algorithm)
 
     def parse_header(self, header: str) -> dict[str, str]:
-        """Return the fields of a header by name."""
         return {name: quoted or plain for name, quoted, plain in _FIELD.findall(header)}
 
     def is_valid(self, fields: Mapping[str, str], password: str, method: str, uri: str) -> bool:
@@ -169,11 +168,9 @@ class ObservedAtlas(SimulatedAtlas):
 
     @property
     def deletes_received(self) -> int:
-        """The number of DELETE requests received, with any outcome."""
         return self.received["DELETE"]
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
-        """Return the ids of a project's invitations, in creation order."""
         return tuple(self.groups[project_id].invites)
 
     def add_api_key(self, *org_ids: str) -> ApiKey:
@@ -206,7 +203,6 @@ class ObservedAtlas(SimulatedAtlas):
 
     @property
     def tokens_issued(self) -> int:
-        """The number of access tokens that were requested and issued."""
         return sum(each.path == TOKEN_PATH and each.status == 200 for each in self.requests)
 
     def expire_tokens(self, *tokens: str) -> None:
@@ -254,15 +250,12 @@ class ObservedAtlas(SimulatedAtlas):
             self.faults.add(fault, method=method, path=f"*/{place_id}/{path}", times=None)
 
     def _people(self) -> Mapping[str, User]:
-        """Return the users of all organizations by id."""
         return ChainMap(*(organization.users for organization in self.organizations.values()))
 
     def user(self, user_id: str) -> User:
-        """Return a user of any organization."""
         return self._people()[user_id]
 
     def users(self) -> tuple[str, ...]:
-        """Return the user ids of the first organization, in creation order."""
         return tuple(next(iter(self.organizations.values())).users)
 
     def set_status(self, user_id: str, status: str) -> None:

@@ -26,7 +26,6 @@ class Section(NamedTuple):
     text: str
 
     def blocks(self, language):
-        """Return the code blocks of a language."""
         found = BLOCK.finditer(self.text)
         return [block["text"] for block in found if block["language"] == language]
 
@@ -56,6 +55,5 @@ def sections(page):
 
 
 def section(page, heading):
-    """Return the section with this heading."""
     (found,) = [each for each in sections(page) if each.heading == heading]
     return found

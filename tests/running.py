@@ -39,7 +39,6 @@ class Done:
 
     @property
     def summary(self) -> dict[str, object]:
-        """The JSON object on stdout."""
         assert self.out, self
         return json.loads(self.out)
 
@@ -173,7 +172,6 @@ class CliRunner:
 
     @property
     def log_path(self) -> Path:
-        """The file of the last run."""
         return self.run_files()[-1]
 
     def lines(self, event: str | None = None) -> list[dict[str, object]]:
@@ -193,12 +191,10 @@ class CliRunner:
         return [line for line in self.lines("intent") if [line[key] for key in keys] not in unsent]
 
     def deletes(self) -> int:
-        """Return the number of DELETE requests that the simulated Atlas received."""
         return self.sim.deletes_received
 
 
 def end(process: "subprocess.Popen[bytes] | forked.Fork") -> Done:
-    """Return the result of a process when it has ended."""
     out, err = process.communicate(timeout=120)
     return Done(process.returncode, out.decode(), err.decode())
 

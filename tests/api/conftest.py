@@ -34,7 +34,6 @@ def sim():
 
 @pytest.fixture
 def connecting(fake_time, retry_log):
-    """Connect to a base URL."""
     return partial(connected, monotonic=fake_time.monotonic, sleep=fake_time.sleep, log=retry_log)
 
 

@@ -30,7 +30,6 @@ def _projects(sim):
 
 
 async def list_all(atlas):
-    """Return the invitations of all projects, read concurrently."""
     lists = await asyncio.gather(*map(atlas.reader.invitations, await atlas.reader.projects()))
     return [one for invitations in lists for one in invitations]
 

@@ -16,7 +16,6 @@ from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, 
 
 
 def as_body(value):
-    """Return a fault that answers with this body: JSON, unless it is bytes."""
     return faults.malformed(value if isinstance(value, bytes) else json.dumps(value).encode())
 
 

@@ -78,7 +78,6 @@ class Sweep:
         return projects
 
     async def read(self, call: Call) -> None:
-        """Note the calls that delete the stale invitations of a list."""
         url, headers = call
         for invitation in msgspec.json.decode(await self.get(url, headers)):
             if invitation["createdAt"] < STALE_BEFORE:

@@ -50,7 +50,6 @@ class Load:
 
     @property
     def stale(self) -> int:
-        """How many invitations are stale."""
         if not self.stale_one_in:
             return 0
         return self.organizations * ceil(self.projects * self.each / self.stale_one_in)
@@ -127,7 +126,6 @@ def swept(
 
 
 def bare(load: Load, *, dry_run: bool = False) -> Took:
-    """Run the script that the program is compared with."""
     with tempfile.TemporaryDirectory() as folder:
         command = [*BARE, "--dry-run"] if dry_run else BARE
         return _measured(load, command, Path(folder), dry_run=dry_run)

@@ -39,14 +39,12 @@ class Terminal:
         os.write(self.descriptor, keys.encode())
 
     def end(self) -> tuple[int, str]:
-        """Read to the end; return the exit code and all output."""
         while self._read():
             pass
         return self.process.wait(60), self.text
 
     @property
     def text(self) -> str:
-        """The output without colours."""
         return _COLOUR.sub("", self.seen.decode()).replace("\r\n", "\n")
 
     def _read(self) -> bool:

@@ -49,7 +49,6 @@ def test_json_and_csv_escape_what_a_terminal_obeys_or_does_not_show(cli):
 
 
 def lines_of(done):
-    """Return the run, the mode and the rest of each line."""
     return [re.split("  +", line.strip(), maxsplit=3) for line in done.out.splitlines()]
 
 

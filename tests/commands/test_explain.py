@@ -33,7 +33,6 @@ def cli(cli):
 
 
 async def ask(cli, *terms, **changes):
-    """Return the result of a search in this process."""
     options = RunOptions(cli.write_policy(), cli.base_url, quiet=True)
     return await search(terms, options, cli.environment_with(changes))
 

@@ -102,12 +102,10 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What a line of the log names."""
         return self.source, self.scope, self.id
 
     @property
     def removed_as(self) -> tuple[str, str]:
-        """What a DELETE names."""
         return self.scope, self.id
 
     @property

@@ -17,7 +17,6 @@ READ_BY_ALL = 0o444
 
 
 def container_of(job):
-    """Return the name of the container of a Job."""
     return f"{job}-pod-invite-sweeper"
 
 
@@ -27,7 +26,6 @@ def remove_pods(containers):
 
 
 def applied(state):
-    """Return the manifests that `kubectl apply -k` was given."""
     return documents((state / "manifests.yaml").read_text(encoding="utf-8"))
 
 

@@ -71,14 +71,12 @@ def containers():
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory):
-    """A simulated organization."""
     with staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def terminal(containers, checkout, stage, tmp_path_factory):
-    """A reader with a copy of the repository, who sweeps the organization."""
     with opened(containers, checkout, stage, tmp_path_factory.mktemp("reader")) as found:
         yield found
 

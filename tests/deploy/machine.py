@@ -98,7 +98,6 @@ class Machine:
         return done.stdout.strip() in {"running", "degraded"}
 
     def fetch_audit_directory(self):
-        """Copy the audit directory to the stage's."""
         self.containers.podman("cp", f"{NAME}:{STATE}/audit/.", self.stage.audit / "audit")
 
 

@@ -17,7 +17,6 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load(path):
-    """Return the only document of a YAML file."""
     return yaml.load(path.read_text(encoding="utf-8"), LOADER)
 
 
@@ -44,7 +43,6 @@ class Night(NamedTuple):
 
     @property
     def options(self):
-        """The arguments after the command by name, with their values."""
         parts = (each.removeprefix("--").partition("=") for each in self.box["args"][1:])
         return {name: value for name, _, value in parts}
 
@@ -79,7 +77,6 @@ def resolved(environment, pod, manifests):
 
 
 def built(folder):
-    """Return the output of `kustomize build`."""
     return run("kustomize", "build", folder).stdout
 
 
@@ -106,7 +103,6 @@ def render(values, folder, *options, chart=CHART, check=True):
 
 
 def rendered(values, folder):
-    """Return the text that the chart renders to."""
     return render(values, folder).stdout
 
 

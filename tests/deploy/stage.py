@@ -61,7 +61,6 @@ class Stage:
         )
 
     def assert_untouched(self):
-        """No DELETE was received."""
         assert self.sim.deletes_received == 0
 
     def assert_swept_once(self):

@@ -86,7 +86,6 @@ HARMLESS = {
 
 
 def values_of(path, value):
-    """Return the nested values of a dotted path."""
     for key in reversed(path.split(".")):
         value = {key: value}
     return value

@@ -55,7 +55,6 @@ def test_readme_installs_the_program_and_leads_to_a_dry_run_as_the_user_of_cron(
 
 @pytest.fixture(scope="module")
 def machine(containers, fresh, tmp_path_factory):
-    """A machine with mail and cron, and nothing scheduled."""
     with started(containers, tmp_path_factory.mktemp("machine")) as up:
         up.write("/usr/sbin/sendmail", SENDMAIL, mode="0755")
         yield up

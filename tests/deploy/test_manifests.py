@@ -156,7 +156,6 @@ TIMER = (DEPLOY / "systemd/invite-sweeper.timer").read_text(encoding="utf-8")
 
 
 def value(text, key):
-    """Return the only value of a key of a unit."""
     (only,) = re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
     return only
 

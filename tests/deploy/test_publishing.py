@@ -57,7 +57,6 @@ def attached(repository, folder):
 
 
 def job(name, folder, **variables):
-    """Return the runner of a job."""
     file = WORKFLOWS / ("build.yml" if name == "build" else "release.yml")
     return Runner(file, name, folder, {"VERSION": f"v{RELEASE}"} | variables)
 

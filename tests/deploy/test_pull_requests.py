@@ -88,7 +88,6 @@ def cli(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """A pull request whose dry run has a plan."""
     with stocked(tmp_path_factory.mktemp("cli")) as found:
         yield PullRequest(found, tmp_path_factory.mktemp("job"))
 

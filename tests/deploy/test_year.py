@@ -101,7 +101,6 @@ class Installation:
 
 
 def is_deleting(lines):
-    """Return whether the file of a run has an intent and no end."""
     return b'"event":"intent"' in lines and b'"event":"run_finished"' not in lines
 
 

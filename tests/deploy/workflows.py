@@ -11,13 +11,11 @@ BASH = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")  # of `sh
 
 
 def steps(path, job):
-    """Return the named steps of a job by their name."""
     found = load(path)["jobs"][job]["steps"]
     return {step["name"]: step for step in found if "name" in step}
 
 
 def git(folder, *arguments):
-    """Run git in a folder and return what it prints."""
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
     return run("git", *identity, "-C", folder, *arguments).stdout.strip()
 
@@ -46,6 +44,5 @@ class Runner:
         return run(*BASH, step["run"], cwd=self.folder, env=environment, check=False)
 
     def outputs(self):
-        """Return what the steps wrote to GITHUB_OUTPUT."""
         lines = (self.folder / "outputs").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)

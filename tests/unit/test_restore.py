@@ -69,7 +69,6 @@ def row_of(source, *roles, number=1, **changes):
 
 
 def deleted(*lines):
-    """Return what a sweep wrote that deleted these."""
     return [event for line in lines for event in (intent(line), outcome(line))]
 
 
@@ -199,7 +198,6 @@ def test_without_a_run_nothing_is_undone_by_a_log_that_is_damaged_before_the_las
 
 
 def present(line, status="PENDING"):
-    """Return a deletion as a plan has it whose person is there."""
     return line.as_event(Present, rule=line.rule, status_now=status)
 
 

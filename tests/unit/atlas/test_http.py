@@ -51,7 +51,6 @@ def test_header_has_this_value_or_none(read, raw, value):
 
 
 def update(server, status, headers, endpoint):
-    """Let a response that was received at NOW update what is known of Atlas."""
     server.update(Response(status, headers, b""), endpoint)
 
 

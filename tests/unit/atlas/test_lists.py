@@ -72,7 +72,6 @@ def invitations_in(source, body):
 
 
 def least_of(source):
-    """Return what a row of a list cannot lack."""
     return {"roles": {}} if source is Source.ORG_USERS else {}
 
 

@@ -52,17 +52,14 @@ def started(**changes: object) -> RunStarted:
 
 
 def finished(**changes: object) -> RunFinished:
-    """Return the last line of a run that did everything."""
     return RunFinished(**{"exit_code": 0, "plan_made": True, "plan_complete": True, **changes})
 
 
 def invitation(number: int = 1, **changes: object) -> Invitation:
-    """Return `builders.invitation` of a list: lines are the same for each."""
     return builders.invitation(number, **{"source": Source.INVITES, **changes})
 
 
 def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
-    """Return the planned deletion of `builders.invitation(number)`."""
     return event_of(Planned, invitation(number, **changes), entries, rule="forgotten")
 
 
@@ -71,13 +68,11 @@ def intent(fields: Invitation) -> Intent:
 
 
 def outcome(fields: Invitation, result: str = "deleted", **changes: object) -> OutcomeLine:
-    """Return what became of an invitation."""
     defaults = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 55.0}
     return fields.as_event(OutcomeLine, rule="forgotten", outcome=result, **{**defaults, **changes})
 
 
 def deletion(number: int = 1, result: str = "deleted", **changes: object) -> list[Event]:
-    """Return the lines of one deletion, from the plan to the outcome."""
     plan = planned(number, **changes)
     return [plan, intent(plan), outcome(plan, result)]
 
@@ -131,5 +126,4 @@ def records(directory: AuditDirectory) -> list[RunRecord]:
 
 
 def last_record(directory: AuditDirectory) -> RunRecord:
-    """Return the last run as its file has it."""
     return read_run(FileChain(directory.files()[-1]), Fold())

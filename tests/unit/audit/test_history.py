@@ -264,7 +264,6 @@ def test_a_longer_period_is_read_as_far_back_as_it_asks(years):
 
 
 def recovered(number: int, result: str = "already_gone", run: str = "r1") -> OutcomeLine:
-    """Return what a later run recorded of a request."""
     return outcome(planned(number), result, attempts=0, recovers=run)
 
 
@@ -318,7 +317,6 @@ def test_an_open_invitation_of_a_restore_is_left_and_one_without_an_answer_is_no
 
 
 def history_of(directory, **criteria):
-    """Return what all runs of a directory did."""
     reader = HistoryReader(LineFilter(**criteria))
     return [line for file in directory.files() for line in reader.read(FileChain(file))]
 

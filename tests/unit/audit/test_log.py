@@ -33,7 +33,6 @@ def begin(directory: AuditDirectory, run_id: str = "r1", **options: object) -> A
 
 
 def lines(log: AuditLog) -> list[bytes]:
-    """Return the lines that are in the file."""
     return log.file.path.read_bytes().splitlines()
 
 

@@ -28,7 +28,6 @@ def policy_of(text: str) -> Policy:
 
 
 def dumped(policy: Policy, **options) -> dict:
-    """Return the values of a policy that are not null."""
     return policy.model_dump(mode="json", exclude_none=True, **options)
 
 

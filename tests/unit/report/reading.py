@@ -82,10 +82,8 @@ def as_shown(document: Document, width: int = 10_000) -> str:
 def on_terminal(
     record: RunRecord, width: int = 10_000, shown_above: Collection[str] = ("error",)
 ) -> str:
-    """Return what a terminal shows of a run that has ended."""
     return as_shown(result_of(read_back(record), ADVISOR, shown_above=shown_above), width)
 
 
 def question_about(record: RunRecord) -> str:
-    """Return the question about the plan of a run."""
     return as_shown(ask_about(read_back(record), ADVISOR, NOW))

@@ -96,7 +96,6 @@ COUNTED: Final = {
 
 
 def deleted(*numbers: int, **end: object) -> Run:
-    """Return a run that deleted some invitations."""
     return run(*(line for number in numbers for line in deletion(number)), **end)
 
 
@@ -301,6 +300,5 @@ def write(scene: Run, directory: AuditDirectory, *, days_ago: float = 0) -> Path
 
 
 def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
-    """Write the file of a run and return its record."""
     write(scene, directory)
     return last_record(directory)

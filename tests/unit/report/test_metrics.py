@@ -77,7 +77,6 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def written(path: Path, run: RunRecord = RUN, at: datetime = FINISHED_AT, **more: object):
-    """Write the metrics and return their samples."""
     assert Metrics(LABELS, run, at, **more).write(path) == ()
     # bytes, because text mode would turn a carriage return in a label into a line end
     return samples(path.read_bytes().decode("utf-8"))

@@ -35,7 +35,6 @@ def night_run(days_ago, end=DONE):
 
 
 def nights(ends, now=NOW, begun=None):
-    """Return the nights of runs, by how many days ago each was; None for no run."""
     runs = [night_run(days_ago, end) for days_ago, end in sorted(ends.items(), reverse=True) if end]
     return recent_nights(runs, now, begun)
 

@@ -170,7 +170,6 @@ def test_memory_and_page_do_not_grow_with_a_year_of_nights(tmp_path):
 
 
 def command(*arguments: object):
-    """Run the command; an error is in `exception`."""
     return CliRunner().invoke(report, [str(each) for each in arguments])
 
 

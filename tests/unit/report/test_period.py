@@ -55,7 +55,6 @@ def killed(*lines, **end):
 
 
 def sent(number):
-    """Return the lines of a deletion that was cut off."""
     return planned(number), intent(planned(number))
 
 
@@ -165,7 +164,6 @@ def result_of(org_id, **counts):
 
 
 def recovery(found, **start):
-    """Return a run that records what became of a request of run 1."""
     recovered = outcome(planned(1), found, recovers="run-1")
     return run(recovered, recovered=1, already_gone=0, failed=0, unknown=0, **start)
 

@@ -155,7 +155,6 @@ class FakeAtlas:
 
 
 def _raised(result: Any) -> Any:
-    """Return a result; raise it if it is an error."""
     if isinstance(result, Exception):
         raise result
     return result

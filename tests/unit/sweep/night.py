@@ -118,7 +118,6 @@ class Night:
         return [len(each.deleted) for each in self.atlases]
 
     def events(self, *kinds):
-        """Return the events of the last run, of some kinds or all."""
         events = events_of(FileChain(self.directory.files()[-1]))
         return [each for each in events if not kinds or isinstance(each, kinds)]
 
@@ -143,7 +142,6 @@ def later(hours=24):
 
 
 def line_of(decision):
-    """Return the planned line of a decision."""
     entries = tuple(each.as_entry for each in decision.entries)
     return event_of(Planned, decision.invitation, rule=decision.rule, entries=entries)
 

@@ -45,7 +45,6 @@ def decide_all(*entries, planned=None, announced=None, **keys):
 
 
 def decide(entry, **keys):
-    """Return the one decision about a person in a single list."""
     (decision,) = decide_all(entry, **keys)
     return decision
 

@@ -332,7 +332,6 @@ def test_planned_line_without_a_date_allows_nothing(created_at):
 
 
 def person(*lists):
-    """Return the invitation of a person in these lists; the first one names it."""
     named, *others = map(entry_of, lists)
     return Decision(named, "r", None, entries=tuple(others))
 

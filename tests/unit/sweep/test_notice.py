@@ -47,7 +47,6 @@ ONE = invitation(source=Source.INVITES)
 
 
 def noticed(announced, wait=WEEK, **keys):
-    """Return the decision about an invitation with these announcements."""
     return Notice(announced, wait, NOW)(Selector(policy(**keys), NOW).decide(ONE))
 
 

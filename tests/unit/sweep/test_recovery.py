@@ -23,7 +23,6 @@ KILLED = RunFile(1, "killed", Path("000001-killed.jsonl"))
 
 
 def opened(source, number=1, *, mode="sweep"):
-    """Return the intent that a killed run left open."""
     return OpenIntent(KILLED, started(mode=mode), intent(entry_of(source, number)))
 
 

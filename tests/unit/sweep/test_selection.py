@@ -29,7 +29,6 @@ def verdict(one, **keys):
 
 
 def rule(**keys):
-    """Return the keys of a policy with one rule."""
     return {"rules": [{"name": "r", **keys}]}
 
 
