@@ -26,7 +26,7 @@ from invite_sweeper.audit.events import (
     PolicyText,
     RunWarning,
 )
-from invite_sweeper.cli.report import report
+from invite_sweeper.cli.main import app
 from invite_sweeper.endings import DAMAGED_ADVICE, Status
 from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import display_text
@@ -170,7 +170,7 @@ def test_memory_and_page_do_not_grow_with_a_year_of_nights(tmp_path):
 
 
 def command(*arguments: object):
-    return CliRunner().invoke(report, [str(each) for each in arguments])
+    return CliRunner().invoke(app, ["report", *map(str, arguments)])
 
 
 @pytest.mark.parametrize(

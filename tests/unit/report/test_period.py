@@ -22,8 +22,7 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, PolicyText
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import read_whole_run
-from invite_sweeper.cli.audit import audit
-from invite_sweeper.cli.report import report
+from invite_sweeper.cli.main import app
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.markdown import render_markdown
@@ -149,7 +148,7 @@ def test_report_of_a_period_is_as_it_was_reviewed(directory):
     twelve_nights(directory)
     page = page_of(directory, now=NOW)
     words = ["show", "--event", "announced", "-o", "csv", "--audit-dir", str(directory.path)]
-    csv = CliRunner().invoke(audit, words).stdout
+    csv = CliRunner().invoke(app, ["audit", *words]).stdout
     parts = (as_text(render_html(page)), render_markdown(page), csv.replace("\r", ""))
     text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
@@ -421,7 +420,8 @@ def test_a_period_is_shown_or_wrong_usage_as_it_was_reviewed(directory):
     write(run(), directory)
     text = ""
     for period in OPTIONS.strip().splitlines():
-        done = CliRunner().invoke(report, [str(directory.path), *period.split(), "--format", "md"])
+        words = ("report", str(directory.path), *period.split(), "--format", "md")
+        done = CliRunner().invoke(app, words)
         error = done.exception
         shown = f"shown: {'2026-11-25' in done.stdout}"
         if isinstance(error, UsageError):
