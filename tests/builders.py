@@ -97,7 +97,6 @@ def announced_once(
 
 
 def project(number: int = 1, **changes: object) -> Project:
-    """Return a project of the policy's organization."""
     defaults: dict[str, object] = {
         "id": object_id(number),
         "name": f"Project {number}",

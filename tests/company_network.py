@@ -50,7 +50,6 @@ class CompanyNetwork:
         }
 
     async def open(self, sim: SimulatedAtlas, signed: trustme.CA, stack: AsyncExitStack) -> None:
-        """Start all servers until the stack is closed."""
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         signed.issue_cert(ATLAS, *RECEIVERS).configure_cert(tls)
         base_url = await stack.enter_async_context(serve(sim, ssl_context=tls))

@@ -104,7 +104,6 @@ class Fork:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code when the process has ended."""
         if self.returncode is None:
             if not connection.wait([self._status], timeout):
                 raise subprocess.TimeoutExpired("invite-sweeper", timeout)
@@ -116,7 +115,6 @@ class Fork:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
-        """Return stdout and stderr when the process has ended; b"" of given descriptors."""
         self.wait(timeout)
         out, err = self._texts
         return out, err

@@ -11,7 +11,6 @@ from invite_sweeper.atlas.responses import Response
 
 
 def official_document():
-    """Return both excerpts as one document."""
     found = {"paths": {}, "components": {}}
     for path in DOCUMENTS:
         excerpt = msgspec.json.decode(path.read_bytes())

@@ -110,7 +110,6 @@ class Checkout:
                 cached.unlink()
 
     def run(self, tests: str) -> str:
-        """Return "" if a test fails, else what happened."""
         command = [self.folder / "venv/bin/python", "-m", "pytest", "-q", "-x", "-n0"]
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", "--tb=line", *tests.split()],
@@ -127,7 +126,6 @@ class Checkout:
 
 
 def main() -> int:
-    """Judge the mutants; return 1 if one is not caught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--jobs", type=int, default=1)

@@ -42,7 +42,6 @@ class Section(NamedTuple):
 
 
 def sections(page):
-    """Return the sections of a page."""
     pieces = re.split(r"^#+ (.*)\n", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE)
     # A comment in a block begins like a heading, so join the pieces of a block that was split.
     found = []

@@ -17,7 +17,6 @@ class Receiver(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self):
-        """Answer the request."""
         self.send_response(self.server.status)
         self.send_header("Location", "/elsewhere")
         self.end_headers()

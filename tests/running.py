@@ -44,7 +44,6 @@ class Done:
 
     @property
     def errors(self) -> list[str]:
-        """The message of each error on stderr, in text or JSON lines."""
         lines = self.err.splitlines()
         text = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
         logged = [json.loads(line) for line in lines if line.startswith("{")]

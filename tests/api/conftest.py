@@ -39,7 +39,6 @@ def connecting(fake_time, retry_log):
 
 @pytest.fixture
 def online(sim, connecting):
-    """Serve the simulated Atlas and connect to it."""
 
     @asynccontextmanager
     async def served(account=None, **options):

@@ -28,7 +28,6 @@ async def projects(atlas):
 
 
 async def connection_error(connecting, base_url, account=READY, **options):
-    """Return the message of a run that cannot reach Atlas."""
     async with connecting(base_url, account, **options) as atlas:
         with pytest.raises(AtlasUnavailable) as caught:
             await projects(atlas)

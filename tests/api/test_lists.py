@@ -109,7 +109,6 @@ async def test_answer_of_another_type_than_requested_is_not_an_empty_list(
 
 
 def entry_changed(number, changes):
-    """Change one row of a list."""
 
     def change(body):
         answer = json.loads(body)

@@ -59,7 +59,6 @@ class Scene:
         self.sim.faults.add(fault, method=method, path=path, **where)
 
     def run(self, **options):
-        """List the users and remove all at once."""
 
         async def scenario():
             options.update(monotonic=self.loop_time, sleep=asyncio.sleep)

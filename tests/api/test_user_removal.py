@@ -26,7 +26,6 @@ WHOLE = [("GET", True), ("GET", False), ("DELETE", False)]
 
 @pytest.fixture
 def invite(sim):
-    """Add an invited user and return the id."""
     sim.add_project("Alpha", project_id=PROJECT)
 
     def make(status="PENDING", name="ada@example.com"):

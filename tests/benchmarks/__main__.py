@@ -26,7 +26,6 @@ to be quiet. A ratio alone is to a bare aiohttp script.
 
 
 def main(names: list[str]) -> int:
-    """Measure and write; return 1 if a figure does not hold."""
     if unknown := set(names) - set(figures.ALL):
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(figures.ALL)}")
     lines = RESULTS.read_text("utf-8").splitlines(keepends=True)

@@ -116,7 +116,6 @@ class Hot:
 
 
 async def run_hot(scenario: Scenario) -> Hot:
-    """Run one sweep."""
     sim = ObservedAtlas(monotonic=time.perf_counter)
     if not scenario.headers:
         sim.faults.add(faults.without_rate_limits(), times=None)

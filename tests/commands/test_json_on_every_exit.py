@@ -23,7 +23,6 @@ def cli(tmp_path_factory):
 
 
 def error_of(done: Done, code: int) -> dict[str, str]:
-    """Check that stdout is the error alone; return its parts."""
     result = json.loads(done.out)
     assert result.keys() == {"exit_code", "reasons", "error"}
     error = result["error"]

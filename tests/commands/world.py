@@ -264,7 +264,6 @@ class World:
         return [] if key in self.hidden else [row | look]
 
     def rows(self) -> Iterator[Row]:
-        """Yield what is there now, whether a list shows it or not."""
         for project_id, group in self.cli.sim.groups.items():
             for id_, invite in group.invites.items():
                 if (project_id, id_) in self.names:
@@ -406,7 +405,6 @@ class World:
         return entry
 
     def selections(self, share: float) -> dict[str, object]:
-        """Return keys of a rule or of an entry of `keep` that select."""
         dice = self.dice
         keys = {
             "usernames": dice.sample(USER_GLOBS, dice.randint(1, 2)),

@@ -90,7 +90,6 @@ def has_unread_list_of_people(world: World, org_id: str) -> bool:
 
 
 def is_stale(world: World, row: Row, now: datetime) -> bool:
-    """Judge one entry by rules and `keep`, whatever is known of the person."""
     policy = world.policy
     created = date_of(row.created)
     return (

@@ -21,7 +21,6 @@ def load(path):
 
 
 def documents(text):
-    """Return the manifests of a YAML stream by kind and name."""
     found = [document for document in yaml.load_all(text, LOADER) if document]
     named = {(d["kind"], d["metadata"]["name"]): d for d in found}
     assert len(named) == len(found), "two manifests of one kind and name"
@@ -48,7 +47,6 @@ class Night(NamedTuple):
 
 
 def night_of(manifests):
-    """Return the parts of the CronJob of a YAML stream or of its documents."""
     found = documents(manifests) if isinstance(manifests, str) else manifests
     (cron,) = (each["spec"] for (kind, _), each in found.items() if kind == "CronJob")
     job = cron["jobTemplate"]["spec"]
@@ -95,7 +93,6 @@ def overlaid(folder, *components, **parts):
 
 
 def render(values, folder, *options, chart=CHART, check=True):
-    """Run `helm template` with values and return the process."""
     path = folder / "values.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     command = ("helm", "template", NAME, chart, f"--namespace={NAME}", f"--values={path}")
@@ -107,7 +104,6 @@ def rendered(values, folder):
 
 
 def packaged(folder):
-    """Return the path of the chart as it is published."""
     run("helm", "package", CHART, f"--destination={folder}")
     (package,) = folder.glob("*.tgz")
     return package

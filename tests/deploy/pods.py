@@ -83,7 +83,6 @@ def check_pod(name, night, values):
 
 
 def check_objects(manifests, night, values):
-    """Check what stands beside the CronJob."""
     _, job, pod, box = night
     claim = {each["name"]: each for each in pod["volumes"]}["audit"]["persistentVolumeClaim"]
     assert (("PersistentVolumeClaim", claim["claimName"]) in manifests) == (

@@ -58,7 +58,6 @@ def archived(log, archive, code=0, **environment):
 
 
 def contents(directory):
-    """Return the bytes of each run's file by its number."""
     found = {}
     for file in directory.files():
         data = file.path.read_bytes()

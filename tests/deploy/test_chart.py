@@ -142,7 +142,6 @@ def test_text_with_a_line_break_is_refused_or_stays_one_string(tmp_path):
 
 
 def charts(text):
-    """Return the manifests of each chart of a parent, by its alias."""
     found = {}
     for alias, part in re.findall(
         r"^# Source: parent/charts/(\w+)/\S+\n(.*?)(?=^---|\Z)", text, re.MULTILINE | re.DOTALL

@@ -38,7 +38,6 @@ def registry(tmp_path):
 
 
 def publish(part, digest, folder, **variables):
-    """Run the steps that push a part and attach its attestations."""
     runner = job(f"publish-{part}", folder, **variables)
     (folder / "attestations" / part).mkdir(parents=True)
     for name in BUNDLES[part]:
@@ -50,7 +49,6 @@ def publish(part, digest, folder, **variables):
 
 
 def attached(repository, folder):
-    """Return the types of what is attached to the release."""
     command = ("oras", "discover", "--format=json", f"{repository}:{RELEASE}")
     found = json.loads(run(*command, env=os.environ | {"HOME": str(folder)}).stdout)
     return [each["artifactType"] for each in found.get("referrers", found.get("manifests", []))]

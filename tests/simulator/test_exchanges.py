@@ -47,7 +47,6 @@ class World:
         sim.add_team(self.project)
 
     def change(self, name):
-        """Change the simulated Atlas as the table says."""
         sim = self.sim
         {
             "": lambda: None,
@@ -96,7 +95,6 @@ UNDECLARED = {400, 405, 406, 409, 410}
 
 
 def relaxed(schema, name=""):
-    """Return a schema as the recordings have it."""
     skipped = {"discriminator", RECORDED.get(name)}
     result = {key: each for key, each in schema.items() if key not in skipped}
     if "pattern" in result:

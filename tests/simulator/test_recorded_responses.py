@@ -49,7 +49,6 @@ BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
 
 
 def recorded_atlas():
-    """Return an Atlas like the recorded one."""
     sim = ObservedAtlas(lambda: LATEST)
     sim.sunsets |= dict.fromkeys(sim.sunsets, date(2027, 7, 1))
     sim.add_organization(ORG, "Atlas CLI E2E")

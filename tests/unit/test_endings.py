@@ -71,7 +71,6 @@ SEVERAL = (
 
 
 def table_of_endings():
-    """Yield every row of the table, for comparison with the file beside this test."""
     yield "# Status: label | style"
     for status in Status:
         yield f"{status}: {status.label} | {status.style}"

@@ -76,7 +76,6 @@ def deleted(*lines):
 
 
 def found_in(directory, wanted):
-    """Return what is to be undone; () where no person is found."""
     try:
         found = find_deletions(directory, wanted, HOST, Advisor(audit_dir="audit"))
     except NoDeletionFound:

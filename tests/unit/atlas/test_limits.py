@@ -306,7 +306,6 @@ def test_tasks_are_served_in_order_and_a_cancelled_one_acquires_no_token_and_del
 
 
 def spaced(per_s, main):
-    """Run `main(limiter, loop)`; return its result and the seconds that it took."""
 
     async def start(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=per_s)
@@ -392,7 +391,6 @@ KEY = PROJECTS_GROUP, "a" * 24
 
 
 def on_virtual_time(main):
-    """Run `main(loop)` on virtual time and return its result."""
 
     async def scenario():
         return await main(asyncio.get_running_loop())

@@ -104,7 +104,6 @@ class Deletion:
 
 
 def set_random(monkeypatch, share):
-    """Make random numbers predictable: a share of their range."""
     monkeypatch.setattr("random.random", lambda: share)
     monkeypatch.setattr("random.uniform", lambda low, high: low + share * (high - low))
 

@@ -35,7 +35,6 @@ def clock(start: datetime = NOW) -> Callable[[], datetime]:
 
 
 def started(**changes: object) -> RunStarted:
-    """Return the first line of a sweep."""
     defaults: dict[str, object] = {
         "mode": "sweep",
         "tool_version": "1.0.0",
@@ -120,7 +119,6 @@ def events_of(chain: FileChain) -> list[Event]:
 
 
 def records(directory: AuditDirectory) -> list[RunRecord]:
-    """Return the runs as their files, and those of later runs, have them."""
     fold = Fold()
     return [read_run(chain, fold) for chain in directory.reader()]
 

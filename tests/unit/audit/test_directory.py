@@ -37,7 +37,6 @@ def shared_folder() -> Iterator[Path]:
 
 @contextmanager
 def as_user(uid: int) -> Iterator[None]:
-    """Give this process the rights of another user."""
     os.seteuid(uid)
     try:
         yield

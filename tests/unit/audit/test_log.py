@@ -62,7 +62,6 @@ async def log(directory: AuditDirectory) -> AsyncIterator[AuditLog]:
 
 @pytest.fixture
 async def begun(log: AuditLog) -> AuditLog:
-    """Return a log whose first line is on disk."""
     log.write(started())
     await log.sync()
     return log

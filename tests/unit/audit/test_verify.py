@@ -49,7 +49,6 @@ def three_runs(tmp_path_factory: pytest.TempPathFactory) -> Content:
 
 
 def put(directory: AuditDirectory, content: Content) -> None:
-    """Make the directory have these files and no other."""
     directory.path.mkdir(exist_ok=True)
     for each in directory.path.iterdir():
         each.unlink()

@@ -118,7 +118,6 @@ GLOB = st.one_of(
 
 
 def findings(**lists):
-    """Return what is said of the entries of a rule."""
     rule = {"name": "a", "older_than": "14d", **lists}
     policy = {"version": 1, "organizations": ["5efda682a3f2ed2e7dd6cde4"], "rules": [rule]}
     data = json.dumps({**policy, "sources": list(Source)}).encode()

@@ -73,7 +73,6 @@ def run_message(record: RunRecord, waiting: Sequence[WaitingInvitation] | None =
 
 
 def as_shown(document: Document, width: int = 10_000) -> str:
-    """Return what a terminal shows of a document."""
     console = Console(file=StringIO(), width=width, color_system=None, force_terminal=True)
     show_document(console, document)
     return console.file.getvalue()

@@ -53,7 +53,6 @@ FINISHED = finished(
 
 
 def record(at: datetime = FINISHED_AT, **changes: object) -> RunRecord:
-    """Return a run that has ended, without its file."""
     file = RunFile(1, "run-1", Path("000001-run-1.jsonl"))
     end = structs.replace(FINISHED, **changes)
     return RunRecord(file, started(), end, at.isoformat())

@@ -138,7 +138,6 @@ FORGED = "<!channel> & <http://x|y> HTTP://evil.example www.evil.test [x](y) **b
 
 
 def refused(word):
-    """Return a run whose hint is a command with a word."""
     command = f"{PROGRAM_NAME} doctor --policy policy.yaml --base-url {word}"
     cause = {"hint": f"To list them: {command}", "command": command}
     return run(exit_code=5, error=error("It failed at https://evil.example.", **cause))

@@ -100,7 +100,6 @@ def policy(older_than):
 
 
 def under(policy, *lines, start=None, **end):
-    """Return a run with the text of its policy."""
     sha256 = hashlib.sha256(policy.encode()).hexdigest()
     start = {"policy_sha256": sha256, "organizations": (ORG, OTHER_ORG), **(start or {})}
     return run(PolicyText(policy), *lines, start=start, **end)
@@ -287,7 +286,6 @@ SHOWN = (
 
 
 def summary(page):
-    """Return what decides of a page, as text."""
     lines = [page.title, f"{page.headline.label}: {page.headline.text}"]
     lines += [f"{fact.label}: {fact.text}" for fact in page.facts if fact.label != "Last hash"]
     lines += [f"! {item.text} -> {item.hint.sentence}" for item in page.attention]

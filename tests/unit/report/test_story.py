@@ -51,7 +51,6 @@ def record(request, directory):
 
 
 def message(kind, record, when="always", **settings):
-    """Return the body of a message about a run; None if none is sent."""
     if kind == "webhook":
         settings["secret_env"] = "KEY"
     settings = Notification(kind=kind, url_env="URL", when=when, **settings)
@@ -198,7 +197,6 @@ def organizations_of(story: Document) -> list[Fact]:
 
 
 def as_text(story: Document, seen: tuple[Fact, ...]) -> str:
-    """Return a story as `stories.txt` has it."""
     new_lines = [line for line in story.facts if line not in seen]
     texts = [f"{line.label}: {line.text}" for line in (story.headline, *new_lines)]
     known_labels = [line.label for line in story.facts if line in seen]

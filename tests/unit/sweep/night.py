@@ -96,7 +96,6 @@ class Night:
             self.atlases[-1].show(*found)
 
     async def run(self, *, at=NOW, answer=None, **options):
-        """Run once more; return the last line of its file."""
         self.runs += 1
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory, at, period=self.policy.limits.period)
@@ -127,7 +126,6 @@ def message(result):
 
 
 def refusal(check, *given, **options):
-    """Return what a guard says."""
     try:
         check(*given, **options)
     except GuardRefused as refused:

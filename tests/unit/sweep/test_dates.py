@@ -22,7 +22,6 @@ ENDED = {"name": "ended", "older_than": "20d", "expired": True}
 
 
 def dated(entry, **keys):
-    """Return the dates of a policy, and its decision about an entry."""
     rules = policy(**keys)
     selector = Selector(rules, NOW)
     notice = Notice({}, rules.notice.wait, NOW) if rules.notice else None
@@ -37,7 +36,6 @@ def test_invitation_is_stale_since_it_was_kept_last_and_not_since_an_earlier_tim
 
 
 def goes_at(entry, **keys):
-    """Return the day on which a sweep may end an entry."""
     dates, decision = dated(entry, **keys)
     found = dates.goes_at(decision)
     return None if found is None else f"{found:%Y-%m-%d %H:%M}"

@@ -155,7 +155,6 @@ UNREADABLE = ListUnreadable(PROD, "prod", "401 USER_UNAUTHORIZED.")
 
 
 def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
-    """Return an invitation that every rule of age makes stale."""
     status = "INVITATION_EXPIRED" if source is Source.ORG_USERS else "PENDING"
     own = {"status": status, "team_ids": teams, "linked_projects": (), **changes}
     return entry_of(source, number, **own)

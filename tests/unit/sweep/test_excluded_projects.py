@@ -24,7 +24,6 @@ ALL = [str(source) for source in Source]
 
 
 def night_of(directory, *entries, sources=ALL, **keys):
-    """Return a night over a sandbox and the excluded project prod-pay."""
     night = Night(directory, 0, sources=sources, projects={"exclude": ["prod-*"]}, **keys)
     (atlas,) = night.atlases
     atlas.listed = [project(1, name="sandbox"), project(id=PAYMENTS, name="prod-pay")]

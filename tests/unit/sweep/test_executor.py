@@ -38,7 +38,6 @@ RETIRED = Sending(Outcome.FAILED, 1, 410, "GONE", ApiVersionRetired("410 GONE"))
 
 
 def plan(*sizes, source=Source.INVITES, first=1):
-    """Return the planned deletions of projects with these numbers of them."""
     projects = [object_id(n) for n, size in enumerate(sizes, start=1) for _ in range(size)]
     return [
         planned(number, project_id=each, source=source)

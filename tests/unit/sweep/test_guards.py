@@ -47,13 +47,11 @@ RECENT = Counter({object_id(0): 3, object_id(9): 1})
 
 
 def command(recent=NONE, shard=None, **limits):
-    """Return a command with these limits, and otherwise hardly any."""
     rules = policy(limits={**WIDE, **limits})
     return command_of(rules, history=Earlier(recent=recent), shard=shard)
 
 
 def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None, unread=()):
-    """Return the plan of an organization, of at least that many seen invitations."""
     unread = unread or [
         ListUnreadable(object_id(500 + n), f"P{n}", "503", org_id=org_id) for n in range(unreadable)
     ]
@@ -75,7 +73,6 @@ def trim(plans, **limits):
 
 
 def plan(*deletions, seen=10**6, unreadable=0):
-    """Return an organization with these numbers of planned deletions by project."""
     number = count()
     stale = [
         stale_line(next(number), project=place)

@@ -178,3 +178,17 @@ def test_nothing_kept_is_ended_by_a_delete(decisions, unread):
                 own = [one for one in judged if person(one) == person(each.invitation)]
                 assert not unread
                 assert all(judged[one] for one in own)
+
+
+@given(WORLDS, READ_OR_NOT)
+def test_more_kept_entries_and_fewer_read_lists_never_delete_more(decisions, unread):
+    def ended(decisions, unread):
+        found = combine(decisions, unread)
+        return {one for each in found if each.stale for one in each.all_entries}
+
+    before = ended(decisions, unread)
+    assert ended(decisions, UNREAD) <= before
+    for number, decision in enumerate(decisions):
+        kept = kept_entry(NAMES[decision.invitation])
+        with_one_more = [*decisions[:number], kept, *decisions[number + 1 :]]
+        assert ended(with_one_more, unread) <= before

@@ -47,7 +47,6 @@ class Recovered:
 
 
 async def recover(atlas, *intents, scope=None):
-    """Resolve intents in lists that the run does not read."""
     found = Recovered(atlas, *intents, scope=scope)
     await found.recovery.recover_rest()
     counts = found.builder.reading().counts

@@ -25,7 +25,6 @@ REFUSED = GuardRefused("-")
 
 
 def result_of(*parts, stopped_by=(), **options):
-    """Return the result of organizations, each what was read and what became of it."""
     keys = options.pop("policy", {})
     command = command_of(policy(organizations=[ORG, OTHER_ORG], **keys), **options)
     readings = tuple(reading for reading, _ in parts)
@@ -39,7 +38,6 @@ def result_of(*parts, stopped_by=(), **options):
 
 
 def organization(org_id=ORG, *, client=None, error=None, lists=NOTHING, **counts):
-    """Return what was read of an organization, and what became of its plan."""
     who = AtlasOrganization(org_id, client or FakeAtlas())
     outcomes = {each: counts.pop(each) for each in Outcome if each in counts}
     of_lists = {"lists": ReadLists(**lists)} if lists else {}

@@ -55,7 +55,6 @@ ORGANIZATIONS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20)
 
 
 def policy_of(*names):
-    """Return a policy with an organization for each of these names of credentials."""
     organizations = [
         {"id": object_id(n), "credentials": name} if name else object_id(n)
         for n, name in enumerate(names)

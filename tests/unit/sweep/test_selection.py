@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, entry_of, invitation, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
@@ -21,7 +23,6 @@ def decide(one, now=NOW, members=None, names=None, **changes):
 
 
 def verdict(one, **keys):
-    """Return the rule, or the reason to keep."""
     decision = decide(one, **keys)
     assert decision.invitation is one
     assert decision.stale is (decision.rule is not None) is (decision.keep_reason is None)
@@ -285,3 +286,52 @@ def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
     one = entry_of(Source.INVITES, age=2 * DAY)
     found = [verdict(one, **rules(**{name: {"older_than": "1d"}})) for name in ("r", SECRET)]
     assert found == ["r", "unrecordable"]
+
+
+ages = st.timedeltas(-2 * DAY, 90 * DAY)
+dates = st.one_of(st.none(), st.text(max_size=5), st.builds(lambda age: NOW - age, ages))
+names = st.sampled_from(["a@gmail.com", "B@Example.com", "c@board.example.com", None])
+invitations = st.builds(
+    invitation,
+    number=st.integers(1, 10**6),
+    created_at=dates,
+    expires_at=dates,
+    username=names,
+    inviter=names,
+    roles=st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2).map(tuple),
+    status=st.sampled_from(["PENDING", "INVITATION_EXPIRED", None]),
+    source=st.sampled_from(Source),
+)
+entry_keys = st.fixed_dictionaries(
+    {},
+    optional={
+        "usernames": st.just(["*@gmail.com"]),
+        "not_usernames": st.just(["*@gmail.com"]),
+        "organizations": st.sampled_from([[ORG], ["acme*"]]),
+        "inviters": st.just(["*@example.com"]),
+        "roles": st.just(["GROUP_OWNER"]),
+        "projects": st.just(["sandbox*"]),
+        "older_than": st.sampled_from(["1d", "14d"]),
+        "expired": st.booleans(),
+    },
+)
+rule_lists = st.lists(entry_keys, min_size=1, max_size=3).map(
+    lambda found: [{"older_than": "7d", **m, "name": f"r{n}"} for n, m in enumerate(found)]
+)
+keep_lists = st.lists(entry_keys.filter(bool), max_size=3).map(
+    lambda found: [{**m, "name": f"k{n}"} for n, m in enumerate(found)]
+)
+
+
+@given(one=invitations, older_than=st.integers(1, 60), later=st.integers(0, 10**7))
+def test_stale_by_age_stays_stale_as_now_grows(one, older_than, later):
+    keys = rule(older_than=f"{older_than}d")  # with `statuses`, a row of `invites` may expire
+    if decide(one, **keys).stale:
+        assert decide(one, now=NOW + timedelta(seconds=later), **keys).stale
+
+
+@given(one=invitations, rules=rule_lists, keep=keep_lists, more=entry_keys.filter(bool))
+def test_one_more_keep_entry_never_deletes_more(one, rules, keep, more):
+    before = decide(one, rules=rules, keep=keep)
+    after = decide(one, rules=rules, keep=[*keep, {**more, "name": "more"}])
+    assert before.stale or not after.stale

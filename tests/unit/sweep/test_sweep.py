@@ -164,7 +164,6 @@ WARNED = {
 
 
 def told_by(night, result):
-    """Return what a run has told, and what it did."""
     warnings = [each for each in night.view.warnings if each.code != WarningCode.AUDIT_LOG]
     shown = [f"    {each.level} {each.code}: {each.message}" for each in warnings]
     ends = [each.credentials_expire for each in result.organizations if each.credentials_expire]

@@ -13,7 +13,6 @@ from invite_sweeper.sweep.waiting import find_waiting
 
 @pytest.fixture
 def write(directory):
-    """Write the next run, a day after the one before; return the history and the record."""
 
     def write(*lines, mode="sweep", start=None, killed=False, **end):
         number = len(directory.files()) + 1
