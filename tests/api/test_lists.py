@@ -214,7 +214,8 @@ OTHER_NAME = {**NAMELESS, "username": "b@example.com"}
 async def test_later_page_that_is_not_a_page_or_repeats_makes_the_list_unreadable(
     sim, atlas, first, later, reason
 ):
-    answer(sim, "*/users", page(first, has_next=True), *later)
+    end = [page()] if reason is ENDLESS else []  # a reader that goes on comes to it
+    answer(sim, "*/users", page(first, has_next=True), *later, *end)
     found = await listing(atlas, Source.USERS)
 
     assert isinstance(found, ListUnreadable)
