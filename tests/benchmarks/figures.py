@@ -79,15 +79,15 @@ def start() -> Figure:
     found = in_turn(
         lambda: swept(Load(projects=1, each=1)).cpu_s,
         lambda: took_s((sys.executable, "-c", LIBRARIES), cpu_of_commands),
-        pairs=6,
+        pairs=12,
     )
-    ratio = median(ours_s / theirs_s for ours_s, theirs_s in found)
-    ours_s, theirs_s = (median(side) for side in zip(*found, strict=True))
+    # The least of each: what else the machine does only adds.
+    ours_s, theirs_s = (min(side) for side in zip(*found, strict=True))
     return Figure(
         "processor time of a sweep that deletes one invitation, and of importing its libraries",
-        f"{ours_s:.2f} s : {theirs_s:.2f} s = {ratio:.2f}",
+        f"{ours_s:.2f} s : {theirs_s:.2f} s = {ours_s / theirs_s:.2f}",
         "1.2 (0.25 s : 0.21 s)",
-        ratio <= 1.2,
+        ours_s / theirs_s <= 1.2,
     )
 
 
