@@ -211,7 +211,7 @@ def casefold_lookalike(name: str) -> str:
 
 
 def visible_name(name: str | None) -> str | None:
-    """Return a name; None for one of which nothing is visible, which is no name."""
+    """Return a name; None for one of which nothing is visible."""
     if not name:
         return None
     # An address as most are: its first character can be seen, and stays in each form.

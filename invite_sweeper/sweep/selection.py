@@ -239,9 +239,12 @@ class Selector:
         clauses: list[tuple[Rule | Keep, tuple[Condition, ...]]] = [*self._keep]
         clauses += ((rule, conditions) for rule, conditions, _ in self._rules)
         for clause, conditions in clauses:
-            results = [(key, matches(invitation, self._now)) for key, matches in conditions]
-            # That a clause holds until a day explains nothing.
-            keys = [each for each in results if each != ("until", True)]
+            keys: list[tuple[str, MatchResult]] = []
+            for key, matches in conditions:
+                result = matches(invitation, self._now)
+                if key == "until" and result is True:  # that a clause holds explains nothing
+                    continue
+                keys.append((key, result))
             yield Explained(clause, match_all(conditions, invitation, self._now), keys)
 
     def _keep_reason(self, invitation: Invitation, now: datetime) -> str | None:

@@ -148,7 +148,7 @@ CASES = {
     "wait that ends before is followed by a retry": ([LATER, GOOD], 0.0, {"left_s": 10.1}),
     "a person waits for the first answer 10 s at most": ([CUT], 1.0, {"answer_s": 10}),
     "no attempt begins 10 s after a person began to wait": ([CUT], 1.0, {"answer_s": 2}),
-    "once Atlas has answered, a lost connection is no wrong address": (
+    "once Atlas has answered, a lost connection does not blame the address": (
         [failed(503), CUT],
         0.5,
         {"answer_s": 10},

@@ -23,7 +23,7 @@ async def discover(*listed, **keys):
 
 
 async def read(atlas, count, *sources, workers=3):
-    """Return what becomes of each list of these sources, of so many projects."""
+    """Return what becomes of each list of these sources in that number of projects."""
     found = {}
 
     async def add(ref, outcome):

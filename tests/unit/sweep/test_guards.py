@@ -196,7 +196,7 @@ some_limits = st.builds(
 def test_plan_has_no_violations_exactly_if_every_limit_holds(
     deletions, earlier, kept, unreadable, limits
 ):
-    """Of so many deletions in each project, and so many that earlier runs sent there."""
+    """By how many deletions each project has, and how many earlier runs sent there."""
     total = sum(deletions)
     before = sum(earlier)
     recent = Counter({object_id(place): size for place, size in enumerate(earlier)})
