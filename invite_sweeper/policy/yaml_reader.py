@@ -305,9 +305,12 @@ _FIXES: Final = {"\t": "indent with spaces"} | dict.fromkeys(
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> NotReadableError:
     """Return where a parser failed, what it says of that, and the fix."""
-    # A text that cannot be read is reported where it starts, not where the scanner stopped.
-    start = error.context_mark if isinstance(error, ScannerError) else None
-    mark = cast("yaml.Mark", start or error.problem_mark)
+    mark = cast("yaml.Mark", error.problem_mark)
+    is_tab = text.startswith("\t", mark.index)
+    # A text that cannot be read is reported where it starts, not where the scanner stopped. A tab
+    # in an indentation is reported itself: the text may begin on a line before it.
+    if isinstance(error, ScannerError) and not is_tab:
+        mark = error.context_mark or mark
     hint = _FIXES.get(
         text[mark.index : mark.index + 1],
         "check the quotes, brackets, colons and indentation here and just before",

@@ -108,6 +108,8 @@ FORBIDDEN = [
     (f"a: {'1' * 5_000}\n", "1:4: a: is read as a YAML int, which is not valid here; …"),
     *((f"a: 1{':1' * 200}{end}\n", f"1:4: a: {BASE_60}; …") for end in ("", ".0")),
     ("a:\n\tb: c\n", "2:1: policy: is not valid YAML: …; indent with spaces"),
+    ("a:\n  b: c\n\td: e\n", "3:1: policy: is not valid YAML: …; indent with spaces"),
+    ("a:\n- b: c\n \td: e\n", "3:2: policy: is not valid YAML: …; indent with spaces"),
     (f"%YAML 1.{'9' * 5_000}\n---\na: b\n", "1:…: policy: is not valid YAML…"),
 ]
 
