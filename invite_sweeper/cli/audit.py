@@ -27,12 +27,12 @@ from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
 from invite_sweeper.cli.options import (
+    DEFAULT_PLAN_MAX_AGE,
     DEFAULT_POLICIES,
     FILE,
     PATHS,
     POLICY_VARIABLE,
     ROWS_OUTPUT,
-    RunOptions,
     SectionedCommand,
     find_directory,
     find_policy,
@@ -317,7 +317,7 @@ def _lines_about_file(shown: _ShownRuns, record: RunRecord) -> Iterator[Fact]:
         yield Fact("SHA-256", record.sha256)
         return
     now = datetime.now(UTC)
-    max_age = parse_duration_option("--plan-max-age", RunOptions().plan_max_age)
+    max_age = parse_duration_option("--plan-max-age", DEFAULT_PLAN_MAX_AGE)
     try:
         directory = _directory_of_plan(shown, record)
         history = History.read(directory, now, back=max_age) if directory is not None else None

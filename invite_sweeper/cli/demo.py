@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.rule import Rule
 
-from invite_sweeper.cli.options import RunOptions, SectionedCommand
+from invite_sweeper.cli.options import SectionedCommand
 from invite_sweeper.cli.session import run_async
 from invite_sweeper.cli.simulate import build
 from invite_sweeper.cli.sweep import run_command
@@ -97,8 +97,13 @@ def _show(folder: Path) -> int:
             console.print()
             console.print(Rule(title, style="dim"), "")
             click.echo(f"{explanation}\n")
-            options = RunOptions(
-                policy=policy, base_url=base_url, dry_run=dry_run, yes=True, is_demo=True
+            running = run_command(
+                credentials,
+                policy=policy,
+                base_url=base_url,
+                dry_run=dry_run,
+                yes=True,
+                is_demo=True,
             )
-            codes.append(run_async(run_command(options, credentials)))
+            codes.append(run_async(running))
     return max(codes)

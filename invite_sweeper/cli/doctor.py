@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import click
@@ -12,22 +13,22 @@ from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.atlas.responses import is_role_missing
-from invite_sweeper.audit import History
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_run
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
+from invite_sweeper.cli.command import credentials_of, read_history
+from invite_sweeper.cli.options import CONNECTED, SectionedCommand, option, options
 from invite_sweeper.cli.progress import Progress
-from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.session import Session, begin, connect, run_async
 from invite_sweeper.cli.streams import OUTPUTS
-from invite_sweeper.cli.sweep import check_outputs
+from invite_sweeper.cli.sweep import Destinations, check_outputs, find_destinations
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.files import check_writable
 from invite_sweeper.json_text import json_line
 from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.report.document import describe_instant
+from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
     DEFAULT_NIGHTS,
@@ -54,6 +55,7 @@ from invite_sweeper.sweep.discovery import OrganizationReader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
+    Command,
     Reading,
     backlog,
     make_plans,
@@ -91,18 +93,24 @@ def doctor(notify: bool, **given: Any) -> None:
 
     Example: invite-sweeper doctor --policy policy.yaml
     """
-    options = RunOptions(**given)
-    result = run_async(diagnose(options, os.environ, notify=notify))
-    if options.output == "json":
+    result = run_async(diagnose(os.environ, notify=notify, **given))
+    if given["output"] == "json":
         OUTPUTS.write(json_line(result))
-    elif result.exit_code or not options.quiet:
-        document = document_of_checks(result, with_passed=not options.quiet)
+    elif result.exit_code or not given["quiet"]:
+        document = document_of_checks(result, with_passed=not given["quiet"])
         show_document(stdout_console(), document)
     raise SystemExit(result.exit_code)
 
 
 async def diagnose(
-    options: RunOptions, environment: Mapping[str, str], *, notify: bool = False
+    environment: Mapping[str, str],
+    *,
+    policy: Path,
+    notify: bool = False,
+    out: Path | None = None,
+    metrics_file: Path | None = None,
+    pushgateway: str | None = None,
+    **given: Any,
 ) -> DiagnosisResult:
     """Take the steps of a sweep and return a check for each; what would stop it has failed.
 
@@ -113,9 +121,15 @@ async def diagnose(
         UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    session = Session(check_options(options, environment))
-    with session.working():
-        return await session.stop.run_unless_stopped(_Doctor(session).run(notify=notify))
+    if pushgateway is not None:
+        check_gateway_url(pushgateway)
+    command, session = begin(environment, policy=policy, dry_run=True, **given)
+    destinations = find_destinations(
+        environment, policy=policy, out=out, metrics_file=metrics_file, pushgateway=pushgateway
+    )
+    checks = _Doctor(command, session, destinations).run(notify=notify)
+    with session.working(command):
+        return await session.stop.run_unless_stopped(checks)
 
 
 class _SilentProgress(Progress):
@@ -129,9 +143,10 @@ class _SilentProgress(Progress):
 class _Doctor:
     """Takes the steps of a sweep; an error is a failed check, and the next step is taken."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, command: Command, session: Session, destinations: Destinations) -> None:
+        self._command = command
         self._session = session
-        self._settings = session.settings
+        self._destinations = destinations
         self._checks: list[Check] = []
         self._organization: str | None = None  # that of the checks that follow; None: of all
 
@@ -172,41 +187,43 @@ class _Doctor:
 
     async def run(self, *, notify: bool) -> DiagnosisResult:
         """Check this machine and the receivers, then make a dry run without a log."""
-        settings = self._settings
-        policy = settings.policy
+        command = self._command
+        policy = command.policy
         self._add(
             "policy",
-            f"{settings.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
+            f"{command.policy_path} is valid: {pluralize(len(policy.rules), 'rule')}, "
             f"{pluralize(len(policy.keep), 'keep entry', 'keep entries')}, "
             f"sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
         )
-        for text in policy.warnings(settings.now.date()):
+        for text in policy.warnings(command.now.date()):
             self._add("policy", text, Hint())
         self._check_files()
-        history = History()
         with self._step("earlier runs"):
-            settings.add_history(history)
+            read_history(command)
             self._check_earlier_runs()
         await self._check_receivers(notify=notify)
         with self._step("credentials"):
-            for name, credentials in settings.credentials().items():
+            for name, credentials in credentials_of(command, self._session.environment).items():
                 text = _KINDS[credentials.kind].format(credentials.actor)
                 self._add(f"credentials {name}".rstrip(), text)
         readings: Sequence[Reading] = ()
         # Credentials that are missing have failed above. What else fails when clients are opened is
         # the proxy of the environment.
         with self._step("proxy"):
-            async with self._session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-                readings = await self._check_atlas(history, organizations)
+            connected = connect(
+                command, self._session.environment, self._session.log, retry_for_s=_RETRY_S
+            )
+            async with connected as organizations:
+                readings = await self._check_atlas(organizations)
         names = {reading.id: reading.organization.name for reading in readings}
         labels = [OrganizationName(each.id, names.get(each.id)) for each in policy.organizations]
-        return diagnosis_of(self._checks, settings.now, labels)
+        return diagnosis_of(self._checks, command.now, labels)
 
     def _check_files(self) -> None:
-        directory = self._settings.directory
+        directory = self._command.directory
         with self._step("outputs"):
-            check_outputs(self._settings)
-        path = self._settings.metrics_file
+            check_outputs(self._command, self._destinations)
+        path = self._destinations.metrics_file
         if path is not None:
             with self._step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
@@ -218,25 +235,25 @@ class _Doctor:
     def _check_earlier_runs(self) -> None:
         """Check the nights of the last weeks, and what the last run says of the next one."""
         name = "earlier runs"
-        settings = self._settings
-        directory = settings.directory
+        command = self._command
+        directory = command.directory
         for warning in directory.warnings_of_missing_files():
             advice = Hint("Restore the file from a copy, if it is not lost.")
             self._add(name, warning.message, advice)
         fold = Fold()
-        runs = [read_run(c, fold) for c in directory.recent(settings.now - DEFAULT_NIGHTS * NIGHT)]
+        runs = [read_run(c, fold) for c in directory.recent(command.now - DEFAULT_NIGHTS * NIGHT)]
         if not runs:
             self._add(name, "None yet.")
             return
         begun = directory.begun_without_file()
-        nights = recent_nights([night_run(run) for run in runs], settings.now, begun)
+        nights = recent_nights([night_run(run) for run in runs], command.now, begun)
         if len(nights) > 1:
             what = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"
-            advice = Hint(what, settings.advisor.list_runs())
+            advice = Hint(what, command.advisor.list_runs())
             is_well = were_all_done(nights)
             self._add("nights", describe_endings(nights), None if is_well else advice)
         last = runs[-1]
-        story = story_of(last, settings.advisor)
+        story = story_of(last, command.advisor)
         found = f"{story.headline.sentence}."
         advice_of_last = None
         # What stopped the last run, killed or refused, may stop the next one, too.
@@ -247,17 +264,17 @@ class _Doctor:
         self._add(name, f"The last run, {last.file.number} of {when}: {found}", advice_of_last)
 
     async def _check_receivers(self, *, notify: bool) -> None:
-        settings = self._settings
+        command = self._command
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with open_session(LIMIT_S) as http:
-            for channel in settings.policy.notify:
-                receiver = receiver_of(channel, settings.environment)
+            for channel in command.policy.notify:
+                receiver = receiver_of(channel, self._session.environment)
                 with self._step(receiver.name):
-                    message = receiver.test_message(_TEST_MESSAGE, settings.now)
+                    message = receiver.test_message(_TEST_MESSAGE, command.now)
                     await request(http, method, message, channel.url_env)
                     self._add(receiver.name, text)
-            gateway = settings.options.pushgateway
+            gateway = self._destinations.pushgateway
             if gateway is not None:
                 with self._step("pushgateway"):
                     await request(http, "HEAD", Message(gateway), "--pushgateway")
@@ -265,11 +282,9 @@ class _Doctor:
 
     # What Atlas shows: a dry run without a log, and what lies beside it.
 
-    async def _check_atlas(
-        self, history: History, organizations: Sequence[AtlasOrganization]
-    ) -> Sequence[Reading]:
+    async def _check_atlas(self, organizations: Sequence[AtlasOrganization]) -> Sequence[Reading]:
         """Read as a sweep does, check the guards and each organization; return the readings."""
-        command = self._settings.command(history, dry_run=True)
+        command = self._command
         result = Result(command, organizations, _SilentProgress(self._session.log, None))
         result.readings = await OrganizationReader(result, organizations, None).read_all()
         read = result.finished()
@@ -322,7 +337,7 @@ class _Doctor:
         self._add("scope", text)
         refused = {list_.source for list_ in reading.lists.unread if is_role_missing(list_)}
         shown = {ref.source for ref in reading.lists.entries}
-        sources = self._settings.policy.sources
+        sources = self._command.policy.sources
         reader = reading.organization.client.reader
         if Source.ORG_USERS in sources and Source.ORG_INVITES not in sources:
             organization = Project.of_organization(reading.id)
@@ -338,7 +353,7 @@ class _Doctor:
         if isinstance(expiries, ListUnreadable):
             self._add("secret", f"Not checked. {expiries.reason}")
             return
-        live = [ends_at for ends_at in expiries if ends_at > self._settings.now]
+        live = [ends_at for ends_at in expiries if ends_at > self._command.now]
         if live:  # the run has warned of one that ends soon
             self._add("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import click
 
-from invite_sweeper.audit import History, LineFilter
+from invite_sweeper.audit import LineFilter
 from invite_sweeper.audit.person import HistoryLine, HistoryReader
-from invite_sweeper.cli.options import CONNECTED, RunOptions, SectionedCommand, option, options
+from invite_sweeper.cli.command import credentials_of
+from invite_sweeper.cli.options import CONNECTED, SectionedCommand, option, options
 from invite_sweeper.cli.pending import Judged, Pending, read_pending
-from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.session import Session, begin, connect, run_async
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.explain import Explanation
@@ -27,7 +27,7 @@ from invite_sweeper.report.people import (
     history_of,
 )
 from invite_sweeper.report.terminal import show_document, stdout_console
-from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
+from invite_sweeper.sweep.plan import Command, awaited_limits, make_plans, organization_labels
 from invite_sweeper.text import Globs, exact_glob
 
 _PATIENCE_S: Final = 5.0
@@ -55,24 +55,20 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
 
     Example: invite-sweeper explain ada@example.com
     """
-    options = RunOptions(**given)
-    result = run_async(search(terms, options, os.environ))
-    if options.output == "json":
+    command, session = begin(os.environ, dry_run=True, **given)
+    result = run_async(search(terms, command, session))
+    if session.prints_json:
         OUTPUTS.write(json_line(result.to_json()))
     else:
         show_document(stdout_console(), document_of_search(result, verbose=verbose))
     raise SystemExit(result.exit_code)
 
 
-async def search(
-    terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
-) -> Search:
+async def search(terms: Sequence[str], command: Command, session: Session) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    settings = check_options(options, environment)
-    session = Session(settings)
-    settings.credentials()
-    with session.working():
-        pending = await read_pending(session)
+    credentials_of(command, session.environment)
+    with session.working(command):
+        pending = await read_pending(command, session)
         globs = Globs(terms)
         wanted = [judged for judged in pending.judged if any(map(globs.matches, _names(judged)))]
         explanations = await session.stop.run_unless_stopped(_explain_all(pending, wanted))
@@ -82,7 +78,7 @@ async def search(
         # A person that is asked for by name and is in no list may have accepted.
         absent = [term for term in terms if "@" in term and exact_glob(term) == term]
         absent = [term for term in absent if not any(map(Globs([term]).matches, known_names))]
-        members = await session.stop.run_unless_stopped(_find_members(session, pending, absent))
+        members = await session.stop.run_unless_stopped(_find_members(pending, session, absent))
         globs_of_names = map(exact_glob, names)
         are_members = {
             person_named(org_id, username)
@@ -90,7 +86,7 @@ async def search(
             for username in usernames
         }
         history, names_in_runs = _read_history(
-            session, (*terms, *globs_of_names), are_pending | are_members
+            command, session, (*terms, *globs_of_names), are_pending | are_members
         )
         known_names |= names_in_runs.union(*members.values())
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
@@ -98,8 +94,8 @@ async def search(
     readings = pending.result.readings
     return Search(
         terms=tuple(terms),
-        now=settings.now,
-        sources=tuple(settings.policy.sources),
+        now=command.now,
+        sources=tuple(command.policy.sources),
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[
@@ -124,7 +120,7 @@ def _names(judged: Judged) -> Iterator[str]:
 
 
 async def _find_members(
-    session: Session, pending: Pending, usernames: Sequence[str]
+    pending: Pending, session: Session, usernames: Sequence[str]
 ) -> dict[str, list[str]]:
     """Return which people are active members of which organization, a request for each.
 
@@ -135,7 +131,10 @@ async def _find_members(
     if not usernames:
         return members
     read = {reading.id for reading in pending.result.readings if reading.error is None}
-    async with session.organizations(History(), retry_for_s=_PATIENCE_S) as organizations:
+    connected = connect(
+        pending.result.command, session.environment, session.log, retry_for_s=_PATIENCE_S
+    )
+    async with connected as organizations:
         for organization in organizations:
             if organization.id not in read:
                 continue
@@ -147,6 +146,7 @@ async def _find_members(
 
 
 def _read_history(
+    command: Command,
     session: Session,
     terms: Iterable[str],
     are_there: Container[PersonKey],
@@ -158,14 +158,13 @@ def _read_history(
     Returns:
         The histories; and the usernames of these people, and the ids of all their invitations.
     """
-    settings = session.settings
     reader = HistoryReader(LineFilter(events=EVENTS_OF_PEOPLE, terms=terms))
     people: dict[PersonKey, Invitation] = {}
     lines: dict[PersonKey, list[HistoryLine]] = {}
     names: set[str] = set()
-    for line in session.read_runs(reader.read):
+    for line in session.read_runs(command.directory, reader.read):
         event = line.event
-        if isinstance(event, Invitation) and line.start.base_url == settings.base_url:
+        if isinstance(event, Invitation) and line.start.base_url == command.base_url:
             people[event.person] = event
             lines.setdefault(event.person, []).append(line)
             entries = (event, *event.entries)
@@ -174,8 +173,8 @@ def _read_history(
         history_of(
             person,
             lines[key],
-            settings.advisor,
-            settings.policy.organization_ids,
+            command.advisor,
+            command.policy.organization_ids,
             is_there=key in are_there,
         )
         for key, person in people.items()

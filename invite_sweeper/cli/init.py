@@ -19,9 +19,9 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_http, parse_base_url
+from invite_sweeper.cli.command import read_all_credentials
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, SectionedCommand, options
 from invite_sweeper.cli.session import configure_logging, run_async
-from invite_sweeper.cli.settings import read_all_credentials
 from invite_sweeper.cli.streams import print_line
 from invite_sweeper.errors import (
     AtlasUnavailable,

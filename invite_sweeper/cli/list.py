@@ -1,22 +1,22 @@
 """Command `list`: every pending invitation in scope, and from which day on it may go."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
 
+from invite_sweeper.cli.command import credentials_of
 from invite_sweeper.cli.options import (
     CONNECTED,
     ROWS_OUTPUT,
-    RunOptions,
     SectionedCommand,
     option,
     options,
 )
 from invite_sweeper.cli.pending import Pending, read_pending
-from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import Settings, check_options
+from invite_sweeper.cli.session import Session, begin, run_async
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.explain import PendingInvitation
@@ -26,6 +26,7 @@ from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import place_of_list
 from invite_sweeper.report.terminal import stdout_console
+from invite_sweeper.sweep.plan import Command
 from invite_sweeper.text import Globs, escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10
@@ -69,11 +70,10 @@ def list(  # noqa: A001 - a command has the name of its function
 
     Example: invite-sweeper list --stale --username '*@example.com'
     """
-    settings = check_options(RunOptions(**given, output=output))
-    session = Session(settings)
-    _check_organizations(settings, organization)
-    settings.credentials()
-    pending = run_async(_read(session))
+    command, session = begin(os.environ, dry_run=True, output=output, **given)
+    _check_organizations(command, organization)
+    credentials_of(command, session.environment)
+    pending = run_async(_read(command, session))
     explainer = pending.explainer()
     # Made one by one: memory holds those that are listed.
     rows = (explainer.judge(decision) for _, decision in pending.judged)
@@ -100,21 +100,20 @@ def list(  # noqa: A001 - a command has the name of its function
     raise SystemExit(pending.result.finished().exit_code)
 
 
-async def _read(session: Session) -> Pending:
-    with session.working():
-        return await read_pending(session)
+async def _read(command: Command, session: Session) -> Pending:
+    with session.working(command):
+        return await read_pending(command, session)
 
 
-def _check_organizations(settings: Settings, wanted: Sequence[str]) -> None:
+def _check_organizations(command: Command, wanted: Sequence[str]) -> None:
     """Raise UsageError for an organization that the policy does not name."""
-    policy = settings.options.policy
-    known = [organization.id for organization in settings.policy.organizations]
+    known = [organization.id for organization in command.policy.organizations]
     unknown = [org_id for org_id in wanted if org_id not in known]
     if unknown:
         raise UsageError(
-            f"The policy {policy} has no organization {', '.join(unknown)}.",
+            f"The policy {command.policy_path} has no organization {', '.join(unknown)}.",
             hint=f"Its organizations: {shorten_list(known, _MAX_NAMED)}. All of them:",
-            command=settings.advisor.pending(),
+            command=command.advisor.pending(),
         )
 
 

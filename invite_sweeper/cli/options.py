@@ -8,10 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from os.path import realpath
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import click
 from typing_extensions import override
@@ -44,6 +43,7 @@ DEFAULT_POLICIES: Final = f"{DEFAULT_POLICY}, else {_POLICY_OF_A_CLONE}"
 """What `find_policy` takes, as `--help` has it."""
 POLICY_VARIABLE: Final = "INVITE_SWEEPER_POLICY"
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
+DEFAULT_PLAN_MAX_AGE: Final = "24h"
 
 
 class SectionOption(click.Option):
@@ -133,114 +133,88 @@ FILE: Final = _PathType(path_type=Path)
 PRESENT: Final = _PathType(path_type=Path, exists=True)
 
 
-class RunOptions(NamedTuple):
-    """The options of `sweep` and `plan`; other commands that call Atlas have some of them.
-
-    Attributes:
-        plan: A path, or the number of a run in the audit directory.
-        is_demo: Not an option: print neither progress nor messages below a warning, and no command
-            that applies the plan, because its Atlas ends with the demo.
-    """
-
-    policy: Path = DEFAULT_POLICY
-    base_url: str = DEFAULT_BASE_URL
-    shard: str = "1/1"
-    project: tuple[str, ...] = ()
-    dry_run: bool = False
-    plan: str | None = None
-    plan_sha256: str | None = None
-    plan_max_age: str = "24h"
-    deadline: str | None = None
-    accept_missing: bool = False
-    yes: bool = False
-    reason: str | None = None
-    audit_dir: Path | None = None
-    out: Path | None = None
-    output: str = "text"
-    detailed_exitcode: bool = False
-    log_format: str = "auto"
-    quiet: bool = False
-    verbose: bool = False
-    metrics_file: Path | None = None
-    pushgateway: str | None = None
-    is_demo: bool = False
-
-
-_OPTIONS: Final[dict[str, Callable[..., Decorator]]] = {
-    "policy": partial(
-        option, "Target", metavar="PATH", type=FILE, envvar=POLICY_VARIABLE,
-        show_default=DEFAULT_POLICIES, help="The policy file.",
+_OPTIONS: Final[dict[str, Decorator]] = {
+    "policy": option(
+        "Target", "--policy", metavar="PATH", type=FILE, envvar=POLICY_VARIABLE,
+        default=find_policy, show_default=DEFAULT_POLICIES, help="The policy file.",
     ),
-    "base_url": partial(
-        option, "Target", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
-        help="The URL of Atlas; https, except for loopback.",
+    "base_url": option(
+        "Target", "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
+        default=DEFAULT_BASE_URL, help="The URL of Atlas; https, except for loopback.",
     ),
-    "shard": partial(
-        option, "Target", metavar="I/N",
+    "shard": option(
+        "Target", "--shard", metavar="I/N",
         help="Process part I of N of the policy's organizations; auto/N reads "
         "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
     ),
-    "project": partial(
-        option, "Target", metavar="NAME|ID", multiple=True,
+    "project": option(
+        "Target", "--project", metavar="NAME|ID", multiple=True,
         help="Only this project of the policy's scope; may be repeated.",
     ),
-    "dry_run": partial(option, "Safety", help="Write the plan and delete nothing."),
-    "plan": partial(
-        option, "Safety", metavar="PLAN",
+    "dry_run": option(
+        "Safety", "--dry-run", is_flag=True, help="Write the plan and delete nothing."
+    ),
+    "plan": option(
+        "Safety", "--plan", metavar="PLAN",
         help="Delete only what this plan lists: the file of a dry run, or its number.",
     ),
-    "plan_sha256": partial(
-        option, "Safety", metavar="HEX",
+    "plan_sha256": option(
+        "Safety", "--plan-sha256", metavar="HEX",
         help="The plan must have this SHA-256: what a second person read.",
     ),
-    "plan_max_age": partial(
-        option, "Safety", metavar="DURATION", show_default=True, help="Maximum age of the plan."
+    "plan_max_age": option(
+        "Safety", "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
+        show_default=True, help="Maximum age of the plan.",
     ),
-    "deadline": partial(
-        option, "Safety", metavar="DURATION",
+    "deadline": option(
+        "Safety", "--deadline", metavar="DURATION",
         help="Stop the run after this time, such as 30m or 1h.",
     ),
-    "accept_missing": partial(
-        option, "Safety",
+    "accept_missing": option(
+        "Safety", "--accept-missing", is_flag=True,
         help="Go on without the files of earlier runs that are lost; it is recorded once.",
     ),
-    "yes": partial(option, "Safety", help="Do not ask for confirmation."),
-    "reason": partial(
-        option, "Safety", metavar="TEXT", envvar="INVITE_SWEEPER_REASON",
+    "yes": option("Safety", "--yes", is_flag=True, help="Do not ask for confirmation."),
+    "reason": option(
+        "Safety", "--reason", metavar="TEXT", envvar="INVITE_SWEEPER_REASON",
         help="Why or for whom: a ticket, a name. It is recorded with the run and proves nothing by "
         "itself.",
     ),
-    "audit_dir": partial(
-        option, "Output", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
+    "audit_dir": option(
+        "Output", "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
-    "out": partial(
-        option, "Output", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
+    "out": option(
+        "Output", "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
     ),
-    "output": partial(
-        option, "Output", "-o", metavar="FORMAT",
+    "output": option(
+        "Output", "-o", "--output", metavar="FORMAT", default="text",
         type=click.Choice(("text", "json"), case_sensitive=False),
         help="Format of the result on stdout: text or json.",
     ),
-    "detailed_exitcode": partial(
-        option, "Output", help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}."
+    "detailed_exitcode": option(
+        "Output", "--detailed-exitcode", is_flag=True,
+        help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
-    "log_format": partial(
-        option, "Output", metavar="FORMAT",
+    "log_format": option(
+        "Output", "--log-format", metavar="FORMAT", default="auto",
         type=click.Choice(("auto", "text", "json"), case_sensitive=False),
         help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
         "elsewhere.",
     ),
-    "quiet": partial(option, "Output", "-q", help="Print nothing but what needs attention."),
-    "verbose": partial(option, "Output", "-v", help="Log each request."),
-    "metrics_file": partial(
-        option, "Integration", metavar="PATH", type=FILE, help="Write a Prometheus textfile."
+    "quiet": option(
+        "Output", "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
     ),
-    "pushgateway": partial(
-        option, "Integration", metavar="URL", help="Push the metrics to this URL."
+    "verbose": option("Output", "-v", "--verbose", is_flag=True, help="Log each request."),
+    "metrics_file": option(
+        "Integration", "--metrics-file", metavar="PATH", type=FILE,
+        help="Write a Prometheus textfile.",
+    ),
+    "pushgateway": option(
+        "Integration", "--pushgateway", metavar="URL", help="Push the metrics to this URL."
     ),
 }  # fmt: skip
-"""One row an option. Its flag and its default are those of the field with its name."""
+"""The options that several commands have, each as it is handed to their functions."""
 
 
 SWEEP: Final = tuple(_OPTIONS)
@@ -255,13 +229,7 @@ def options(*names: str) -> Decorator:
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(rows):  # click lists first what was added last
-            flag = f"--{name.replace('_', '-')}"
-            default = RunOptions._field_defaults[name]
-            is_flag = default is False  # an option without a value
-            if name == "policy":
-                default = find_policy
-            add_option = _OPTIONS[name](flag, default=default, is_flag=is_flag)
-            function = add_option(function)
+            function = _OPTIONS[name](function)
         return function
 
     return decorate

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+
 from invite_sweeper.cli.progress import Progress
-from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.session import Session, connect
 from invite_sweeper.explain import Explainer
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.sweep.discovery import OrganizationReader
+from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 
@@ -64,20 +67,20 @@ class Pending(NamedTuple):
                 yield f"{project.name}{of_organization}"
 
 
-async def read_pending(session: Session) -> Pending:
+async def read_pending(command: Command, session: Session) -> Pending:
     """Read what a sweep reads; nothing is written.
 
     Raises:
         RunError: No organization could be read, or a stop was requested.
     """
-    history = session.read_sound_history()
+    session.read_sound_history(command)
     judged: list[Judged] = []
 
     def observe(by_policy: Decision, decision: Decision) -> None:
         judged.append(Judged(by_policy, decision))
 
-    command = session.settings.command(history, dry_run=True, observe=observe)
-    async with session.organizations(history) as organizations:
+    command = structs.replace(command, observe=observe)
+    async with connect(command, session.environment, session.log) as organizations:
         view = Progress(session.log, session.terminal)
         result = Result(command, organizations, view)
         reader = OrganizationReader(result, organizations, None)

@@ -24,14 +24,14 @@ from typing_extensions import override
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.audit.reader import read_back
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS, print_error, print_error_parts
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import Cancelled, GuardRefused
+from invite_sweeper.errors import Advisor, Cancelled, GuardRefused
 from invite_sweeper.json_text import json_line
 from invite_sweeper.outcomes import Outcome
+from invite_sweeper.policy import format_duration, parse_duration
 from invite_sweeper.report import terminal
 from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.run import (
@@ -45,6 +45,7 @@ from invite_sweeper.report.run import (
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.report.terminal import RedactingConsole, stdout_console
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.plan import Command
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024
@@ -206,10 +207,10 @@ class TerminalView(Progress):
         has_agreed: The answer to it was yes.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, advisor: Advisor) -> None:
         super().__init__(session.log, session.terminal)
-        self._settings = session.settings
-        self._stop = session.stop
+        self._session = session
+        self._advisor = advisor
         self.has_shown_plan = False
         self.has_agreed = False
 
@@ -220,7 +221,7 @@ class TerminalView(Progress):
         After a move without `--audit-dir`, limits and announcements begin anew without an error.
         """
         begins_log = (warning.code, warning.level) == (WarningCode.AUDIT_LOG, WarningLevel.REMARK)
-        if begins_log and not self._settings.options.is_demo:
+        if begins_log and not self._session.is_demo:
             self._log.warning(warning.message)
         else:
             super().warn(warning)
@@ -229,17 +230,17 @@ class TerminalView(Progress):
     async def confirms(self, record: RunRecord, until: datetime) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
         self.close()
-        if not self._settings.asks:
+        if not self._session.asks:
             return True
-        question = question_about(read_back(record), self._settings.advisor, until)
+        question = question_about(read_back(record), self._advisor, until)
         self.has_shown_plan = sys.stderr.isatty()
-        self.has_agreed = await confirm(self._stop, question)
+        self.has_agreed = await confirm(self._session.stop, question)
         return self.has_agreed
 
 
 def print_result(
-    settings: Settings,
-    log: FilteringBoundLogger,
+    command: Command,
+    session: Session,
     run: RunRecord,
     *,
     plan: PlanToApply | None = None,
@@ -251,16 +252,14 @@ def print_result(
         plan: Of a dry run, if a sweep can apply it.
         has_shown_plan: A question has shown the plan on this terminal.
     """
-    options = settings.options
-    advisor = settings.advisor
-    is_json = options.output == "json"
-    if is_json:
+    advisor = command.advisor
+    if session.prints_json:
         OUTPUTS.write(json_line(result_json(run, plan)))
-    elif not options.quiet:
+    elif not session.quiet:
         console = stdout_console()
         lines_of_plan: tuple[Fact, ...] = ()
         if plan is not None:
-            deciding = _deciding_options(options, run)
+            deciding = _deciding_options(command)
             lines_of_plan = tuple(lines_to_pass_on(plan, run, advisor, *deciding))
         result = result_of(
             run,
@@ -271,16 +270,16 @@ def print_result(
             shown_above={"error", "warning"} if console.is_terminal else {"error"},
         )
         terminal.show_document(console, result)
-    if is_json or options.quiet:
+    if session.prints_json or session.quiet:
         for line in what_needs_attention(run, advisor).brief():
-            command = {"command": line.command} if line.command else {}
-            log.warning(line.text, **command)
+            advice = {"command": line.command} if line.command else {}
+            session.log.warning(line.text, **advice)
     _print_errors(run)
 
 
-def print_end_at_question(options: RunOptions, run: RunRecord) -> None:
+def print_end_at_question(run: RunRecord, *, as_json: bool) -> None:
     """Print why a run ended at its question, below which nothing has changed: no, or a stop."""
-    if options.output == "json":
+    if as_json:
         OUTPUTS.write(json_line(result_json(run)))
     end = run.end
     if end is not None and Reason.NOT_CONFIRMED in end.reasons:
@@ -296,11 +295,11 @@ def _print_errors(run: RunRecord) -> None:
             print_error_parts(parts)
 
 
-def _deciding_options(options: RunOptions, record: RunRecord) -> Sequence[str]:
+def _deciding_options(command: Command) -> Sequence[str]:
     """Return the options that decided about a plan: the sweep that applies it needs them, too."""
     words: list[str] = []
-    if record.start.shard is not None:
-        words += ["--shard", record.start.shard]
-    if options.plan_max_age != RunOptions().plan_max_age:
-        words += ["--plan-max-age", options.plan_max_age]
+    if command.shard is not None:
+        words += ["--shard", str(command.shard)]
+    if command.plan_max_age != parse_duration(DEFAULT_PLAN_MAX_AGE):
+        words += ["--plan-max-age", format_duration(command.plan_max_age)]
     return words

@@ -1,26 +1,26 @@
 """Command `restore`: re-invite people whose invitations a run deleted."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
 
 import click
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.audit import History
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.audit.reader import read_back
+from invite_sweeper.cli.command import read_history
 from invite_sweeper.cli.options import (
     CONNECTED,
-    RunOptions,
     SectionedCommand,
     option_once,
     options,
 )
 from invite_sweeper.cli.progress import Progress, confirm, print_result
-from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.session import Session, begin, connect, open_log, run_async
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.json_text import json_line
@@ -38,6 +38,7 @@ from invite_sweeper.restore import (
     find_deletions,
     plan_restore,
 )
+from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize, shorten_list
 
@@ -72,10 +73,9 @@ def restore(
 
     Example: invite-sweeper restore --username 'ada.*' --dry-run
     """
-    options = RunOptions(**given)
-    session = Session(check_options(options))
+    command, session = begin(os.environ, **given)
     try:
-        code = run_async(_restore(session, Wanted(run, username, include_unconfirmed)))
+        code = run_async(_restore(command, session, Wanted(run, username, include_unconfirmed)))
     except UsageError:
         raise
     except RunError as error:  # the errors after the first invitation are part of the result
@@ -83,43 +83,41 @@ def restore(
     raise SystemExit(code)
 
 
-async def _restore(session: Session, wanted: Wanted) -> int:
+async def _restore(command: Command, session: Session, wanted: Wanted) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
-    settings = session.settings
-    is_dry_run = settings.options.dry_run
-    with session.working(locked=not is_dry_run):
-        history = History()
-        settings.add_history(history)
-        session.warn_of_missing_files()
-        deletions = find_deletions(settings.directory, wanted, settings.base_url, settings.advisor)
+    history = command.history
+    with session.working(command, locked=not command.dry_run):
+        read_history(command)
+        session.warn_of_missing_files(command.directory)
+        deletions = find_deletions(command.directory, wanted, command.base_url, command.advisor)
         _warn_of_left_out(session.log, deletions)
         names = history.organization_names()
-        async with session.organizations(history) as organizations:
+        async with connect(command, session.environment, session.log) as organizations:
             plan = await session.stop.run_unless_stopped(plan_restore(organizations, deletions))
-            if is_dry_run:
-                if settings.options.output == "json":
+            if command.dry_run:
+                if session.prints_json:
                     OUTPUTS.write(json_line(plan))
-                elif not settings.options.quiet:
+                elif not session.quiet:
                     shown = _document_of(plan, deletions, names, _end_of_dry_run(plan))
                     terminal.show_document(stdout_console(), shown)
                 _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
-            asks = settings.asks and bool(plan.to_invite)
+            asks = session.asks and bool(plan.to_invite)
             question = _document_of(plan, deletions, names, _question(plan))
             if asks and not await confirm(session.stop, question):
                 raise Cancelled("Cancelled.")
-            command = settings.command(history, restores=deletions.runs)
+            command = structs.replace(command, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
-            async with session.open_log() as log:
+            async with open_log(command, session.log) as log:
                 report_wait = partial(_report_wait, session.log)
                 restorer = Restorer(result, log, session.stop, report, report_wait)
                 # What a killed restore left open: these people may be invited already.
-                opened = chain.from_iterable(history.open_intents(settings.base_url).values())
+                opened = chain.from_iterable(history.open_intents(command.base_url).values())
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            print_result(settings, session.log, read_back(record), has_shown_plan=asks)
+            print_result(command, session, read_back(record), has_shown_plan=asks)
             return code
 
 

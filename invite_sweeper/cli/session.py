@@ -18,26 +18,27 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, null
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from rich.console import Console
+from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper import clock
 from invite_sweeper.atlas.credentials import credentials_variables, read_credentials
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_connector, open_http, parse_base_url
-from invite_sweeper.audit import AuditLog, History
+from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.audit.search import read_all
+from invite_sweeper.cli.command import check_command, credentials_of, read_history
 from invite_sweeper.cli.options import check_has_no_secret
-from invite_sweeper.cli.settings import Settings
 from invite_sweeper.cli.streams import OUTPUTS, audit_copy, coloured, fit_terminal
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.sweep.plan import AtlasOrganization
+from invite_sweeper.sweep.plan import AtlasOrganization, Command
 from invite_sweeper.text import describe_duration, escape_unprintable
 
 _T = TypeVar("_T")
@@ -57,77 +58,91 @@ def _terminal() -> Console | None:
 
 
 class Session:
-    """The process at work: log, stop, the run's file, the clients.
+    """The process at work: its streams, log, terminal and signals.
 
     Attributes:
+        prints_json: Whether the result on stdout is JSON.
+        quiet: Whether only what needs attention is printed.
+        asks: Whether a question is asked before something is deleted or sent.
+        is_demo: Not an option: print neither progress nor messages below a warning, and no command
+            that applies the plan, because its Atlas ends with the demo.
         terminal: Where progress is shown; None for log lines.
         stop: Requested by a signal, and when the deadline has passed.
         last_resort: Ends the process if it outlives the deadline while it is at work.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        options = settings.options
-        quiet = options.quiet or options.is_demo
-        self.terminal = None if quiet else _terminal()
-        self.log = configure_logging(
-            quiet=quiet, verbose=options.verbose, log_format=options.log_format
-        )
+    def __init__(
+        self,
+        command: Command,
+        environment: Mapping[str, str],
+        *,
+        output: str = "text",
+        log_format: str = "auto",
+        quiet: bool = False,
+        verbose: bool = False,
+        yes: bool = False,
+        is_demo: bool = False,
+    ) -> None:
+        self.environment = environment
+        self.prints_json = output == "json"
+        self.quiet = quiet
+        self.asks = sys.stdin.isatty() and not yes
+        self.is_demo = is_demo
+        self.terminal = None if quiet or is_demo else _terminal()
+        self.log = configure_logging(quiet=quiet or is_demo, verbose=verbose, log_format=log_format)
         self.stop = StopRequest()
-        execution = settings.policy.execution
+        execution = command.policy.execution
         self.last_resort = LastResort(
-            started_s=settings.started_s,
+            started_s=command.started_s,
             deadline_s=execution.deadline.total_seconds(),
             grace_s=execution.grace.total_seconds(),
-            as_json=options.output == "json",
+            as_json=self.prints_json,
         )
         self._reported_damages: set[str] = set()
 
     @contextmanager
-    def working(self, *, locked: bool = False) -> Iterator[None]:
+    def working(self, command: Command, *, locked: bool = False) -> Iterator[None]:
         """Request a stop on a signal or at the deadline; hold the lock of the audit directory.
 
         Args:
             locked: Whether the lock is needed: the command writes there.
         """
-        settings = self.settings
-        deadline = settings.policy.execution.deadline
+        deadline = command.policy.execution.deadline
         too_late = f"the deadline of {describe_duration(deadline)} passed"
-        lock = settings.directory.lock.hold(
-            run_id=settings.run_id, now=settings.now, command=shlex.join(sys.argv)
+        lock = command.directory.lock.hold(
+            run_id=command.run_id, now=command.now, command=shlex.join(sys.argv)
         )
         with (
             self.last_resort,
             handle_signals(self.stop, self.log, self.last_resort),
-            self.stop.at_deadline(settings.started_s + deadline.total_seconds(), too_late),
+            self.stop.at_deadline(command.started_s + deadline.total_seconds(), too_late),
             lock if locked else nullcontext(),
         ):
             yield
 
     # Earlier runs, for a command that does not judge by them.
 
-    def read_sound_history(self) -> History:
-        """Return what earlier runs did, as far as the log is sound, for a command that only reads.
+    def read_sound_history(self, command: Command) -> None:
+        """Add to a command what earlier runs did, as far as the log is sound; it only reads.
 
         It warns of a damaged log, of which the history has what precedes the damage, and of a file
         that is missing.
         """
-        history = History()
         try:
-            self.settings.add_history(history)
-            self.warn_of_missing_files()
+            read_history(command)
+            self.warn_of_missing_files(command.directory)
         except DamagedLog as error:
             self._warn_of_damage(error)
-        return history
 
-    def warn_of_missing_files(self) -> None:
+    def warn_of_missing_files(self, directory: AuditDirectory) -> None:
         """Warn of what the audit directory does not have of earlier runs; raises as its reader."""
-        for warning in self.settings.directory.warnings_of_missing_files():
+        for warning in directory.warnings_of_missing_files():
             self.log.warning(warning.message)
 
-    def read_runs(self, read: Callable[[FileChain], Iterable[_T]]) -> Iterator[_T]:
-        """Yield what is read of the runs of the directory; as `read_sound_history`, it warns."""
-        directory = self.settings.directory
+    def read_runs(
+        self, directory: AuditDirectory, read: Callable[[FileChain], Iterable[_T]]
+    ) -> Iterator[_T]:
+        """Yield what is read of the runs of a directory; as `read_sound_history`, it warns."""
         try:
             reader = directory.reader()
         except DamagedLog as error:  # HEAD
@@ -143,94 +158,130 @@ class Session:
                 "the audit log is damaged", reason=error.message, hint=error.parts()["hint"]
             )
 
-    # The file of this run, and the clients.
 
-    @asynccontextmanager
-    async def open_log(self) -> AsyncIterator[AuditLog]:
-        """Yield the log of this run, whose lock is held; warn of a failed copy."""
-        settings = self.settings
-        # By now, the secrets are known that the policy and the options name, too.
-        check_has_no_secret(settings.options.policy, settings.policy.text)
-        copy = audit_copy() if settings.policy.audit.stdout else None
-        # The lines have the time of the machine: only `now` was compared with Atlas's.
-        machine_time = partial(datetime.now, UTC)
-        log = AuditLog(settings.directory, settings.run_id, clock=machine_time, copy=copy)
-        try:
-            yield log
-        finally:
-            await log.close()
-        self._warn_of_failure(
-            "the copy of the audit log on standard output is incomplete; the file is complete",
-            log.copy_failure,
-            log.file.path,
-        )
-        self._warn_of_failure(
-            "HEAD could not be written: the next run goes on after the last line of the file",
-            log.head_failure,
-            log.file.path,
-        )
+def begin(
+    environment: Mapping[str, str],
+    *,
+    output: str = "text",
+    log_format: str = "auto",
+    quiet: bool = False,
+    verbose: bool = False,
+    yes: bool = False,
+    is_demo: bool = False,
+    **options: Any,
+) -> tuple[Command, Session]:
+    """Return what a command is to do, and the process at work, from the options of the command.
 
-    def _warn_of_failure(self, text: str, failure: Exception | None, path: Path) -> None:
+    Args:
+        options: Those of `check_command`.
+
+    Raises:
+        RunError: See `check_command`.
+    """
+    command = check_command(environment, **options)
+    # From now on, errors have the form of the log.
+    session = Session(
+        command,
+        environment,
+        output=output,
+        log_format=log_format,
+        quiet=quiet,
+        verbose=verbose,
+        yes=yes,
+        is_demo=is_demo,
+    )
+    return command, session
+
+
+# The file of this run, and the clients.
+
+
+@asynccontextmanager
+async def open_log(command: Command, log: FilteringBoundLogger) -> AsyncIterator[AuditLog]:
+    """Yield the file of this run, whose lock is held; warn of a failed copy."""
+    policy = command.policy
+    # By now, the secrets are known that the policy and the options name, too.
+    check_has_no_secret(Path(command.policy_path), policy.text)
+    copy = audit_copy() if policy.audit.stdout else None
+    # The lines have the time of the machine: only `now` was compared with Atlas's.
+    machine_time = partial(datetime.now, UTC)
+    audit_log = AuditLog(command.directory, command.run_id, clock=machine_time, copy=copy)
+    try:
+        yield audit_log
+    finally:
+        await audit_log.close()
+    failures = {
+        "the copy of the audit log on standard output is incomplete; the file is complete": (
+            audit_log.copy_failure
+        ),
+        "HEAD could not be written: the next run goes on after the last line of the file": (
+            audit_log.head_failure
+        ),
+    }
+    for text, failure in failures.items():
         if failure is not None:
             reason = getattr(failure, "strerror", None) or "it is closed"
-            self.log.warning(text, reason=reason, audit_file=str(path))
+            log.warning(text, reason=reason, audit_file=str(audit_log.file.path))
 
-    @asynccontextmanager
-    async def organizations(
-        self, history: History, *, retry_for_s: float = math.inf
-    ) -> AsyncIterator[Sequence[AtlasOrganization]]:
-        """Yield the organizations of the policy, each with the client of its credentials.
 
-        Nothing is sent before a client is used. All clients share their connections and the rate
-        limits: `max_requests_per_second` is a ceiling over all of them.
+@asynccontextmanager
+async def connect(
+    command: Command,
+    environment: Mapping[str, str],
+    log: FilteringBoundLogger,
+    *,
+    retry_for_s: float = math.inf,
+) -> AsyncIterator[Sequence[AtlasOrganization]]:
+    """Yield the organizations of a command, each with the client of its credentials.
 
-        Args:
-            history: Names the organizations until Atlas does.
-            retry_for_s: How long requests are retried, at most as long as the command runs.
-        """
-        settings = self.settings
-        base_url = parse_base_url(settings.base_url)
-        async with AsyncExitStack() as stack:
-            connector = await stack.enter_async_context(open_connector())
-            limiter = open_limiter(settings.policy.execution)
-            is_awaited = sys.stdin.isatty() and sys.stderr.isatty()
-            patience_s = _PATIENCE_S if is_awaited else math.inf
-            clients: dict[str, AtlasClient] = {}  # by the name of their credentials
-            for name, credentials in settings.credentials().items():
-                http = await stack.enter_async_context(open_http(base_url, connector))
-                client = AtlasClient(
-                    http,
-                    credentials,
-                    execution=settings.policy.execution,
-                    limiter=limiter,
-                    clock=settings.current_time,
-                    log=self.log,
-                    retry_until_s=clock.seconds() + retry_for_s,
-                    answer_until_s=clock.seconds() + patience_s,
-                    read_again=partial(read_credentials, settings.environment, suffix=name),
-                )
-                clients[name] = await stack.enter_async_context(client)
-            yield tuple(self._organizations_of(clients, history))
+    Nothing is sent before a client is used. All clients share their connections and the rate
+    limits: `max_requests_per_second` is a ceiling over all of them.
 
-    def _organizations_of(
-        self, clients: Mapping[str, AtlasClient], history: History
-    ) -> Iterator[AtlasOrganization]:
-        """Yield the organizations of the policy, each with the client of its credentials."""
-        names = history.organization_names()
-        variables = credentials_variables(self.settings.environment)
-        for organization in self.settings.policy.organizations:
-            credentials = organization.credentials or ""
-            yield AtlasOrganization(
-                organization.id,
-                clients[credentials],
-                variables.get(credentials, ()),
-                names.get(organization.id),
+    Args:
+        retry_for_s: How long requests are retried, at most as long as the command runs.
+    """
+    execution = command.policy.execution
+    base_url = parse_base_url(command.base_url)
+    async with AsyncExitStack() as stack:
+        connector = await stack.enter_async_context(open_connector())
+        limiter = open_limiter(execution)
+        is_awaited = sys.stdin.isatty() and sys.stderr.isatty()
+        patience_s = _PATIENCE_S if is_awaited else math.inf
+        clients: dict[str, AtlasClient] = {}  # by the name of their credentials
+        for name, credentials in credentials_of(command, environment).items():
+            http = await stack.enter_async_context(open_http(base_url, connector))
+            client = AtlasClient(
+                http,
+                credentials,
+                execution=execution,
+                limiter=limiter,
+                clock=command.current_time,
+                log=log,
+                retry_until_s=clock.seconds() + retry_for_s,
+                answer_until_s=clock.seconds() + patience_s,
+                read_again=partial(read_credentials, environment, suffix=name),
             )
+            clients[name] = await stack.enter_async_context(client)
+        # An earlier run names the organizations until Atlas does.
+        names = command.history.organization_names()
+        variables = credentials_variables(environment)
+        organizations: list[AtlasOrganization] = []
+        for organization in command.policy.organizations:
+            credentials_name = organization.credentials or ""
+            organizations.append(
+                AtlasOrganization(
+                    organization.id,
+                    clients[credentials_name],
+                    variables.get(credentials_name, ()),
+                    names.get(organization.id),
+                )
+            )
+        yield organizations
 
 
 def configure_logging(
     *, quiet: bool, verbose: bool, log_format: str = "auto"
-) -> structlog.typing.FilteringBoundLogger:
+) -> FilteringBoundLogger:
     """Configure and return the program's log; the audit log is separate."""
     level = logging.DEBUG if verbose else logging.INFO
     if quiet:
@@ -249,7 +300,7 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     # Bound once: the logger that `get_logger` returns binds itself anew for each line.
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
+    log: FilteringBoundLogger = structlog.get_logger().bind()
     OUTPUTS.json_log = None if is_text else log
     return log
 

@@ -14,7 +14,6 @@ from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit import (
-    History,
     LogReader,
     RunFile,
     RunRecord,
@@ -25,17 +24,16 @@ from invite_sweeper.audit.events import AnnouncementKey, OrganizationResult, Run
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import may_replace_plan, read_back, read_run
 from invite_sweeper.audit.record import Fold
+from invite_sweeper.cli.command import credentials_of, parse_shard, read_history
 from invite_sweeper.cli.options import (
     FILE,
     SWEEP,
-    RunOptions,
     SectionedCommand,
     check_outside,
     options,
 )
 from invite_sweeper.cli.progress import TerminalView, print_end_at_question, print_result
-from invite_sweeper.cli.session import Session, run_async
-from invite_sweeper.cli.settings import Settings, check_options, shard_of
+from invite_sweeper.cli.session import Session, begin, connect, open_log, run_async
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
@@ -45,13 +43,13 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy
 from invite_sweeper.report import metrics
 from invite_sweeper.report.receivers import Notified, RunMessage, notify
 from invite_sweeper.report.receivers.sending import LIMIT_S
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.sweep.guards import check_plan
+from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.run import run_sweep
 from invite_sweeper.sweep.waiting import SeenAnnouncements, WaitingInvitation, find_waiting
 
@@ -66,7 +64,7 @@ def sweep(**given: Any) -> None:
 
     Example: invite-sweeper sweep --policy policy.yaml
     """
-    raise SystemExit(run_async(run_command(RunOptions(**given))))
+    raise SystemExit(run_async(run_command(os.environ, **given)))
 
 
 @click.command(cls=SectionedCommand)
@@ -88,59 +86,96 @@ def plan(policy_argument: Path | None, **given: Any) -> None:
                 f"Two policies: {policy_argument} and --policy {given['policy']}."
             )
         given["policy"] = policy_argument
-    raise SystemExit(run_async(run_command(RunOptions(**given, dry_run=True))))
+    raise SystemExit(run_async(run_command(os.environ, dry_run=True, **given)))
 
 
-async def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
+class Destinations(NamedTuple):
+    """What a command writes beside the file of its run.
+
+    Attributes:
+        out: A copy of the plan; None without one.
+        labels: Of the metrics.
+        metrics_file: With the name of the shard; None without one.
+        pushgateway: Where the metrics are pushed; None for nowhere.
+    """
+
+    out: Path | None
+    labels: Mapping[str, str]
+    metrics_file: Path | None
+    pushgateway: str | None
+
+
+def find_destinations(
+    environment: Mapping[str, str],
+    *,
+    policy: Path,
+    shard: str | None = None,
+    out: Path | None = None,
+    metrics_file: Path | None = None,
+    pushgateway: str | None = None,
+) -> Destinations:
+    """Return what a command writes beside the file of its run, from its options.
+
+    Raises:
+        UsageError: The shard is not one.
+    """
+    labels = metrics.labels_of(policy, parse_shard(shard, environment), environment)
+    if metrics_file is not None:
+        metrics_file = metrics.textfile_of(metrics_file, labels)
+    return Destinations(out, labels, metrics_file, pushgateway)
+
+
+async def run_command(
+    environment: Mapping[str, str],
+    *,
+    policy: Path,
+    shard: str | None = None,
+    out: Path | None = None,
+    metrics_file: Path | None = None,
+    pushgateway: str | None = None,
+    **given: Any,
+) -> int:
     """Run `sweep` or `plan`, show the result, report it to others, and return the exit code."""
+    find = partial(
+        find_destinations,
+        environment,
+        policy=policy,
+        shard=shard,
+        out=out,
+        metrics_file=metrics_file,
+        pushgateway=pushgateway,
+    )
     try:
-        session = _open_checked_session(options, environment)
+        if pushgateway is not None:
+            metrics.check_gateway_url(pushgateway)
+        command, session = begin(environment, policy=policy, shard=shard, **given)
+        others = find()
+        credentials_of(command, environment)  # all missing ones are named before a file is opened
+        check_outputs(command, others)
     except RunError as error:
         # The alerts see that it did not begin, as far as the outputs are valid themselves.
         with suppress(OSError, UsageError):
-            await _measure(error, options, environment)
+            await _measure(error, find())
         raise
-    settings = session.settings
     try:
-        with session.working(locked=True):
-            history = History()
+        with session.working(command, locked=True):
             try:
-                settings.add_history(history)
-                swept = await _sweep(session, history)
+                read_history(command)
+                swept = await _sweep(command, session)
             except RunError as error:
-                await _report_to_others(session, history, _without_run(settings, error))
+                await _report_to_others(command, session, others, _without_run(command, error))
                 raise
-            file = _copy_plan(options.out, swept.run, session.log)
-            plan = _plan_to_apply(settings, file)
+            file = _copy_plan(out, swept.run, session.log)
+            plan = None if session.is_demo else _plan_to_apply(command, file)
             code = swept.run.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            await _report_to_others(session, history, swept.run, swept.seen)
-            _print(session, swept, plan)  # also which receiver failed
+            await _report_to_others(command, session, others, swept.run, swept.seen)
+            _print(command, session, swept, plan)  # also which receiver failed
             return code
     except LockHeld as error:
         # The run that holds the lock writes the metrics.
-        await _notify(session, _without_run(settings, error), datetime.now(UTC), None)
+        await _notify(command, session, _without_run(command, error), datetime.now(UTC), None)
         raise
-
-
-def _open_checked_session(options: RunOptions, environment: Mapping[str, str]) -> Session:
-    """Return the session of a command whose options, policy and outputs are valid.
-
-    Raises:
-        RunError: One of them is not. Nothing was opened or sent.
-    """
-    if options.plan_sha256 is not None and options.plan is None:
-        raise UsageError("--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256.")
-    if options.project and options.plan is not None:
-        raise UsageError(
-            "--project cannot be used with --plan.",
-            hint="A plan that was made with --project is applied to the same projects.",
-        )
-    settings = check_options(options, environment)
-    session = Session(settings)  # from now on, errors have the form of the log
-    settings.credentials()  # all that are missing are named before anything is opened
-    check_outputs(settings)
-    return session
 
 
 class _SweptRun(NamedTuple):
@@ -156,29 +191,21 @@ class _SweptRun(NamedTuple):
     view: TerminalView
 
 
-async def _sweep(session: Session, history: History) -> _SweptRun:
-    """Put the run of a session together, and run it to its end.
+async def _sweep(command: Command, session: Session) -> _SweptRun:
+    """Put the run of a command together, and run it to its end.
 
     Raises:
         RunError: No run began; the errors of a run are in its record.
     """
-    settings = session.settings
-    options = settings.options
-    announced = history.announcements(settings.base_url)
+    announced = command.history.announcements(command.base_url)
     seen = SeenAnnouncements(announced.keys()) if announced else None
-    command = settings.command(
-        history,
-        dry_run=options.dry_run,
-        saved=_read_saved_plan(settings),
-        detailed_exit_code=options.detailed_exitcode,
-        observe=seen,
-    )
-    check_plan(command, max_age=settings.plan_max_age, sha256=options.plan_sha256)
+    command = structs.replace(command, saved=_read_saved_plan(command), observe=seen)
+    check_plan(command, max_age=command.plan_max_age, sha256=command.plan_sha256)
     async with (
-        session.organizations(history) as organizations,
-        session.open_log() as log,
+        connect(command, session.environment, session.log) as organizations,
+        open_log(command, session.log) as log,
     ):
-        view = TerminalView(session)
+        view = TerminalView(session, command.advisor)
         try:
             record = await run_sweep(command, organizations, log, view, session.stop)
         finally:
@@ -186,23 +213,23 @@ async def _sweep(session: Session, history: History) -> _SweptRun:
     return _SweptRun(read_back(record), seen.keys if seen is not None else (), view)
 
 
-def _read_saved_plan(settings: Settings) -> SavedPlan | None:
+def _read_saved_plan(command: Command) -> SavedPlan | None:
     """Return the plan of `--plan`; None without one."""
-    name = settings.options.plan
-    if name is None:
+    if command.plan is None:
         return None
-    path = settings.directory.find(name).path  # an empty name, as of an unset variable, is an error
-    return read_plan(path, settings.advisor.new_plan())
+    # An empty name, as of an unset variable, is an error.
+    path = command.directory.find(command.plan).path
+    return read_plan(path, command.advisor.new_plan())
 
 
-def _print(session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None:
+def _print(command: Command, session: Session, swept: _SweptRun, plan: PlanToApply | None) -> None:
     """Print the result, below a question what came after it."""
     view = swept.view
     if view.has_shown_plan and not view.has_agreed:
-        print_end_at_question(session.settings.options, swept.run)
+        print_end_at_question(swept.run, as_json=session.prints_json)
     else:
         shown = view.has_shown_plan
-        print_result(session.settings, session.log, swept.run, plan=plan, has_shown_plan=shown)
+        print_result(command, session, swept.run, plan=plan, has_shown_plan=shown)
 
 
 def _copy_plan(out: Path | None, record: RunRecord, log: FilteringBoundLogger) -> Path:
@@ -238,30 +265,28 @@ def _copy_plan(out: Path | None, record: RunRecord, log: FilteringBoundLogger) -
     return out
 
 
-def _plan_to_apply(settings: Settings, path: Path) -> PlanToApply | None:
+def _plan_to_apply(command: Command, path: Path) -> PlanToApply | None:
     """Return the plan of a dry run that has just ended; None where no sweep can apply it.
 
     Args:
         path: The file of the run, or the copy of it that is passed on.
     """
-    if not settings.options.dry_run or settings.options.is_demo:
+    if not command.dry_run:
         return None
     chain = FileChain(RunFile.of(path), hashed=True)
-    max_age = settings.plan_max_age
     try:
         run = read_run(chain, Fold())
         # No sweep can have completed it: this run holds the lock.
-        return plan_to_apply(run, None, max_age=max_age, now=settings.now)
+        return plan_to_apply(run, None, max_age=command.plan_max_age, now=command.now)
     except RunError:  # the result has the reason: its exit code, or the log cannot be read
         return None
 
 
-def check_outputs(settings: Settings) -> None:
+def check_outputs(command: Command, destinations: Destinations) -> None:
     """Raise RunError if an output is a plan in use, another output, not ours, or not writable."""
-    out = settings.options.out
-    plan = settings.options.plan
-    metrics_file = settings.metrics_file
-    directory = settings.directory
+    out = destinations.out
+    metrics_file = destinations.metrics_file
+    directory = command.directory
     if metrics_file is not None:
         check_outside("--metrics-file", metrics_file, directory.path)
         check_replaceable("--metrics-file", metrics_file, "a metrics file", metrics.is_textfile)
@@ -270,8 +295,8 @@ def check_outputs(settings: Settings) -> None:
         is_ours = partial(may_replace_plan, known_runs=known_runs)
         check_outside("--out", out, directory.path)
         check_replaceable("--out", out, "a plan", is_ours)
-        if plan is not None:
-            check_distinct("--out", out, "the plan", Path(plan))
+        if command.plan is not None:
+            check_distinct("--out", out, "the plan", Path(command.plan))
         if metrics_file is not None:
             check_distinct("--out", out, "--metrics-file", metrics_file)
         check_writable(out, "The plan")
@@ -280,43 +305,41 @@ def check_outputs(settings: Settings) -> None:
 # What others get: the receivers of the policy, and the metrics.
 
 
-def _without_run(settings: Settings, error: RunError) -> RunRecord:
+def _without_run(command: Command, error: RunError) -> RunRecord:
     """Return the result of a command that an error ended before it began a run."""
     code = int(error.exit_code)
     reasons = tuple(error.reasons)
     organizations = tuple(
         OrganizationResult(id=organization.id, exit_code=code, reasons=reasons)
-        for organization in settings.policy.organizations
+        for organization in command.policy.organizations
     )
     end = RunFinished(
         exit_code=code, error=error.parts(), reasons=reasons, organizations=organizations
     )
-    command = settings.command(History(), dry_run=settings.options.dry_run)
-    file = RunFile(0, settings.run_id, settings.directory.path)
+    file = RunFile(0, command.run_id, command.directory.path)
     return RunRecord(file, start=command.run_started(), end=end)
 
 
-async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+async def _measure(error: RunError, others: Destinations) -> None:
     """Write and push the exit code of a command with wrong options or policy, for the alerts.
 
     Of files only one with earlier metrics is replaced, because the outputs were not checked.
     """
-    labels = metrics.labels_of(options.policy, shard_of(options, environment), environment)
     end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
     record = RunRecord(RunFile(0, "", Path()), end=end)
-    metered = metrics.Metrics(labels, record, datetime.now(UTC))
-    if options.metrics_file is not None:
-        path = metrics.textfile_of(options.metrics_file, labels)
-        if path.is_file() and metrics.is_textfile(path.read_bytes()):
-            metered.write(path)
-    if options.pushgateway is not None:
-        metrics.check_gateway_url(options.pushgateway)
-        await metered.push(options.pushgateway)
+    metered = metrics.Metrics(others.labels, record, datetime.now(UTC))
+    path = others.metrics_file
+    if path is not None and path.is_file() and metrics.is_textfile(path.read_bytes()):
+        metered.write(path)
+    if others.pushgateway is not None:
+        metrics.check_gateway_url(others.pushgateway)
+        await metered.push(others.pushgateway)
 
 
 async def _report_to_others(
+    command: Command,
     session: Session,
-    history: History,
+    others: Destinations,
     run: RunRecord,
     seen: Collection[AnnouncementKey] = (),
 ) -> None:
@@ -325,37 +348,34 @@ async def _report_to_others(
     The metrics have which receiver failed, so they come after the notifications.
 
     Args:
-        history: Before the run.
         seen: As in `_SweptRun`.
     """
-    settings = session.settings
     finished_at = datetime.now(UTC)
-    succeeded_before = history.last_success
+    succeeded_before = command.history.last_success
     # It adds this run to the history: the earlier success comes first.
-    waiting = _find_waiting(settings.policy, history, run, seen)
-    notified = await _notify(session, run, finished_at, waiting)
-    metrics_file = settings.metrics_file
-    gateway = settings.options.pushgateway
-    if metrics_file is None and gateway is None:
+    waiting = _find_waiting(command, run, seen)
+    notified = await _notify(command, session, run, finished_at, waiting)
+    if others.metrics_file is None and others.pushgateway is None:
         return
     metered = metrics.Metrics(
-        settings.labels,
+        others.labels,
         run,
         finished_at,
         succeeded_at=succeeded_before,
         receivers=notified,
     )
     messages: list[str] = []
-    if metrics_file is not None:
-        messages += metered.write(metrics_file)
-    if gateway is not None:
+    if others.metrics_file is not None:
+        messages += metered.write(others.metrics_file)
+    if others.pushgateway is not None:
         limit_s = _time_for_others_s(session.last_resort)
-        messages += await metered.push(gateway, limit_s=limit_s)
+        messages += await metered.push(others.pushgateway, limit_s=limit_s)
     for message in messages:
         session.log.warning(message)
 
 
 async def _notify(
+    command: Command,
     session: Session,
     run: RunRecord,
     finished_at: datetime,
@@ -366,12 +386,12 @@ async def _notify(
     Args:
         waiting: None where it is not known.
     """
-    settings = session.settings
-    if not settings.policy.notify:
+    channels = command.policy.notify
+    if not channels:
         return ()
-    message = RunMessage(run, finished_at, waiting, advisor_of(run, settings.advisor))
+    message = RunMessage(run, finished_at, waiting, advisor_of(run, command.advisor))
     limit_s = _time_for_others_s(session.last_resort)
-    notified = await notify(settings.policy.notify, settings.environment, message, limit_s=limit_s)
+    notified = await notify(channels, session.environment, message, limit_s=limit_s)
     for receiver in notified:
         if receiver.error:
             _add_warning(session.log, run, receiver.error)
@@ -392,14 +412,15 @@ def _time_for_others_s(last_resort: LastResort) -> float:
 
 
 def _find_waiting(
-    policy: Policy, history: History, run: RunRecord, seen: Collection[AnnouncementKey]
+    command: Command, run: RunRecord, seen: Collection[AnnouncementKey]
 ) -> tuple[WaitingInvitation, ...] | None:
     """Return what is announced and waits after a run; None where it cannot be read."""
+    policy = command.policy
     if policy.notice is None or not policy.notify:
         return ()
     if run.file.number:  # else no run began
         try:
-            history.add(LogReader((run.file,)))
+            command.history.add(LogReader((run.file,)))
         except RunError:  # the run has reported it: the log could not be written
             return None
-    return find_waiting(history, run, seen, policy.notice.wait)
+    return find_waiting(command.history, run, seen, policy.notice.wait)

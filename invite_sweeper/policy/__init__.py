@@ -8,7 +8,7 @@ from invite_sweeper.policy.issues import (
 )
 from invite_sweeper.policy.model import Execution, Keep, Limits, Notification, Rule
 from invite_sweeper.policy.policy import Policy, json_schema
-from invite_sweeper.policy.types import parse_duration
+from invite_sweeper.policy.types import format_duration, parse_duration
 from invite_sweeper.policy.yaml_reader import MAX_BYTES, PolicyIssue, Severity
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Rule",
     "Severity",
     "check_policy",
+    "format_duration",
     "json_schema",
     "parse_duration",
     "parse_duration_option",

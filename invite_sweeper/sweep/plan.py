@@ -11,7 +11,7 @@ decides nothing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import structs
 
 from invite_sweeper import __version__
-from invite_sweeper.audit import History, RunFile, SavedPlan
+from invite_sweeper.audit import AuditDirectory, History, RunFile, SavedPlan
 from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
 from invite_sweeper.errors import Advisor, RunError
 from invite_sweeper.json_text import rfc3339
@@ -259,7 +259,7 @@ def backlog(plans: Sequence[OrganizationPlan], limits: RunLimits) -> Backlog | N
 
 
 class Command(msgspec.Struct, frozen=True, dict=True):
-    """One `sweep` or `plan`: the policy, the options of the operator, one instant, and the past.
+    """What a command is to do: the policy, the options of the operator, one instant, and the past.
 
     All of it is known before Atlas is asked for anything, and nothing of it changes during the run.
 
@@ -267,10 +267,16 @@ class Command(msgspec.Struct, frozen=True, dict=True):
         policy: For the organizations of this command.
         policy_path: As the operator wrote it.
         now: The one instant of the run, aware UTC.
-        base_url: Of Atlas.
-        history: What earlier runs of the audit directory did.
+        base_url: Of Atlas, without trailing slashes.
+        directory: The audit directory.
+        run_id: Unique, sorts by time.
         clock: Monotonic seconds; the command began at `started_s`.
+        history: What earlier runs of the audit directory did; empty until they are read.
         dry_run: Stop before the first DELETE.
+        plan: As the operator named the plan to apply; None without one.
+        plan_sha256: Of the plan that a second person read; None without one.
+        plan_max_age: The oldest that the plan may be.
+        accept_missing: Go on without the files of earlier runs that are lost.
         saved: The plan that limits the deletions; None without one.
         shard: Which part of the organizations this is; None for all.
         shards_used: How many shards have an organization, where this one has none.
@@ -286,10 +292,16 @@ class Command(msgspec.Struct, frozen=True, dict=True):
     policy_path: str
     now: datetime
     base_url: str
-    history: History
+    directory: AuditDirectory
+    run_id: str
+    plan_max_age: timedelta
     clock: Callable[[], float]
     started_s: float
+    history: History = msgspec.field(default_factory=History)
     dry_run: bool = False
+    plan: str | None = None
+    plan_sha256: str | None = None
+    accept_missing: bool = False
     saved: SavedPlan | None = None
     shard: Shard | None = None
     shards_used: int | None = None
@@ -299,6 +311,10 @@ class Command(msgspec.Struct, frozen=True, dict=True):
     observe: Observer | None = None
     reason: str | None = None
     advisor: Advisor = msgspec.field(default_factory=Advisor)
+
+    def current_time(self) -> datetime:
+        """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
+        return self.now + timedelta(seconds=self.clock() - self.started_s)
 
     @property
     def limits(self) -> RunLimits:

@@ -12,7 +12,6 @@ from running import wait_until
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.cli.doctor import diagnose
-from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -30,7 +29,7 @@ def cli(cli):
 async def diagnosis_of(cli, *, notify=False, changes=None, **options):
     options = {"policy": cli.write_policy(), "base_url": cli.base_url, "quiet": True, **options}
     environment = cli.environment_with(changes or {})
-    return await diagnose(RunOptions(**options), environment, notify=notify)
+    return await diagnose(environment, notify=notify, **options)
 
 
 async def checks_of(cli, *, code=0, **more):

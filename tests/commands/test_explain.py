@@ -11,7 +11,7 @@ from rich.console import Console
 from running import printed
 
 from invite_sweeper.cli.explain import search
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.session import begin
 from invite_sweeper.report.people import document_of_search
 from invite_sweeper.report.terminal import show_document
 from invite_sweeper.simulator.seed import ORG_ID
@@ -33,8 +33,9 @@ def cli(cli):
 
 
 async def ask(cli, *terms, **changes):
-    options = RunOptions(cli.write_policy(), cli.base_url, quiet=True)
-    return await search(terms, options, cli.environment_with(changes))
+    environment = cli.environment_with(changes)
+    options = {"policy": cli.write_policy(), "base_url": cli.base_url, "quiet": True}
+    return await search(terms, *begin(environment, dry_run=True, **options))
 
 
 def text_of(result, *, verbose=False):

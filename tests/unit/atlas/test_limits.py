@@ -16,10 +16,7 @@ from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.deleter import open_limiter
 from invite_sweeper.atlas.endpoints import ENDPOINTS, PROJECTS_GROUP, BucketLimit
 from invite_sweeper.atlas.limits import MAX_UNCONFIRMED, RateLimiter, TokenBucket
-from invite_sweeper.audit import History
-from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.settings import check_options
+from invite_sweeper.cli.session import begin, connect
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator.throttling import BucketSize, SimulatedBucket
 
@@ -375,8 +372,8 @@ async def test_max_requests_per_second_is_a_ceiling_over_all_organizations(tmp_p
     path = tmp_path / "policy.yaml"
     path.write_bytes(policy_bytes(keys))
     environment = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": f"a-token-of-{name}" for name in "AB"}
-    session = Session(check_options(RunOptions(policy=path), environment))
-    async with session.organizations(History()) as (one, other):
+    command, session = begin(environment, policy=path)
+    async with connect(command, environment, session.log) as (one, other):
         assert one.client is not other.client
         assert not await waits(one.client.limiter)
         assert await waits(other.client.limiter)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 from audit.runs import HOST, clock, events_of, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, event_of, invitation, object_id, policy, project
 from sweep.fakes import FakeAtlas
 
-from invite_sweeper.audit import AuditLog, History
+from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.endings import WarningLevel
@@ -20,6 +21,7 @@ from invite_sweeper.sweep.run import run_sweep
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
 NOTHING = Counter[str]()
+DAY = timedelta(days=1)
 
 
 class Earlier(History):
@@ -33,6 +35,7 @@ class Earlier(History):
 def command_of(rules=None, **options):
     """Return a command, by default without earlier runs."""
     given = {"policy_path": "policy.yaml", "now": NOW, "base_url": HOST, "history": Earlier()}
+    given |= {"directory": AuditDirectory(Path("audit")), "run_id": "run", "plan_max_age": DAY}
     given |= {"clock": lambda: 1.0, "started_s": 0.0, "advisor": Advisor(policy="policy.yaml")}
     return Command(policy=rules or policy(), **given | options)
 
