@@ -8,8 +8,9 @@ import fnmatch
 import re
 import shlex
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import Final, NamedTuple
 from unicodedata import category, normalize
 
@@ -42,6 +43,19 @@ def shorten_list(names: Sequence[str], max_names: int) -> str:
 def describe_span(first: str, last: str) -> str:
     """Return the first and the last of some days or numbers, such as `11 to 20`."""
     return first if first == last else f"{first} to {last}"
+
+
+def describe_spans(numbers: Iterable[int]) -> Iterator[str]:
+    """Yield the spans of consecutive numbers, as `describe_span` has them.
+
+    Args:
+        numbers: In ascending order.
+    """
+    # Consecutive numbers are all as far from their positions.
+    spans = groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])
+    for _, span in spans:
+        ends = [str(number) for _, number in span]
+        yield describe_span(ends[0], ends[-1])
 
 
 def organization_label(org_id: str, name: str | None) -> str:

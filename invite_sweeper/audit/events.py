@@ -24,7 +24,7 @@ from invite_sweeper.models import (
     always_written,
 )
 from invite_sweeper.outcomes import Counts, Outcome, Sending
-from invite_sweeper.text import organization_label, plural_form, shorten_list
+from invite_sweeper.text import describe_spans, organization_label, plural_form, shorten_list
 
 _MAX_RUNS: Final = 10
 """That a sentence names."""
@@ -152,7 +152,7 @@ class MissingAccepted(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The same as a sentence without its full stop."""
-        runs = shorten_list([str(number) for number in self.numbers], _MAX_RUNS)
+        runs = shorten_list(list(describe_spans(self.numbers)), _MAX_RUNS)
         one = f"The file of run {runs} is lost"
         return plural_form(len(self.numbers), one, f"The files of runs {runs} are lost")
 

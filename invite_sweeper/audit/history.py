@@ -202,7 +202,7 @@ class History:
                 start = chain.decode(chain.first)
                 if isinstance(start, RunStarted):
                     self.accepted_at = parse_timestamp(start.now) or _UNKNOWN_INSTANT
-        self.missing = tuple(sorted(reader.missing))
+        self.missing = tuple(number for gone in reader.missing for number in gone)
 
     def applied_by(self, plan_sha256: str) -> RunFile | None:
         """Return the file of the sweep that completed a saved plan."""

@@ -5,7 +5,7 @@ relies on are its lines. So nothing is built on what `audit verify` calls damage
 """
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -18,6 +18,7 @@ from invite_sweeper.audit.file_chain import Continued, DamagedFile, FileChain, M
 from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.text import describe_span
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,13 +50,17 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         # A file without a byte above the last one is what a run leaves that was killed at once.
         has_content = chain.last is not None or chain.is_torn
         if file.number >= self.number and has_content:
-            raise DamagedFile(
-                file.path,
-                None,
-                f"is not known to HEAD, which names {self.file}",
-                "If HEAD was restored from an old copy, delete it: the next run makes it from "
-                "the newest file. Otherwise move the file away.",
-            )
+            raise self.unknown(file)
+
+    def unknown(self, file: RunFile) -> DamagedFile:
+        """Return the error of a file that no run which it names has left."""
+        return DamagedFile(
+            file.path,
+            None,
+            f"is not known to HEAD, which names {self.file}",
+            "If HEAD was restored from an old copy, delete it: the next run makes it from "
+            "the newest file. Otherwise move the file away.",
+        )
 
     def _check_last_file(self, chain: FileChain, continued: str) -> None:
         """Raise DamagedFile if the file of the last run does not have the hash where it should."""
@@ -79,6 +84,10 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+_MOST_MISSING: Final = 100_000
+"""Files that may be missing one after the other; a number above such a gap is not that of a run."""
+
+
 class LogReader:
     """Reads the files of an audit log, from one of them to the last.
 
@@ -96,8 +105,8 @@ class LogReader:
         folder: Of the files.
 
     Attributes:
-        missing: The numbers of the files that are gone and that no run accepted; complete once all
-            files were read.
+        missing: The numbers of the files that are gone and that no run accepted, in ascending
+            order; complete once all files were read.
         last_hash: Hash of the last whole line that was read; "" before the first.
     """
 
@@ -114,7 +123,7 @@ class LogReader:
         self.files = files
         self.head = head
         self.first = first
-        self.missing: set[int] = set()
+        self.missing: list[range] = []
         self.last_hash = ""
         self._continued: Continued | None = None
         self._hashed = hashed
@@ -128,7 +137,7 @@ class LogReader:
             DamagedFile: A file or a line is not as a run wrote it, or a file is missing.
             DamagedLog: A file cannot be opened.
         """
-        self.missing = set()
+        self.missing = []
         self.last_hash = ""
         self._continued = None
         damage: MissingFile | None = None  # by the first file that is missing
@@ -137,8 +146,10 @@ class LogReader:
         for index, file in enumerate(self.files):
             gone = _numbers_between(self.files[index - 1], file) if index > 0 else range(0)
             if gone:
-                damage = damage or _missing(gone[0], self.files[index - 1], file.path)
-                self.missing.update(gone)
+                if self.head is not None and file.number > self.head.number:
+                    raise self.head.unknown(file)
+                damage = damage or _missing(gone, self.files[index - 1], file.path)
+                self._add_missing(gone, file.path)
                 self._continued = None  # the last line of a file that is gone
             if index >= self.first:
                 yield from self._read(file)
@@ -169,7 +180,19 @@ class LogReader:
         if chain.last is not None:
             self.last_hash = chain.last.hash
             self._continued = Continued(self.last_hash, file.name)
-        self.missing.difference_update(chain.accepted)
+        if chain.accepted:
+            self.missing = list(_without(self.missing, chain.accepted))
+
+    def _add_missing(self, gone: range, path: Path) -> None:
+        """Add the numbers that are missing before a file, or before that which `HEAD` names.
+
+        Raises:
+            DamagedFile: They are too many: the number after them is not that of a run.
+        """
+        if gone.stop - gone.start > _MOST_MISSING:
+            what = "has a number that no run before it leads to"
+            raise DamagedFile(path, None, what, "Find out where it comes from, and move it away.")
+        self.missing.append(gone)
 
     def _check_end(self) -> MissingFile | None:
         """Add what is missing after the last file up to that which `HEAD` names, and return why."""
@@ -178,18 +201,32 @@ class LogReader:
             return None
         last = self.files[-1] if self.files else None
         gone = range(head.number if last is None else last.number + 1, head.number)
-        self.missing.update((*gone, head.number))
         path = self._folder / head.file
+        self._add_missing(range(gone.start, head.number + 1), path)
         if last is not None and gone:
-            return _missing(gone[0], last, path)
+            return _missing(gone, last, path)
         what = "is missing: it is the last run that HEAD names"
         return MissingFile(path, what)
 
 
-def _missing(number: int, before: RunFile, path: Path) -> MissingFile:
-    """Return the error of the first file that is missing between two others."""
-    what = f"follows {before.name}: file {number:06d} is missing"
-    return MissingFile(path, what)
+def _missing(gone: range, before: RunFile, path: Path) -> MissingFile:
+    """Return the error of the first files that are missing between two others."""
+    numbers = describe_span(f"{gone.start:06d}", f"{gone.stop - 1:06d}")
+    is_one = gone.stop - gone.start == 1
+    are_missing = f"file {numbers} is missing" if is_one else f"files {numbers} are missing"
+    return MissingFile(path, f"follows {before.name}: {are_missing}")
+
+
+def _without(gaps: Iterable[range], accepted: Collection[int]) -> Iterator[range]:
+    """Yield the parts of gaps whose numbers were not accepted."""
+    for gap in gaps:
+        start = gap.start
+        for number in sorted(filter(gap.__contains__, accepted)):
+            if start < number:
+                yield range(start, number)
+            start = number + 1
+        if start < gap.stop:
+            yield range(start, gap.stop)
 
 
 def _numbers_between(before: RunFile, file: RunFile) -> range:

@@ -407,3 +407,29 @@ def test_a_file_with_the_number_of_the_missing_last_one_is_no_way_around(directo
     path = write(directory, gone=True)
     path.with_name("000002-other.jsonl").touch()
     assert is_damaged(directory)
+
+
+@pytest.mark.parametrize("digits", [7, 30, 200])
+@pytest.mark.parametrize("has_head", [True, False])
+def test_a_number_that_no_run_leads_to_is_a_strange_file_however_long_it_is(
+    directory, digits, has_head
+):
+    write(directory)
+    write(directory)
+    strange = directory.path / f"{'9' * digits}-r9.jsonl"
+    strange.write_bytes(directory.files()[-1].path.read_bytes())
+    if not has_head:
+        (directory.path / "HEAD").unlink()
+    assert is_damaged(directory)
+    assert strange.name in verify_directory(directory).damage
+    with pytest.raises(DamagedLog, match=strange.name):
+        accepting(directory)
+
+
+def test_missing_numbers_are_told_as_ranges(directory):
+    for number in range(1, 8):
+        write(directory, gone=number in {2, 3, 4, 6})
+    assert "files 000002 to 000004 are missing" in verify_directory(directory).damage
+    lost = MissingAccepted(accepting(directory).missing)
+    assert lost == MissingAccepted((2, 3, 4, 6))
+    assert lost.text == "The files of runs 2 to 4, 6 are lost"
