@@ -110,32 +110,29 @@ class Explainer:
             goes_at=instant.date().isoformat() if instant is not None else None,
         )
 
-    def explain(
-        self, by_policy: Decision, decision: Decision, waits_for: str | None = None
-    ) -> Explanation:
+    def explain(self, decision: Decision, waits_for: str | None = None) -> Explanation:
         """Return why an invitation is deleted or kept.
 
         Args:
-            by_policy: Before the steps of a run.
-            decision: After them.
+            decision: After the steps of a run.
             waits_for: The limit that a stale one waits for.
         """
         judged = self.judge(decision)
         announcement = decision.announcement
         clauses = tuple(self._selector.explain(decision.invitation))
-        stale = self._dates.stale_from(by_policy)
+        stale = self._dates.stale_from(decision)
         stale_by = stale.rule if stale is not None else None
-        description = describe_decision(by_policy, decision, stale)
+        description = describe_decision(decision, stale)
         if waits_for is not None:
             description += f", waits for {escape_unprintable(waits_for)}"
         is_stale_then = stale is not None and f"{stale.instant:%Y-%m-%d}" == judged.goes_at
-        if judged.goes_at and not decision.deletable and (by_policy.stale or not is_stale_then):
+        if judged.goes_at and not decision.deletable and (decision.stale or not is_stale_then):
             description += f", may be deleted from {judged.goes_at}"
         return Explanation(
             **structs.asdict(judged),
             kept=judged.reason,
             description=description,
-            condition=self._condition(by_policy, decision.invitation, clauses, stale_by),
+            condition=self._condition(decision, clauses, stale_by),
             stale_from=stale.instant if stale is not None else None,
             stale_by=stale_by,
             waits_for=waits_for,
@@ -146,7 +143,6 @@ class Explainer:
     def _condition(
         self,
         decision: Decision,
-        invitation: Invitation,
         clauses: Iterable[Explained],
         stale_by: str | None,
     ) -> str:
@@ -163,7 +159,7 @@ class Explainer:
             is_decisive = f"{_kind(clause)}:{clause.name}" == decisive
             for key, result in keys:
                 if is_decisive or result == reason:
-                    return self._key_text(clause, key, invitation)
+                    return self._key_text(clause, key, decision.invitation)
         return ""
 
     def _policy_lines(self, invitation: Invitation, clauses: Iterable[Explained]) -> Iterator[str]:
@@ -216,14 +212,10 @@ class Explainer:
         return values[key] or ""
 
 
-def describe_decision(
-    by_policy: Decision, decision: Decision, stale: StaleFrom | None = None
-) -> str:
+def describe_decision(decision: Decision, stale: StaleFrom | None = None) -> str:
     """Return what a sweep would do with an invitation, and why.
 
     Args:
-        by_policy: Before the steps of a run.
-        decision: After them.
         stale: Since when a rule matches, or from when on; None if that is not known.
     """
     day = f"{stale.instant:%Y-%m-%d}" if stale is not None else ""
@@ -238,8 +230,6 @@ def describe_decision(
         return f"{text}, announced {announcement.announced_at:%Y-%m-%d}"
     named = decision.unread or decision.outside
     text = f"kept: {describe_keep_reason(decision.keep_reason or '', named)}"
-    if by_policy.stale:
-        return f"{text}, although rule {by_policy.rule} matches{since}"
     return f"{text}; stale from {day} by rule {stale.rule}" if stale is not None else text
 
 

@@ -175,6 +175,11 @@ class ListRef(NamedTuple):
     project: Project
     source: Source
 
+    @property
+    def key(self) -> "ListKey":
+        """Identifies the list, also where its project has another name or other tags."""
+        return self.source, self.project.org_id, self.project.id
+
 
 InvitationKey: TypeAlias = tuple[str, str, str, str]
 """Source, organization, project (the organization for its own lists) and id."""

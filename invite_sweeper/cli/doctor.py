@@ -51,12 +51,12 @@ from invite_sweeper.report.verdicts import (
     diagnosis_of,
     document_of_checks,
 )
-from invite_sweeper.sweep.discovery import OrganizationReader
+from invite_sweeper.sweep.discovery import read_and_decide
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     Command,
-    Reading,
+    Decided,
     backlog,
     make_plans,
 )
@@ -206,7 +206,7 @@ class _Doctor:
             for name, credentials in credentials_of(command, self._session.environment).items():
                 text = _KINDS[credentials.kind].format(credentials.actor)
                 self._add(f"credentials {name}".rstrip(), text)
-        readings: Sequence[Reading] = ()
+        decided: Sequence[Decided] = ()
         # Credentials that are missing have failed above. What else fails when clients are opened is
         # the proxy of the environment.
         with self._step("proxy"):
@@ -214,8 +214,8 @@ class _Doctor:
                 command, self._session.environment, self._session.log, retry_for_s=_RETRY_S
             )
             async with connected as organizations:
-                readings = await self._check_atlas(organizations)
-        names = {reading.id: reading.organization.name for reading in readings}
+                decided = await self._check_atlas(organizations)
+        names = {each.id: each.organization.name for each in decided}
         labels = [OrganizationName(each.id, names.get(each.id)) for each in policy.organizations]
         return diagnosis_of(self._checks, command.now, labels)
 
@@ -282,11 +282,11 @@ class _Doctor:
 
     # What Atlas shows: a dry run without a log, and what lies beside it.
 
-    async def _check_atlas(self, organizations: Sequence[AtlasOrganization]) -> Sequence[Reading]:
-        """Read as a sweep does, check the guards and each organization; return the readings."""
+    async def _check_atlas(self, organizations: Sequence[AtlasOrganization]) -> Sequence[Decided]:
+        """Read as a sweep does, check the guards and each organization; return what was decided."""
         command = self._command
         result = Result(command, organizations, _SilentProgress(self._session.log, None))
-        result.readings = await OrganizationReader(result, organizations, None).read_all()
+        result.decided = await read_and_decide(result, None)
         read = result.finished()
         for source, day in sorted(read.sunsets.items()):
             self._add(f"sunset {source}", f"Atlas announced {day} as the last day of this list.")
@@ -298,7 +298,7 @@ class _Doctor:
             is_remark = warning.level == WarningLevel.REMARK and warning.code in remarks
             name = warning.code.replace("_", " ")
             self._add(name, warning.message, None if is_remark else Hint())
-        plans = make_plans(result.readings, command.limits, command.now)
+        plans = make_plans(result.decided, command.limits, command.now)
         if plans:
             result.plans = plans
             result.plan_made = True
@@ -309,16 +309,16 @@ class _Doctor:
                 end = result.finished()
                 seen = pluralize(end.invitations_seen, "invitation")
                 self._add("limits", f"Within the limits. {seen}; stale {describe_stale(end)}.")
-        for reading in result.readings:
-            self._organization = reading.id
-            if reading.error is not None:
-                name = reading.error.reasons[0].replace("_", " ")
-                self._fail(name, reading.error, result.finished().exit_code)
-            elif reading.scope is not None:
+        for decided in result.decided:
+            self._organization = decided.id
+            if decided.error is not None:
+                name = decided.error.reasons[0].replace("_", " ")
+                self._fail(name, decided.error, result.finished().exit_code)
+            elif decided.scope is not None:
                 with self._step("lists", warns=True):  # a sweep has read its own
-                    await self._check_organization(reading, reading.scope)
+                    await self._check_organization(decided, decided.scope)
         self._organization = None
-        return result.readings
+        return result.decided
 
     def _check_clock(self, organizations: Iterable[AtlasOrganization]) -> None:
         """Warn of a clock that is off; one that is further off has failed while it was read."""
@@ -328,28 +328,28 @@ class _Doctor:
         advice = Hint("Synchronize the clock with NTP.")
         self._add("clock", text, advice if skew > _CLOCK_WARNING else None)
 
-    async def _check_organization(self, reading: Reading, scope: RunScope) -> None:
+    async def _check_organization(self, decided: Decided, scope: RunScope) -> None:
         """Check the projects, the lists with the roles that they need, and the secret."""
         projects = pluralize(len(scope.projects) + len(scope.excluded), "project")
         text = f"{len(scope.projects)} of {projects} in scope."
         if scope.excluded:
             text = f"{text} Out of scope: {_shorten(project.name for project in scope.excluded)}."
         self._add("scope", text)
-        refused = {list_.source for list_ in reading.lists.unread if is_role_missing(list_)}
-        shown = {ref.source for ref in reading.lists.entries}
+        refused = {list_.source for list_ in decided.lists.unread if is_role_missing(list_)}
+        shown = {ref.source for ref in decided.lists.entries}
         sources = self._command.policy.sources
-        reader = reading.organization.client.reader
+        reader = decided.organization.client.reader
         if Source.ORG_USERS in sources and Source.ORG_INVITES not in sources:
-            organization = Project.of_organization(reading.id)
+            organization = Project.of_organization(decided.id)
             answer = await reader.invitations(organization, Source.ORG_INVITES)
             if isinstance(answer, ListUnreadable) and is_role_missing(answer):
                 refused.add(Source.ORG_INVITES)
             elif isinstance(answer, tuple):
                 shown.add(Source.ORG_INVITES)
         for source in sources:
-            if source not in reading.lists.retired:  # the run has warned
-                self._check_list(source, reading, shown - refused, refused)
-        expiries = await reader.secret_expiries(reading.id)
+            if source not in decided.lists.retired:  # the run has warned
+                self._check_list(source, decided, shown - refused, refused)
+        expiries = await reader.secret_expiries(decided.id)
         if isinstance(expiries, ListUnreadable):
             self._add("secret", f"Not checked. {expiries.reason}")
             return
@@ -360,7 +360,7 @@ class _Doctor:
     def _check_list(
         self,
         source: Source,
-        reading: Reading,
+        decided: Decided,
         shown: AbstractSet[Source],
         refused: AbstractSet[Source],
     ) -> None:
@@ -372,7 +372,7 @@ class _Doctor:
         """
         name = f"list {source}"
         deleting = source.roles.deleting
-        unread = [list_ for list_ in reading.lists.unread if list_.source is source]
+        unread = [list_ for list_ in decided.lists.unread if list_.source is source]
         if unread:
             advice = Hint()
             if source in refused:
@@ -380,7 +380,7 @@ class _Doctor:
             text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}."
             self._add(name, f"{text} {unread[0].reason}", advice)
             return
-        counts = [count for ref, count in reading.lists.entries.items() if ref.source is source]
+        counts = [count for ref, count in decided.lists.entries.items() if ref.source is source]
         entries = pluralize(sum(counts), "entry", "entries")
         found = f"{entries} in {pluralize(len(counts), 'list')}"
         # No list shows who may delete. But the older list of the same place is shown to its owners

@@ -11,7 +11,7 @@ from invite_sweeper.audit import LineFilter
 from invite_sweeper.audit.person import HistoryLine, HistoryReader
 from invite_sweeper.cli.command import credentials_of
 from invite_sweeper.cli.options import CONNECTED, SectionedCommand, option, options
-from invite_sweeper.cli.pending import Judged, Pending, read_pending
+from invite_sweeper.cli.pending import Pending, read_pending
 from invite_sweeper.cli.session import Session, begin, connect, run_async
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.endings import ExitCode
@@ -28,6 +28,7 @@ from invite_sweeper.report.people import (
 )
 from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.sweep.plan import Command, awaited_limits, make_plans, organization_labels
+from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import Globs, exact_glob
 
 _PATIENCE_S: Final = 5.0
@@ -70,7 +71,7 @@ async def search(terms: Sequence[str], command: Command, session: Session) -> Se
     with session.working(command):
         pending = await read_pending(command, session)
         globs = Globs(terms)
-        wanted = [judged for judged in pending.judged if any(map(globs.matches, _names(judged)))]
+        wanted = [each for each in pending.decisions if any(map(globs.matches, _names(each)))]
         explanations = await session.stop.run_unless_stopped(_explain_all(pending, wanted))
         names = {explanation.username for explanation in explanations if explanation.username}
         are_pending = frozenset(explanation.person for explanation in explanations)
@@ -91,7 +92,6 @@ async def search(terms: Sequence[str], command: Command, session: Session) -> Se
         known_names |= names_in_runs.union(*members.values())
         unknown = tuple(term for term in terms if not any(map(Globs([term]).matches, known_names)))
     end = pending.result.finished()
-    readings = pending.result.readings
     return Search(
         terms=tuple(terms),
         now=command.now,
@@ -99,7 +99,8 @@ async def search(terms: Sequence[str], command: Command, session: Session) -> Se
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[
-            OrganizationName(reading.id, reading.organization.name) for reading in readings
+            OrganizationName(decided.id, decided.organization.name)
+            for decided in pending.result.decided
         ],
         out_of_scope=list(pending.excluded_projects()),
         unreadable=list(pending.unread()),
@@ -111,9 +112,9 @@ async def search(terms: Sequence[str], command: Command, session: Session) -> Se
     )
 
 
-def _names(judged: Judged) -> Iterator[str]:
+def _names(decision: Decision) -> Iterator[str]:
     """Yield what may be asked for: the id and the username of each entry of an invitation."""
-    for entry in judged.decision.all_entries:
+    for entry in decision.all_entries:
         yield entry.invitation_id
         if entry.username:
             yield entry.username
@@ -130,7 +131,7 @@ async def _find_members(
     members: dict[str, list[str]] = {}
     if not usernames:
         return members
-    read = {reading.id for reading in pending.result.readings if reading.error is None}
+    read = {decided.id for decided in pending.result.decided if decided.error is None}
     connected = connect(
         pending.result.command, session.environment, session.log, retry_for_s=_PATIENCE_S
     )
@@ -182,18 +183,18 @@ def _read_history(
     return histories, names
 
 
-async def _explain_all(pending: Pending, wanted: Sequence[Judged]) -> list[Explanation]:
+async def _explain_all(pending: Pending, wanted: Sequence[Decision]) -> list[Explanation]:
     """Return the explanations of these invitations, those of a person together."""
     command = pending.result.command
     explainer = pending.explainer()
-    plans = make_plans(pending.result.readings, command.limits, command.now)
+    plans = make_plans(pending.result.decided, command.limits, command.now)
     labels = organization_labels(plans)
     awaited = awaited_limits(plans, command.limits)
     explanations: list[Explanation] = []
-    for by_policy, decision in wanted:
+    for decision in wanted:
         limit = awaited.get(decision.invitation.key)
         waits_for = limit.describe_use(labels) if limit is not None else None
-        explanations.append(explainer.explain(by_policy, decision, waits_for))
+        explanations.append(explainer.explain(decision, waits_for))
         await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
 
     def person_and_place(explanation: Explanation) -> tuple[object, str]:

@@ -76,7 +76,7 @@ def list(  # noqa: A001 - a command has the name of its function
     pending = run_async(_read(command, session))
     explainer = pending.explainer()
     # Made one by one: memory holds those that are listed.
-    rows = (explainer.judge(decision) for _, decision in pending.judged)
+    rows = (explainer.judge(decision) for decision in pending.decisions)
     if stale != kept:  # both together are all
         decision = "stale" if stale else "kept"
         rows = (row for row in rows if row.decision == decision)
@@ -89,7 +89,7 @@ def list(  # noqa: A001 - a command has the name of its function
     if organization:
         rows = (row for row in rows if row.org_id in organization)
     listed = sorted(rows, key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
-    labels = {reading.id: reading.organization.label for reading in pending.result.readings}
+    labels = {each.id: each.organization.label for each in pending.result.decided}
     _print_rows(listed, pending, output)
     excluded = [*pending.excluded_projects()]
     if username and excluded:  # the person that is asked for may be there
@@ -132,8 +132,8 @@ def _print_rows(rows: Sequence[PendingInvitation], pending: Pending, output: str
         sys.stdout.buffer.writelines(_csv_lines(rows))
         return
     names: dict[str, str] = {}
-    for reading in pending.result.readings:
-        names[reading.id] = escape_unprintable(reading.organization.name or reading.id)
+    for decided in pending.result.decided:
+        names[decided.id] = escape_unprintable(decided.organization.name or decided.id)
     terminal.show_document(stdout_console(), document_of_list(rows, names))
 
 

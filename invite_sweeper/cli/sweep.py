@@ -50,8 +50,9 @@ from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.plan import Command
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import run_sweep
-from invite_sweeper.sweep.waiting import SeenAnnouncements, WaitingInvitation, find_waiting
+from invite_sweeper.sweep.waiting import WaitingInvitation, find_waiting
 
 
 @click.command(cls=SectionedCommand)
@@ -197,9 +198,7 @@ async def _sweep(command: Command, session: Session) -> _SweptRun:
     Raises:
         RunError: No run began; the errors of a run are in its record.
     """
-    announced = command.history.announcements(command.base_url)
-    seen = SeenAnnouncements(announced.keys()) if announced else None
-    command = structs.replace(command, saved=_read_saved_plan(command), observe=seen)
+    command = structs.replace(command, saved=_read_saved_plan(command))
     check_plan(command, max_age=command.plan_max_age, sha256=command.plan_sha256)
     async with (
         connect(command, session.environment, session.log) as organizations,
@@ -207,10 +206,12 @@ async def _sweep(command: Command, session: Session) -> _SweptRun:
     ):
         view = TerminalView(session, command.advisor)
         try:
-            record = await run_sweep(command, organizations, log, view, session.stop)
+            result = Result(command, organizations, view)
+            record = await run_sweep(result, log, session.stop)
         finally:
             view.close()
-    return _SweptRun(read_back(record), seen.keys if seen is not None else (), view)
+    seen = frozenset[AnnouncementKey]().union(*(each.seen for each in result.decided))
+    return _SweptRun(read_back(record), seen, view)
 
 
 def _read_saved_plan(command: Command) -> SavedPlan | None:

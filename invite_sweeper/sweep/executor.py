@@ -292,7 +292,7 @@ class Executor:
         self._clock = result.command.clock
         self._execution = policy.execution
         self._has_other_sources = len(policy.sources) > 1
-        self._deleter = plan.organization.client.deleter(policy.sources, plan.reading.people.absent)
+        self._deleter = plan.organization.client.deleter(policy.sources, plan.decided.absent)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
         self._ready: deque[Planned] = deque()  # on disk, and without a slot

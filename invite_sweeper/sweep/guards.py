@@ -156,7 +156,7 @@ def _shard_part(command: Command) -> str:
 
 def _unread(plans: Iterable[OrganizationPlan]) -> list[ListUnreadable]:
     """Return the lists of all plans that could not be read."""
-    return list(chain.from_iterable(plan.reading.lists.unread for plan in plans))
+    return list(chain.from_iterable(plan.decided.lists.unread for plan in plans))
 
 
 def _describe_unread(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:

@@ -106,7 +106,7 @@ def _of_person(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator
     """Yield the invitations of one person, whose entries are sorted by `_order`."""
     is_all_stale = all(entry.stale for entry in entries)
     of_organization = _is_of_organization(entries)
-    if not is_all_stale or (of_organization and unread):
+    if unread or not is_all_stale:
         yield from _kept(entries, unread)
     elif of_organization:
         yield from _all_stale(entries)
@@ -129,6 +129,8 @@ def _kept(entries: Sequence[Decision], unread: tuple[str, ...]) -> Iterator[Deci
             yield entry
         else:
             kept_entries.append(entry)
+    if not kept_entries:
+        return
     # The invitation has the reason of the first entry that the policy keeps. Where it keeps none,
     # a list that was not read does: then an entry of the organization is first.
     kept_by_policy = [entry for entry in kept_entries if not entry.stale]

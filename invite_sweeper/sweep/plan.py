@@ -1,12 +1,11 @@
-"""What a run is given, and what an organization is in it: four frozen values, each of one step.
+"""What a run is given, and what an organization is in it: frozen values, each of one step.
 
-`AtlasOrganization` is its identity, `Reading` what was read there, `OrganizationPlan` what is to
-be deleted, `Swept` what became of that. A step takes the part before its own. Only a plan can be
-executed, and an organization that failed has none.
+`AtlasOrganization` is its identity, `OrganizationRead` what it showed, `Decided` what follows from
+that, `OrganizationPlan` what is to be deleted, `Swept` what became of it. A step takes the part
+before its own. Only a plan can be executed, and an organization that failed has none.
 
 A plan has what is deletable, within the limits: with `over_limit: trim` the oldest invitations over
-all organizations stay in it, as far as each limit allows. The order in which lists were read
-decides nothing.
+all organizations stay in it, as far as each limit allows.
 """
 
 from collections import Counter
@@ -14,24 +13,42 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import AuditDirectory, History, RunFile, SavedPlan
-from invite_sweeper.audit.events import ListResult, Mode, Planned, RunStarted
+from invite_sweeper.audit.events import (
+    AnnouncementKey,
+    ListResult,
+    Mode,
+    OutcomeLine,
+    Planned,
+    RunStarted,
+    RunWarning,
+)
 from invite_sweeper.errors import Advisor, RunError
 from invite_sweeper.json_text import rfc3339
-from invite_sweeper.models import InvitationKey, ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import (
+    InvitationKey,
+    Invitations,
+    ListKey,
+    ListRef,
+    ListUnreadable,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
 from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.policy import Policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.limits import Backlog, Limit, RunLimits
 from invite_sweeper.sweep.scope import RunScope, Shard, scope_sha256
-from invite_sweeper.sweep.steps import UNKNOWN_REASONS, Notice, Observer
+from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.sweep.steps import UNKNOWN_REASONS, Notice, OutsidePlan
 from invite_sweeper.text import organization_label
 
 if TYPE_CHECKING:  # what only shows runs imports no HTTP client
@@ -58,18 +75,56 @@ class AtlasOrganization(msgspec.Struct, frozen=True, eq=False):
         return organization_label(self.id, self.name)
 
 
-class ReadLists(msgspec.Struct, frozen=True):
-    """What was read of the lists of one organization.
+ListAnswer: TypeAlias = Invitations | ListUnreadable | ProjectGone
+"""What became of a list: its rows, if it was read to its end; else why it has none."""
+
+
+class OrganizationRead(msgspec.Struct, frozen=True, eq=False):
+    """What an organization showed, as far as it was asked: all by which its people are decided.
 
     Attributes:
-        entries: Entries of each list that was read to its end.
+        organization: With its name, as Atlas or an earlier run has it.
+        returned_name: The name that Atlas returned in this run; None where it returned none.
+        scope: Its projects; None if they could not be listed.
+        error: What ended the run for this organization: nothing of it is decided.
+        lists: Those of the scope, and those in which a killed run left deletions open.
+        teams: The ids of the teams of each of the scope's `team_projects`, by project id; empty
+            where no invitation depends on them.
+        key_names: The names of API keys, by public key, where one of them is an inviter.
+        members: The active members, or why they are not known; None where no clause needs them.
+        unknown_inviters: Why it is not known of some inviters whether they are members.
+        secret_ends: When the secrets of its service account end.
+    """
+
+    organization: AtlasOrganization
+    returned_name: str | None = None
+    scope: RunScope | None = None
+    error: RunError | None = None
+    lists: Mapping[ListKey, ListAnswer] = {}
+    teams: Mapping[str, frozenset[str] | ListUnreadable] = {}
+    key_names: Mapping[str, str] = {}
+    members: ActiveMembers | ListUnreadable | None = None
+    unknown_inviters: Sequence[ListUnreadable] = ()
+    secret_ends: Sequence[datetime] = ()
+
+    def rows(self, ref: ListRef) -> Invitations:
+        """Return the rows of a list; none of one that was not read."""
+        answer = self.lists[ref.key]
+        return answer if isinstance(answer, tuple) else ()
+
+
+class ReadLists(msgspec.Struct, frozen=True):
+    """Which lists of one organization were read.
+
+    Attributes:
+        entries: Entries of each list of the scope that was read to its end.
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
     """
 
-    entries: dict[ListRef, int] = msgspec.field(default_factory=dict)
-    unread: list[ListUnreadable] = msgspec.field(default_factory=list)
-    retired: dict[Source, SourceRetired] = msgspec.field(default_factory=dict)
+    entries: Mapping[ListRef, int] = {}
+    unread: Sequence[ListUnreadable] = ()
+    retired: Mapping[Source, SourceRetired] = {}
 
     def results(self, org_id: str, sources: Iterable[Source]) -> Iterator[ListResult]:
         """Yield what was read of each source that Atlas serves."""
@@ -87,20 +142,7 @@ class ReadLists(msgspec.Struct, frozen=True):
             )
 
 
-class ReadPeople(msgspec.Struct, frozen=True):
-    """What is known of the people of one organization.
-
-    Attributes:
-        members: Its active members, where a rule or keep entry judges by them and they are known.
-        absent: What is stale in `users`, of people whom no list of the organization shows, where
-            one was read: the project may lag behind, and the person be a member.
-    """
-
-    members: ActiveMembers | None = None
-    absent: frozenset[InvitationKey] = frozenset()
-
-
-class ReadDates(msgspec.Struct, frozen=True):
+class DecidedDates(msgspec.Struct, frozen=True):
     """When something happens in one organization; None where nothing does, or it is not known.
 
     Attributes:
@@ -119,27 +161,40 @@ class ReadDates(msgspec.Struct, frozen=True):
     stale_within_30d: int = 0
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """What was read of one organization, and what the policy decided about it.
+class Decided(msgspec.Struct, frozen=True):
+    """What was decided about one organization.
 
     Attributes:
-        organization: With its name, as Atlas or an earlier run has it.
-        returned_name: The name that Atlas returned in this run; None where it returned none.
-        scope: Its projects; None if they could not be listed.
-        error: What ended the run for this organization; nothing is deleted there then.
-        deletable: The invitations that a sweep would delete without limits; none after an error.
-        counts: Of projects, entries and invitations, as far as they were read.
+        organization: As it was read, like `returned_name`, `scope` and `error`.
+        members: Its active members, where they are known.
+        lists: Which lists were read.
+        decisions: About every invitation in scope; let go once their lines are written.
+        deletable: The invitations that a sweep would delete without limits, in a fixed order.
+        absent: Those of them in `users` whose people no list of the organization shows, where one
+            was read: the project may lag behind, and the person be a member.
+        seen: The announcements of the invitations that were found, but for those that ended.
+        outside_plan: What a saved plan lists and this run does not delete.
+        recovered: What became of the deletions that killed runs left open.
+        counts: Of projects, entries and invitations.
+        dates: When something happens.
+        warnings: For the operator.
     """
 
     organization: AtlasOrganization
     returned_name: str | None = None
     scope: RunScope | None = None
     error: RunError | None = None
+    members: ActiveMembers | None = None
+    lists: ReadLists = ReadLists()
+    decisions: Sequence[Decision] = ()
     deletable: tuple[Planned, ...] = ()
-    counts: Counts = msgspec.field(default_factory=Counts)
-    lists: ReadLists = msgspec.field(default_factory=ReadLists)
-    people: ReadPeople = msgspec.field(default_factory=ReadPeople)
-    dates: ReadDates = msgspec.field(default_factory=ReadDates)
+    absent: frozenset[InvitationKey] = frozenset()
+    seen: frozenset[AnnouncementKey] = frozenset()
+    outside_plan: OutsidePlan = OutsidePlan()
+    recovered: Sequence[OutcomeLine] = ()
+    counts: Counts = Counts()
+    dates: DecidedDates = DecidedDates()
+    warnings: Sequence[RunWarning] = ()
 
     @property
     def id(self) -> str:
@@ -151,23 +206,23 @@ class OrganizationPlan(msgspec.Struct, frozen=True):
     """What is to be deleted in an organization that was read without an error.
 
     Attributes:
-        deletions: What is deletable within the limits, in the order of the reading.
+        deletions: What is deletable within the limits, in its order.
         left: What the limits leave of it for a later run, each with the limit that it waits for.
     """
 
-    reading: Reading
+    decided: Decided
     deletions: tuple[Planned, ...]
     left: Mapping[InvitationKey, Limit] = msgspec.field(default_factory=dict)
 
     @property
     def organization(self) -> AtlasOrganization:
         """Where it is deleted."""
-        return self.reading.organization
+        return self.decided.organization
 
     @property
     def counts(self) -> Counts:
-        """Those of the reading; what is left is not due, but trimmed."""
-        return self.reading.counts.plus(due=-len(self.left), trimmed=len(self.left))
+        """Those of the decisions; what is left is not due, but trimmed."""
+        return self.decided.counts.plus(due=-len(self.left), trimmed=len(self.left))
 
 
 def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
@@ -177,7 +232,7 @@ def all_deletions(plans: Iterable[OrganizationPlan]) -> list[Planned]:
 
 def count_deletable(plans: Iterable[OrganizationPlan]) -> int:
     """Return how many invitations would be deleted without limits."""
-    return sum(len(plan.reading.deletable) for plan in plans)
+    return sum(len(plan.decided.deletable) for plan in plans)
 
 
 def organization_labels(plans: Iterable[OrganizationPlan]) -> dict[str, str]:
@@ -208,17 +263,13 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 def make_plans(
-    readings: Iterable[Reading], limits: RunLimits, now: datetime
+    decided: Iterable[Decided], limits: RunLimits, now: datetime
 ) -> tuple[OrganizationPlan, ...]:
     """Return the plans of a run, of each organization without an error.
 
     With `over_limit: trim`, they have the oldest deletable invitations within the limits.
     """
-    plans = tuple(
-        OrganizationPlan(reading, reading.deletable)
-        for reading in readings
-        if reading.error is None
-    )
+    plans = tuple(OrganizationPlan(each, each.deletable) for each in decided if each.error is None)
     if limits.policy.over_limit != "trim":
         return plans
     seen = total(plan.counts for plan in plans).invitations_seen
@@ -283,7 +334,6 @@ class Command(msgspec.Struct, frozen=True, dict=True):
         detailed_exit_code: A dry run that finds stale invitations ends with 10.
         only_projects: Names or ids to which the operator narrows the policy's scope; none without.
         restores: The runs whose deletions a restore undoes; None of any other run.
-        observe: Sees each invitation; None where nothing but the run does.
         reason: Why it runs, as the operator wrote it: a ticket, a name; None without one.
         advisor: Makes the commands of hints, for the same policy, Atlas and audit directory.
     """
@@ -308,7 +358,6 @@ class Command(msgspec.Struct, frozen=True, dict=True):
     detailed_exit_code: bool = False
     only_projects: tuple[str, ...] = ()
     restores: tuple[RunFile, ...] | None = None
-    observe: Observer | None = None
     reason: str | None = None
     advisor: Advisor = msgspec.field(default_factory=Advisor)
 

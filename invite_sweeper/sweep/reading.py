@@ -1,408 +1,332 @@
-"""What is read of one organization: decide each invitation, count, and who of it has left.
+"""Read one organization: its projects, its lists, and what the people in them depend on.
 
-Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
-once the lists of an organization are read. Entries are counted by list, all else by invitation.
-
-Of a list that was not read, no entry is decided. Where it may show people, the invitations to its
-organization are kept (`list_unread`).
+`list_projects` and `read_lists` return an `OrganizationRead`. An error that concerns one list is a
+value in it; an error that concerns the organization or the run is raised.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
 
 from msgspec import structs
 
-from invite_sweeper.atlas.responses import is_role_missing
-from invite_sweeper.audit import events
-from invite_sweeper.endings import WarningCode
-from invite_sweeper.errors import RunError
-from invite_sweeper.json_text import parse_timestamp, rfc3339
+from invite_sweeper.atlas.reader import AtlasReader, contradicted_404
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused, RunError
 from invite_sweeper.models import (
     Invitation,
-    Invitations,
     ListRef,
     ListUnreadable,
-    MembershipStatus,
-    PersonKey,
+    Project,
     ProjectGone,
     Source,
     SourceRetired,
+    hint_without,
 )
-from invite_sweeper.outcomes import Counts
+from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.conditions import ActiveMembers, inviters_who_seem_gone
-from invite_sweeper.sweep.dates import Dates
-from invite_sweeper.sweep.invitations import combine, identities, may_show_people
-from invite_sweeper.sweep.plan import (
-    AtlasOrganization,
-    Command,
-    ReadDates,
-    Reading,
-    ReadLists,
-    ReadPeople,
-)
-from invite_sweeper.sweep.result import Result
-from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import Announcement, Decision, Selector
-from invite_sweeper.sweep.steps import Step
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.sweep.guards import check_clock
+from invite_sweeper.sweep.plan import AtlasOrganization, ListAnswer, OrganizationRead
+from invite_sweeper.sweep.result import View
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 
-ListOutcome: TypeAlias = Invitations | ListUnreadable | ProjectGone
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 
-class ReadingBuilder:
-    """Decides the invitations of one organization, list by list; `reading` is what they add up to.
+async def for_each(
+    items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[ResultT]], *, workers: int
+) -> list[ResultT]:
+    """Await `work` for each item, a few at a time; return the results in the order of the items.
 
-    Memory holds the people of the organization until `finish`, and what is deletable. An entry of a
-    project out of scope only keeps: it is counted nowhere, but in the invitation that it keeps.
-
-    Args:
-        write: Writes a line of the run.
-        steps: May keep invitations that the policy alone would delete.
-
-    Attributes:
-        organization: With its name, once Atlas has returned it.
-        returned_name: As in `Reading`, like `scope`, `error`, `people` and `dates`.
+    Raises:
+        RunError: The first one that is raised; the others are cancelled.
     """
+    results: dict[int, ResultT] = {}
+    pending = enumerate(items)
 
-    def __init__(
-        self,
-        organization: AtlasOrganization,
-        command: Command,
-        write: Callable[[events.Event], None],
-        steps: Sequence[Step] = (),
-    ) -> None:
-        self.organization = organization
-        self.scope: RunScope | None = None
-        self.error: RunError | None = None
-        self.people = ReadPeople()
-        self.dates = ReadDates()
-        self._command = command
-        self._write = write
-        self._steps = steps
-        self._counts = Counts()
-        self._kept_by_reason = Counter[str]()
-        self._announced = 0
-        self._waiting = 0
-        self._stale_within_7d = 0
-        self._stale_within_30d = 0
-        self._deletable: list[events.Planned] = []
-        self._lists = ReadLists()
-        self._in_7d = command.now + timedelta(days=7)
-        self._in_30d = command.now + timedelta(days=30)
-        self._gone_projects: set[str] = set()
-        # Entries that `finish` combines: of people, and of those in projects out of scope.
-        self._of_people: list[Decision] = []
-        self._outside: list[Decision] = []
-        self._know(None, None)
+    async def worker() -> None:
+        for number, item in pending:
+            results[number] = await work(item)
 
-    def reading(self) -> Reading:
-        """Return what was read so far; after an error nothing is deletable."""
-        return Reading(
-            organization=self.organization,
-            returned_name=self.returned_name,
-            scope=self.scope,
-            error=self.error,
-            deletable=() if self.error is not None else tuple(self._deletable),
-            counts=self._counts.plus(**self._counts_of_decided()),
-            lists=self._lists,
-            people=self.people,
-            dates=structs.replace(
-                self.dates,
-                stale_within_7d=self._stale_within_7d,
-                stale_within_30d=self._stale_within_30d,
-            ),
-        )
+    tasks = [asyncio.create_task(worker()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [results[number] for number in sorted(results)]
 
-    def _counts_of_decided(self) -> dict[str, int | Mapping[str, int]]:
-        """Return the counts of what was decided so far: entries by list, all else by invitation."""
-        entries = Counter[str]()
-        for ref, count in self._lists.entries.items():
-            entries[ref.source.value] += count
-        due = len(self._deletable)  # before the limits
-        stale = due + self._waiting
-        kept = self._kept_by_reason.total()
-        return {
-            "invitations_by_source": entries,
-            "invitations_seen": stale + kept,
-            "stale": stale,
-            "due": due,
-            "waiting": self._waiting,
-            "kept": kept,
-            "kept_by_reason": self._kept_by_reason,
-            "announced": self._announced,
-        }
 
-    def count(self, **counts: int) -> None:
-        """Add to the counts."""
-        self._counts = self._counts.plus(**counts)
+async def list_projects(
+    organization: AtlasOrganization, project_filter: ProjectFilter
+) -> OrganizationRead:
+    """List the projects of an organization, before any of its invitations is read.
 
-    def add(self, ref: ListRef, answer: ListOutcome) -> None:
-        """Add one list; a project that no longer exists has no invitations."""
-        is_outside = self.scope is not None and self.scope.is_outside(ref)
-        match answer:
-            case ProjectGone() if is_outside:
-                pass
-            case ProjectGone():
-                # Two lists of the project may answer so: it is one project.
-                self.count(projects_gone=int(answer.project_id not in self._gone_projects))
-                self._gone_projects.add(answer.project_id)
-            case SourceRetired():
-                self._lists.retired[answer.source] = answer
-                self._write(answer)
-            case ListUnreadable():
-                self.add_unreadable(answer)
-            case _ if is_outside:  # entries, as in the last case
-                self._outside += map(_kept_outside, answer)
-            case _:
-                self._add_entries(ref, answer)
+    Raises:
+        GuardRefused: As `discover_projects`; or the clock is off.
+    """
+    reader = organization.client.reader
+    scope = await discover_projects(reader, project_filter, organization.id)
+    check_clock(organization.client.server.clock_skew_s)
+    # What only the warnings and the names of an organization need.
+    names, secret_ends = await asyncio.gather(
+        _optional(reader.organizations()),
+        _optional(reader.secret_expiries(organization.id)),
+    )
+    name = names.get(organization.id) if names is not None else None
+    return OrganizationRead(
+        organization if name is None else structs.replace(organization, name=name),
+        returned_name=name,
+        scope=scope,
+        secret_ends=secret_ends if isinstance(secret_ends, tuple) else (),
+    )
 
-    def add_unreadable(self, unreadable: ListUnreadable) -> None:
-        """Add a list or project that cannot be read: nothing is deleted there."""
-        self._lists.unread.append(unreadable)
-        self.count(projects_unreadable=1, missing_role=int(is_role_missing(unreadable)))
-        self._write(unreadable)
 
-    def finish(self, ended: Collection[Source]) -> None:
-        """Decide the invitations of people, once all lists are added.
+async def discover_projects(
+    reader: AtlasReader, project_filter: ProjectFilter, org_id: str
+) -> RunScope:
+    """Return the projects of an organization.
 
-        Args:
-            ended: The lists whose last day has come that Atlas announced.
-        """
-        unread = self._lists_that_may_show_others(ended)
-        # The people of the organization, as its own lists show them.
-        shown: set[PersonKey] = set()
-        for decision in self._of_people:
-            if decision.invitation.source.is_organization_level:
-                shown.update(identities(decision.invitation))
-        keys_outside = {decision.invitation.key for decision in self._outside}
-        invitations = combine((*self._of_people, *self._outside), unread)
-        self._of_people.clear()  # before the lines are made: memory holds them once
-        self._outside.clear()
-        for invitation in invitations:
-            # One whose entries are all in projects out of scope is not of this run.
-            is_in_scope = any(entry.key not in keys_outside for entry in invitation.all_entries)
-            if is_in_scope:
-                self._add_invitation(invitation)
-        if any(ref.source.is_organization_level for ref in self._lists.entries):
-            of_projects = (each for each in self._deletable if each.source is Source.USERS)
-            absent = frozenset(
-                each.key for each in of_projects if shown.isdisjoint(identities(each))
-            )
-            self.people = structs.replace(self.people, absent=absent)
+    A list of projects that changed in each reading may hide one, so it counts as unreadable.
 
-    def _lists_that_may_show_others(self, ended: Collection[Source]) -> tuple[str, ...]:
-        """Return the lists that were not read and may show people whom no other list shows."""
-        unread = [*self._lists.unread, *self._lists.retired.values()]
-        lists = [each for each in unread if may_show_people(each)]
-        # A list that Atlas retired before the announced day: its people need not be in others yet.
-        for source, retired in self._lists.retired.items():
-            if not source.stands_for_itself and source not in ended:
-                lists.append(retired)
-        return tuple(dict.fromkeys(each.list_name for each in lists))
-
-    def know_name(self, name: str) -> None:
-        """Decide by the name of the organization that Atlas returned from now on."""
-        self.organization = structs.replace(self.organization, name=name)
-        self._know(name, self.people.members)
-
-    def know_members(self, members: ActiveMembers) -> None:
-        """Decide by these active members from now on."""
-        self._know(self.returned_name, members)
-
-    def _know(self, returned_name: str | None, members: ActiveMembers | None) -> None:
-        """Decide by what is known of the organization from now on."""
-        self.returned_name = returned_name
-        self.people = structs.replace(self.people, members=members)
-        org_id = self.organization.id
-        known_members = {org_id: members} if members is not None else {}
-        names = {org_id: returned_name} if returned_name is not None else {}
-        policy = self._command.policy
-        now = self._command.now
-        self._selector = Selector(policy, now, known_members, names)
-        self._date_finder = Dates(policy, self._selector, now)
-
-    def _foretell(self, by_policy: Decision) -> None:
-        """Count what is not stale now and will be soon."""
-        if by_policy.stale:
-            return
-        instant = self._date_finder.stale_by(by_policy, self._in_30d)
-        if instant is not None:
-            self._stale_within_30d += 1
-            self._stale_within_7d += int(instant <= self._in_7d)
-
-    def _add_entries(self, ref: ListRef, entries: Invitations) -> None:
-        """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        decisions = [self._selector.decide(entry) for entry in entries]
-        self._lists.entries[ref] = len(decisions)
-        self._find_oldest(entries)
-        if ref.source.stands_for_itself:
-            for decision in decisions:
-                self._add_invitation(decision)
+    Raises:
+        GuardRefused: No project of the organization is visible: the credentials belong to
+            another organization, or the list is incomplete.
+    """
+    included: list[Project] = []
+    excluded: list[Project] = []
+    team_projects: list[Project] = []
+    unreadable: list[ListUnreadable] = []
+    names: dict[str, str] = {}
+    for project in await reader.projects():
+        if isinstance(project, ListUnreadable):
+            unreadable.append(structs.replace(project, source=project_filter.unplaced_source))
+            continue
+        names[project.id] = project.name
+        if project.org_id != org_id:
+            continue
+        is_included = project_filter.includes(project)
+        if is_included:
+            included.append(project)
         else:
-            self._of_people += decisions
-
-    def _find_oldest(self, entries: Invitations) -> None:
-        """Find the oldest entry that is PENDING and has not expired.
-
-        Atlas never removes one that has: it would be the oldest for good.
-        """
-        for entry in entries:
-            sent_at = entry.sent_at
-            oldest = self.dates.oldest
-            if sent_at is None or (oldest is not None and sent_at >= oldest):
-                continue
-            if entry.status != MembershipStatus.PENDING:
-                continue
-            expires_at = parse_timestamp(entry.expires_at)
-            if expires_at is None or expires_at > self._command.now:
-                self.dates = structs.replace(self.dates, oldest=sent_at)
-
-    def _add_invitation(self, by_policy: Decision) -> None:
-        """Take the steps after the policy's decision, and count and record what comes of it."""
-        if by_policy.keep_reason == "reaches_out_of_scope" and self.scope is not None:
-            outside = self.scope.outside_names(by_policy.all_entries)
-            by_policy = structs.replace(by_policy, outside=outside)
-        decision = by_policy
-        for step in self._steps:
-            decision = step(decision)
-        if self._command.observe is not None:
-            self._command.observe(by_policy, decision)
-        if self._command.dry_run:  # a sweep acts on what is stale now alone
-            self._foretell(by_policy)
-        if decision.announcement is not None:
-            self._add_announcement(decision, decision.announcement)
-        now = self._command.now
-        reason = decision.keep_reason
-        if reason is not None:
-            self._kept_by_reason[reason] += 1
-            if self._command.policy.audit.record == "all":  # else no line names what is kept
-                kept = decision.invitation.recorded(now, decision.entries)
-                self._write(events.Kept.of(kept, reason, decision.unread, decision.outside))
-            return
-        if decision.waits:
-            self._waiting += 1
-            return
-        deletable = decision.invitation.recorded(now, decision.entries)
-        planned = deletable.as_event(
-            events.Planned,
-            rule=decision.rule,
+            excluded.append(project)
+        if not is_included or project_filter.names_projects_in_entries:
+            team_projects.append(project)
+    if not (included or excluded):
+        raise GuardRefused(
+            f"No project of the organization {org_id} is visible.",
+            hint="Check the id under organizations, and that the credentials belong to it "
+            "(credentials belong to a single organization).",
+            reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
-        self._deletable.append(planned)
-
-    def _add_announcement(self, decision: Decision, announcement: Announcement) -> None:
-        """Record which announcements a decision ends, or that the invitation is announced."""
-        dry_run = self._command.dry_run
-        now = self._command.now
-        if not dry_run:  # a dry run ends no announcement
-            for entry in announcement.ended_entries:
-                ended = entry.recorded(now)
-                self._write(ended.as_event(events.AnnouncementEnded, reason=decision.keep_reason))
-        deletable_from = announcement.deletable_from
-        if deletable_from is None:
-            return
-        if self.dates.next_due is None or deletable_from < self.dates.next_due:
-            self.dates = structs.replace(self.dates, next_due=deletable_from)
-        if announcement.rule is None:  # an earlier sweep announced it
-            return
-        kind: type[events.Announced | events.WouldBeAnnounced]
-        kind = events.WouldBeAnnounced if dry_run else events.Announced
-        announced = decision.invitation.recorded(now)
-        due_at = rfc3339(deletable_from)
-        self._write(announced.as_event(kind, rule=announcement.rule, deletable_from=due_at))
-        self._announced += 1
+    return RunScope(
+        org_id,
+        projects=included,
+        excluded=excluded,
+        team_projects=team_projects,
+        unreadable=unreadable,
+        project_names=names,
+        is_narrowed=bool(project_filter.only),
+    )
 
 
-def _kept_outside(entry: Invitation) -> Decision:
-    """Return the decision to keep an entry in a project out of scope: no rule is asked."""
-    outside = structs.replace(entry, links_out_of_scope=True)
-    return Decision(outside, None, "reaches_out_of_scope")
+_OPTIONAL_TIMEOUT_S: Final = 3.0
 
 
-class MemberCheck:
-    """Reads the active members of one organization, where a clause of the policy needs them.
+async def _optional(answer: Awaitable[ItemT]) -> ItemT | None:
+    """Return what is read; None if that fails or takes long, as the run goes on without it."""
+    with suppress(TimeoutError, RunError):
+        async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+            return await answer
+    return None
 
-    For `inviter_gone`, an inviter is gone only where two answers agree: the list of active members,
-    read to its end, and the answer of Atlas for that name. What is not known keeps the invitation
-    (`inviter_unknown`) and refuses nothing else.
+
+async def read_lists(
+    read: OrganizationRead,
+    policy: Policy,
+    recovered: Iterable[ListRef],
+    view: View,
+    *,
+    workers: int,
+) -> OrganizationRead:
+    """Read the lists of an organization whose projects are listed, then what depends on them.
 
     Args:
-        result: Gets the warnings about members and inviters that are not known.
-        builder: Gets the members, and each inviter who is gone.
+        recovered: The lists in which killed runs left deletions open; they need not be in scope.
+        workers: How many lists are read at a time.
+
+    Raises:
+        RunError: An error concerned the organization and not one list; see `read_each_list`.
     """
+    organization, scope = read.organization, read.scope
+    if scope is None:
+        return read
+    reader = organization.client.reader
+    refs = scope.lists(policy.sources)
+    view.started("Reading lists", len(refs), organization.label)
+    answers = await read_each_list(reader, refs, view, workers=workers)
+    lists = {ref.key: answer for ref, answer in answers.items()}
+    teams: Mapping[str, frozenset[str] | ListUnreadable] = {}
+    if any(map(scope.depends_on_teams, _invitations(answers, of_organization=True))):
+        teams = await _read_teams(reader, scope.team_projects, workers)
+    keys: Mapping[str, str] | ListUnreadable | None = None
+    if any(map(_is_key, {invitation.inviter for invitation in _invitations(answers)})):
+        keys = await _optional(reader.api_key_names(organization.id))
+    members: ActiveMembers | ListUnreadable | None = None
+    unknown_inviters: Sequence[ListUnreadable] = ()
+    if any(clause.inviter_gone for clause in (*policy.rules, *policy.keep)):
+        members, unknown_inviters = await _read_members(
+            reader, organization.id, _invitations(answers), workers
+        )
+    for ref in recovered:
+        if ref.key not in lists:
+            lists[ref.key] = await _read_recovered(reader, ref, scope)
+    return structs.replace(
+        read,
+        lists=lists,
+        teams=teams,
+        key_names=keys if isinstance(keys, Mapping) else {},
+        members=members,
+        unknown_inviters=unknown_inviters,
+    )
 
-    def __init__(self, result: Result, builder: ReadingBuilder) -> None:
-        self._result = result
-        self._builder = builder
-        self._lock = asyncio.Lock()
-        self._asked: set[str] = set()
-        self._unknown: dict[str, ListUnreadable] = {}
 
-    async def read(self) -> None:
-        """Read the list of active members.
+async def read_each_list(
+    reader: AtlasReader, refs: Sequence[ListRef], view: View, *, workers: int
+) -> dict[ListRef, ListAnswer]:
+    """Read lists concurrently; return what became of each, in their order.
 
-        Raises:
-            RunError: A response concerned the run, not the list.
-        """
-        organization = self._builder.organization
-        policy = self._result.command.policy
-        if not any(clause.inviter_gone for clause in (*policy.rules, *policy.keep)):
-            return
-        names = await organization.client.reader.active_members(organization.id)
-        if isinstance(names, ListUnreadable):
-            self._warn(
-                f"The active members of the organization {organization.label} are not known: "
-                f"{names.reason.rstrip('.')}."
-            )
-            return
-        self._builder.know_members(ActiveMembers(names))
+    When Atlas has retired a source (410), its lists that were not requested yet count as retired.
 
-    async def ask_for_inviters(self, invitations: Iterable[Invitation]) -> None:
-        """Request by name, once each, the inviters of some invitations who seem gone.
+    A 404 means that the project is gone. It is believed if neither `/groups`, read once more at the
+    end, shows the project, nor an invitation of the organization a role in it.
 
-        Raises:
-            RunError: A response concerned the run, not the inviter.
-        """
-        members = self._builder.people.members
-        if members is None or not members.names:
-            return
-        organization = self._builder.organization
-        async with self._lock:  # lists are read at the same time, and have the same inviters
-            # While it waited, another list may have found some of them gone.
-            members = self._builder.people.members or members
-            gone: set[str] = set()
-            seem_gone = inviters_who_seem_gone(invitations, members)
-            for inviter, name in seem_gone.items():
-                if inviter in self._asked:
-                    continue
-                self._asked.add(inviter)
-                reader = organization.client.reader
-                is_member = await reader.is_active_member(organization.id, name)
-                if isinstance(is_member, ListUnreadable):
-                    self._unknown[inviter] = is_member
-                elif not is_member:
-                    gone.add(inviter)
-            if gone:
-                self._builder.know_members(structs.replace(members, gone=members.gone | gone))
+    Raises:
+        RunError: An error concerned the run and not one list, Atlas no longer serves any of
+            the sources, or it returned 404 for every project that it had just listed.
+    """
+    retired: dict[Source, SourceRetired] = {}
 
-    def report(self) -> None:
-        """Warn of inviters of whom it is not known whether they are active members."""
-        if not self._unknown:
-            return
-        count = len(self._unknown)
-        are = plural_form(count, "is", "are")
-        first_unknown = next(iter(self._unknown.values()))
-        why = first_unknown.reason.rstrip(".")
-        self._warn(
-            f"{pluralize(count, 'inviter')} in the organization {self._builder.organization.label} "
-            f"{are} not in the list of active members, and the answer for the name does not say "
-            f"whether they left: {why}.",
-            "Their invitations are kept.",
+    async def read(ref: ListRef) -> ListAnswer:
+        if ref.source not in retired:
+            answer = await reader.invitations(ref.project, ref.source)
+            view.done()
+            if not isinstance(answer, SourceRetired):
+                return answer
+            retired.setdefault(ref.source, answer)
+        return retired[ref.source]
+
+    found = await for_each(refs, read, workers=workers)
+    answers: dict[ListRef, ListAnswer] = dict(zip(refs, found, strict=True))
+    counts = Counter(ref.source for ref in refs)
+    _check_not_all_retired(retired, counts)
+    not_found = [ref for ref, answer in answers.items() if isinstance(answer, ProjectGone)]
+    _check_not_all_gone(not_found, counts)
+    if not_found:
+        shown = await _shown_projects(reader)
+        for invitation in _invitations(answers, of_organization=True):
+            shown.update(project_id for project_id, _ in invitation.linked_projects)
+        for ref in not_found:
+            if ref.project.id in shown:
+                answers[ref] = contradicted_404(ref)
+    return answers
+
+
+def _invitations(
+    answers: Mapping[ListRef, ListAnswer], *, of_organization: bool = False
+) -> Iterator[Invitation]:
+    """Yield the rows of all lists that were read, or of those of the organization alone."""
+    for ref, answer in answers.items():
+        if isinstance(answer, tuple) and (ref.source.is_organization_level or not of_organization):
+            yield from answer
+
+
+def _check_not_all_retired(
+    retired: Mapping[Source, SourceRetired], counts: Mapping[Source, int]
+) -> None:
+    """Raise AtlasUnavailable if Atlas no longer serves any of the lists."""
+    if retired and retired.keys() == counts.keys():
+        raise AtlasUnavailable(
+            " ".join(event.reason for event in retired.values()),
+            hint=hint_without(retired, retired),
         )
 
-    def _warn(
-        self, what: str, consequence: str = "Nothing is deleted there by inviter_gone."
-    ) -> None:
-        self._result.warn_of(WarningCode.MEMBERS, f"{what} {consequence}")
+
+def _check_not_all_gone(not_found: Iterable[ListRef], counts: Mapping[Source, int]) -> None:
+    """Raise AtlasUnavailable if each of several projects answered 404 to a list."""
+    for source, count in Counter(ref.source for ref in not_found).items():
+        # A single project may have been deleted since it was listed. When all of several are
+        # missing, the server does not know the endpoint, and nothing would seem to be stale.
+        if count > 1 and count == counts[source]:
+            raise AtlasUnavailable(
+                f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
+                hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
+            )
+
+
+async def _shown_projects(reader: AtlasReader) -> set[str]:
+    """Return the ids of the projects that Atlas lists now.
+
+    Raises:
+        AtlasUnavailable: The list of projects is not known to be complete.
+    """
+    shown: set[str] = set()
+    for project in await reader.projects():
+        if isinstance(project, ListUnreadable):
+            raise AtlasUnavailable(project.reason, hint="Run the command again.")
+        shown.add(project.id)
+    return shown
+
+
+async def _read_teams(
+    reader: AtlasReader, projects: Sequence[Project], workers: int
+) -> dict[str, frozenset[str] | ListUnreadable]:
+    """Return the ids of the teams of each project, by project id."""
+    found = await for_each(projects, reader.project_teams, workers=workers)
+    return {project.id: teams for project, teams in zip(projects, found, strict=True)}
+
+
+def _is_key(inviter: str | None) -> bool:
+    """Return whether an inviter may be an API key: a person has an address, a key has none."""
+    return "@" not in inviter if inviter else False
+
+
+async def _read_members(
+    reader: AtlasReader, org_id: str, invitations: Iterable[Invitation], workers: int
+) -> tuple[ActiveMembers | ListUnreadable, Sequence[ListUnreadable]]:
+    """Return the active members, and why it is not known of some inviters whether they are.
+
+    An inviter is gone only where two answers agree: the list of active members, read to its end,
+    and the answer of Atlas for that name. Each who seems gone is asked for once.
+    """
+    names = await reader.active_members(org_id)
+    if isinstance(names, ListUnreadable):
+        return names, ()
+    members = ActiveMembers(names)
+    if not names:  # each organization has a member: it was not the whole list
+        return members, ()
+    seem_gone = sorted(inviters_who_seem_gone(invitations, members).items())
+    is_member = partial(reader.is_active_member, org_id)
+    answers = await for_each([name for _, name in seem_gone], is_member, workers=workers)
+    gone: set[str] = set()
+    unknown: list[ListUnreadable] = []
+    for (inviter, _), answer in zip(seem_gone, answers, strict=True):
+        if isinstance(answer, ListUnreadable):
+            unknown.append(answer)
+        elif not answer:
+            gone.add(inviter)
+    return structs.replace(members, gone=frozenset(gone)), unknown
+
+
+async def _read_recovered(reader: AtlasReader, ref: ListRef, scope: RunScope) -> ListAnswer:
+    """Return what became of a list that is not in scope."""
+    answer = await reader.invitations(ref.project, ref.source)
+    # A 404 is not believed of a project that Atlas listed in this run.
+    if isinstance(answer, ProjectGone) and ref.project.id in scope.project_names:
+        return contradicted_404(ref)
+    return answer

@@ -32,13 +32,12 @@ from invite_sweeper.sweep.limits import Backlog
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
     Command,
+    Decided,
     OrganizationPlan,
-    Reading,
     Swept,
     all_deletions,
     organization_labels,
 )
-from invite_sweeper.sweep.steps import KeepOutsidePlan, Step
 
 
 class View(Protocol):
@@ -66,7 +65,7 @@ class Result:
 
     Attributes:
         start: The first line of the run's file, once `begin` has written it.
-        readings: What was read, of each organization whose reading ended.
+        decided: What was decided about each organization; empty while one is read.
         plans: What is to be deleted, of each organization that was read without an error.
         swept: What became of it, by the organization's id; empty before anything is deleted.
         error: What stopped the run as a whole; None while nothing did.
@@ -74,7 +73,6 @@ class Result:
         plan_made: The plan of the run is complete and on disk.
         question_s: How long the question was open.
         backlog: What the limits leave for later; None where they leave nothing.
-        outside_plan: The step that keeps what the saved plan does not list; None without a plan.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class Result:
         self.organizations = organizations
         self.view = view
         self.start: RunStarted
-        self.readings: tuple[Reading, ...] = ()
+        self.decided: tuple[Decided, ...] = ()
         self.plans: tuple[OrganizationPlan, ...] = ()
         self.swept: dict[str, Swept] = {}
         self.warnings: list[RunWarning] = []
@@ -93,13 +91,6 @@ class Result:
         self.plan_made = False
         self.question_s = 0.0
         self.backlog: Backlog | None = None
-        saved = command.saved
-        self.outside_plan = KeepOutsidePlan(saved.planned) if saved is not None else None
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps that follow the policy's decision; each can only keep more."""
-        return tuple(filter(None, (self.command.notice, self.outside_plan)))
 
     def warn(self, *warnings: RunWarning) -> None:
         """Show warnings and record them, each once."""
@@ -137,7 +128,7 @@ class Result:
         there = error.consequence.replace(" deleted", " deleted there")
         return error.having(organization=organization.label, consequence=there)
 
-    def report_ends(self, readings: Iterable[Reading]) -> None:
+    def report_ends(self, decided: Iterable[Decided]) -> None:
         """Report lists that Atlas has retired or will retire soon.
 
         A list that is retired before the day that was announced for it is a reason why the run
@@ -145,8 +136,8 @@ class Result:
         """
         sources = self.command.policy.sources
         retired: dict[Source, SourceRetired] = {}
-        for reading in readings:
-            retired |= reading.lists.retired
+        for each in decided:
+            retired |= each.lists.retired
         too_early = self._retired_early(retired)
         if too_early:
             self.stopped_by.append(Reason.RETIRED_SOURCE)
@@ -226,8 +217,8 @@ class Result:
         sunsets = self._sunsets()
         first_sunset = self._first_sunset(sunsets)
         retired: list[str] = []
-        for reading in self.readings:
-            retired += (source.value for source in reading.lists.retired)
+        for decided in self.decided:
+            retired += (source.value for source in decided.lists.retired)
         return RunFinished(
             **self._run_ending(counts, results),
             duration_s=round(command.clock() - command.started_s - self.question_s, 3),
@@ -279,7 +270,7 @@ class Result:
 
     def _oldest_pending_days(self) -> float | None:
         """Return the age of the oldest entry that is PENDING; None where none has a date."""
-        dates = [plan.reading.dates for plan in self.plans]
+        dates = [plan.decided.dates for plan in self.plans]
         oldest = min((each.oldest for each in dates if each.oldest is not None), default=None)
         if oldest is None:
             return None
@@ -298,10 +289,10 @@ class Result:
 
     def _forecast(self) -> Forecast:
         """Return how many become stale within 7 and 30 days, and the nights that the rest takes."""
-        readings = [plan.reading for plan in self.plans]
+        dates = [plan.decided.dates for plan in self.plans]
         return Forecast(
-            stale_within_7d=sum(reading.dates.stale_within_7d for reading in readings),
-            stale_within_30d=sum(reading.dates.stale_within_30d for reading in readings),
+            stale_within_7d=sum(each.stale_within_7d for each in dates),
+            stale_within_30d=sum(each.stale_within_30d for each in dates),
             nights=self.backlog.nights if self.backlog is not None else None,
         )
 
@@ -309,15 +300,14 @@ class Result:
         """Yield what was read of each source of each organization that has a plan."""
         sources = self.command.policy.sources
         for plan in self.plans:
-            reading = plan.reading
-            yield from reading.lists.results(reading.id, sources)
+            yield from plan.decided.lists.results(plan.decided.id, sources)
 
-    def _reading_of(self, organization: AtlasOrganization) -> Reading:
-        """Return what was read of an organization; an empty reading while it was not read."""
-        for reading in self.readings:
-            if reading.id == organization.id:
-                return reading
-        return Reading(organization)
+    def _decided_about(self, organization: AtlasOrganization) -> Decided:
+        """Return what was decided about an organization; nothing while it is read."""
+        for decided in self.decided:
+            if decided.id == organization.id:
+                return decided
+        return Decided(organization)
 
     def _swept_of(self, org_id: str) -> Swept:
         """Return what became of the plan of an organization; nothing before it was swept."""
@@ -325,12 +315,12 @@ class Result:
 
     def _error_of(self, organization: AtlasOrganization) -> RunError | None:
         """Return what ended the run for one organization, while it was read or swept."""
-        reading = self._reading_of(organization)
-        return reading.error or self._swept_of(organization.id).error
+        decided = self._decided_about(organization)
+        return decided.error or self._swept_of(organization.id).error
 
     def _counts_of(self, organization: AtlasOrganization) -> Counts:
         """Return the counts of one organization; the requests of a client count for its first."""
-        counts = self._reading_of(organization).counts
+        counts = self._decided_about(organization).counts
         for plan in self.plans:
             if plan.organization.id == organization.id:
                 counts = plan.counts
@@ -345,7 +335,7 @@ class Result:
 
     def _organization_result(self, organization: AtlasOrganization) -> OrganizationResult:
         """Return the result of one organization, which has the error of the run, too."""
-        reading = self._reading_of(organization)
+        decided = self._decided_about(organization)
         counts = self._counts_of(organization)
         error = self._error_of(organization) or self.error
         reasons: Iterable[Reason | str]
@@ -355,19 +345,19 @@ class Result:
             # What stopped the run is a reason of the organizations where it left something undone.
             is_concerned = counts.skipped or len(self.organizations) == 1
             stopped_by = self.stopped_by if is_concerned else []
-            if self._retired_early(reading.lists.retired):
+            if self._retired_early(decided.lists.retired):
                 stopped_by = [*stopped_by, Reason.RETIRED_SOURCE]
             reasons = self._reasons(counts, stopped_by)
-        was_read = reading.error is None and reading.scope is not None
+        was_read = decided.error is None and decided.scope is not None
         plan_made = was_read and (self.plan_made or error is None)
         retired_early = Reason.RETIRED_SOURCE in self.stopped_by
-        secret_ends = reading.dates.credentials_expire
+        secret_ends = decided.dates.credentials_expire
         return OrganizationResult(
             **self._ending(counts, error, reasons),
             id=organization.id,
-            name=reading.organization.name,
+            name=decided.organization.name,
             plan_made=plan_made,
-            plan_complete=plan_made and not reading.lists.unread and not retired_early,
+            plan_complete=plan_made and not decided.lists.unread and not retired_early,
             credentials_expire=rfc3339(secret_ends) if secret_ends is not None else None,
         )
 

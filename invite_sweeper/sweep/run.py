@@ -13,7 +13,7 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.discovery import OrganizationReader
+from invite_sweeper.sweep.discovery import read_and_decide
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import (
     MAX_PLAN_AGE,
@@ -22,33 +22,26 @@ from invite_sweeper.sweep.guards import (
     check_plan_age,
 )
 from invite_sweeper.sweep.plan import (
-    AtlasOrganization,
     Command,
+    Decided,
     OrganizationPlan,
-    Reading,
     all_deletions,
     backlog,
     make_plans,
 )
-from invite_sweeper.sweep.result import Result, View
-from invite_sweeper.sweep.steps import describe_notice
+from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.steps import OutsidePlan, describe_notice
 from invite_sweeper.text import pluralize, shorten_list
 
 
-async def run_sweep(
-    command: Command,
-    organizations: Sequence[AtlasOrganization],
-    log: AuditLog,
-    view: View,
-    stop: StopRequest,
-) -> RunRecord:
+async def run_sweep(result: Result, log: AuditLog, stop: StopRequest) -> RunRecord:
     """Run a sweep or a dry run, and return it as its file has it.
 
     Args:
-        organizations: In the order of the policy, each with its client.
+        result: Without anything yet.
         log: The file of the run; ended by this function.
     """
-    result = Result(command, organizations, view)
+    command = result.command
     # Which keep entry has ended since is urgent, and named below.
     policy_warnings = command.policy.warnings(command.now.date() - _NAMED_AFTER_END)
     result.warn_of(WarningCode.POLICY, *policy_warnings, level=WarningLevel.REMARK)
@@ -68,12 +61,11 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     result.warn(*log.warnings)
 
     # 1. Read everything. An organization that fails is a value, and loses nothing.
-    reader = OrganizationReader(result, organizations, log)
-    result.readings = await stop.run_unless_stopped(reader.read_all())
+    result.decided = await stop.run_unless_stopped(read_and_decide(result, log))
     read_at_s = command.clock()
 
     # 2. One plan over all organizations, complete and on disk.
-    result.plans = make_plans(result.readings, command.limits, command.now)
+    result.plans = make_plans(result.decided, command.limits, command.now)
     # Every organization failed. A shard without one goes on: its plan is empty, and whole.
     if organizations and not result.plans:
         return
@@ -83,7 +75,7 @@ async def _take_steps(result: Result, log: AuditLog, stop: StopRequest) -> None:
     _report_plan(result)
 
     # 3. Guards. A refusal ends the run; nothing was deleted.
-    _check_guards(command, result.readings, result.plans)
+    _check_guards(command, result.decided, result.plans)
 
     # 4. A dry run ends here. A sweep asks, and deletes.
     if deletions and not command.dry_run:
@@ -111,13 +103,13 @@ async def _write_plan(result: Result, log: AuditLog, deletions: Sequence[Planned
 
 
 def _check_guards(
-    command: Command, readings: Sequence[Reading], plans: Sequence[OrganizationPlan]
+    command: Command, decided: Sequence[Decided], plans: Sequence[OrganizationPlan]
 ) -> None:
     """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
-    for reading in readings:
-        skew_s = reading.organization.client.server.clock_skew_s
+    for each in decided:
+        skew_s = each.organization.client.server.clock_skew_s
         # Of an organization that failed, no answer may have come that shows Atlas's clock.
-        if reading.error is None or skew_s is not None:
+        if each.error is None or skew_s is not None:
             check_clock(skew_s)
     check_limits(plans, command)
 
@@ -148,9 +140,8 @@ async def _confirm(result: Result, log: AuditLog, stop: StopRequest, read_at_s: 
 
 def _report_plan(result: Result) -> None:
     """Report how the plan differs from a saved one, what is announced, and keep entries."""
-    if result.outside_plan is not None:
-        differences = result.outside_plan.differences()
-        result.warn_of(WarningCode.PLAN_DIFFERS, *differences, level=WarningLevel.REMARK)
+    outside_plan = sum((each.outside_plan for each in result.decided), start=OutsidePlan())
+    result.warn_of(WarningCode.PLAN_DIFFERS, *outside_plan.sentences(), level=WarningLevel.REMARK)
     counts = total(plan.counts for plan in result.plans)
     _report_notice(result, counts)
     _report_keep_entries(result, counts)
@@ -158,7 +149,7 @@ def _report_plan(result: Result) -> None:
 
 def _report_notice(result: Result, counts: Counts) -> None:
     """Report what is announced and what waits, if something does."""
-    dates = [plan.reading.dates for plan in result.plans]
+    dates = [plan.decided.dates for plan in result.plans]
     next_due = min((each.next_due for each in dates if each.next_due is not None), default=None)
     if next_due is not None:
         text = describe_notice(counts, next_due, dry_run=result.command.dry_run)

@@ -8,7 +8,8 @@ people.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -97,14 +98,13 @@ def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     return frozenset((casefold_visible(key), casefold_visible(value)) for key, value in tags)
 
 
-class RunScope(msgspec.Struct, dict=True):
+class RunScope(msgspec.Struct, frozen=True, dict=True):
     """The projects of one organization that a run sees, and its lists.
-
-    Made when the projects are listed. A project that two organizations show is taken out later.
 
     Attributes:
         projects: Those in scope, in Atlas's order.
         excluded: Those that the policy's filter leaves out.
+        moving: Those that would be in scope, but another organization shows them, too.
         team_projects: Those whose teams must be known to decide about an invitation with a team:
             `excluded`, and all of them if rules or keep entries name projects.
         unreadable: Projects that Atlas listed with an invalid id, and the list of projects if it
@@ -114,12 +114,18 @@ class RunScope(msgspec.Struct, dict=True):
     """
 
     org_id: str
-    projects: list[Project] = msgspec.field(default_factory=list)
-    excluded: list[Project] = msgspec.field(default_factory=list)
-    team_projects: list[Project] = msgspec.field(default_factory=list)
-    unreadable: list[ListUnreadable] = msgspec.field(default_factory=list)
-    project_names: dict[str, str] = msgspec.field(default_factory=dict)
+    projects: Sequence[Project] = ()
+    excluded: Sequence[Project] = ()
+    moving: Sequence[Project] = ()
+    team_projects: Sequence[Project] = ()
+    unreadable: Sequence[ListUnreadable] = ()
+    project_names: Mapping[str, str] = {}
     is_narrowed: bool = False
+
+    @property
+    def projects_seen(self) -> int:
+        """How many projects are in scope, those that cannot be read included."""
+        return len(self.projects) + len(self.moving) + len(self.unreadable)
 
     def lists(self, sources: Iterable[Source]) -> list[ListRef]:
         """Return the lists to read: first those of the organization, then project by project.
@@ -142,6 +148,16 @@ class RunScope(msgspec.Struct, dict=True):
             lists += [ListRef(project, Source.USERS) for project in self.excluded]
         return lists
 
+    def unread(self, sources: Iterable[Source]) -> Iterator[ListUnreadable]:
+        """Yield the projects and lists that count as unreadable without being read."""
+        yield from self.unreadable
+        of_projects = [source for source in sources if not source.is_organization_level]
+        for project in self.moving:
+            for source in of_projects:
+                yield ListUnreadable(
+                    project.id, project.name, _MOVING, source=source, org_id=self.org_id
+                )
+
     def is_outside(self, ref: ListRef) -> bool:
         """Return whether a list is read only to keep."""
         return ref.project.id in self._outside
@@ -150,12 +166,15 @@ class RunScope(msgspec.Struct, dict=True):
     def _outside(self) -> frozenset[str]:
         return frozenset(project.id for project in self.excluded)
 
+    @cached_property
+    def _in_scope(self) -> frozenset[str]:
+        return frozenset(project.id for project in self.projects)
+
     def outside_names(self, entries: Iterable[Invitation]) -> tuple[str, ...]:
         """Return the names of the projects out of scope to which some entries give access.
 
         Where no such project is known, a team may have access to one: then the ids of their teams.
         """
-        in_scope = {project.id for project in self.projects}
         names: dict[str, str] = {}
         teams: dict[str, str] = {}
         for entry in entries:
@@ -164,9 +183,15 @@ class RunScope(msgspec.Struct, dict=True):
             if entry.project_id is not None:
                 projects.append((entry.project_id, entry.project_name or ""))
             for id_, name in projects:
-                if id_ not in in_scope:
+                if id_ not in self._in_scope:
                     names[id_] = name or self.project_names.get(id_) or id_
         return tuple((names or teams).values())
+
+    def depends_on_teams(self, invitation: Invitation) -> bool:
+        """Return whether the projects of its teams can make a difference to an invitation."""
+        if not invitation.team_ids:
+            return False
+        return not self.with_links(invitation, {}).links_out_of_scope
 
     def with_links(
         self, invitation: Invitation, teams: Mapping[str, frozenset[str] | ListUnreadable]
@@ -188,20 +213,39 @@ class RunScope(msgspec.Struct, dict=True):
         may_reach_outside = invitation.links_out_of_scope
         if own_teams:
             # A team may have access to a project that cannot be read, or whose teams cannot.
-            if self.unreadable:
+            if self.unreadable or self.moving:
                 may_reach_outside = True
             for project_id, team_ids in teams.items():
                 if isinstance(team_ids, ListUnreadable):
                     may_reach_outside = True
                 elif not own_teams.isdisjoint(team_ids):
                     linked[project_id] = ""
-        in_scope = {project.id for project in self.projects}
-        reaches_outside = not linked.keys() <= in_scope
+        reaches_outside = not linked.keys() <= self._in_scope
         return structs.replace(
             invitation,
             linked_projects=tuple((id_, self.project_names.get(id_, "")) for id_ in linked),
             links_out_of_scope=may_reach_outside or reaches_outside,
         )
+
+
+_MOVING: Final = "Two organizations show the project: it is being moved."
+
+
+def leave_out_moving(scopes: Sequence[RunScope]) -> list[RunScope]:
+    """Return the scopes of a run without the projects that two organizations show: they move.
+
+    Atlas moves a project while a run reads, so that both may list it. Its invitations would be
+    counted in both, and get two DELETEs.
+    """
+    times_shown = Counter[str]()
+    for scope in scopes:
+        times_shown.update(project.id for project in (*scope.projects, *scope.excluded))
+    left: list[RunScope] = []
+    for scope in scopes:
+        moving = [project for project in scope.projects if times_shown[project.id] > 1]
+        staying = [project for project in scope.projects if project not in moving]
+        left.append(structs.replace(scope, projects=staying, moving=moving))
+    return left
 
 
 def unmatched_organizations(policy: Policy, names: Collection[str]) -> Iterator[str]:

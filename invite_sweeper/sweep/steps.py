@@ -22,9 +22,6 @@ from invite_sweeper.text import plural_form, pluralize
 
 Step: TypeAlias = Callable[[Decision], Decision]
 """Returns a decision as it is, with a remark, or the decision to keep the invitation."""
-Observer: TypeAlias = Callable[[Decision, Decision], None]
-"""Called with the decision of the policy about each invitation, and that after all steps."""
-
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread", "no_organization_name"})
 """Reasons of something that could not be read in this run: whether the invitation is still stale is
@@ -124,6 +121,52 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
     return f"{text}, {waiting:,} wait until {first_due} or later."
 
 
+class OutsidePlan(msgspec.Struct, frozen=True):
+    """How many of a saved plan's invitations a run does not delete.
+
+    Attributes:
+        kept: By why the policy or another step keeps them now.
+        waiting: Their notice is not over.
+        changed: They are not as the plan lists them.
+        not_seen: They are gone, or in a list that was not read.
+    """
+
+    kept: Counter[str] = msgspec.field(default_factory=Counter[str])
+    waiting: int = 0
+    changed: int = 0
+    not_seen: int = 0
+
+    def __add__(self, other: "OutsidePlan") -> "OutsidePlan":
+        """Return those of two organizations together."""
+        return OutsidePlan(
+            self.kept + other.kept,
+            self.waiting + other.waiting,
+            self.changed + other.changed,
+            self.not_seen + other.not_seen,
+        )
+
+    def sentences(self) -> Iterator[str]:
+        """Yield sentences about them."""
+        for reason, count in sorted(self.kept.items()):
+            are = plural_form(count, "is", "are")
+            yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
+        if self.waiting:
+            wait = plural_form(self.waiting, "waits for its", "wait for their")
+            yield f"{self.waiting:,} of the plan's invitations {wait} notice now."
+        if self.changed:
+            are = plural_form(self.changed, "is", "are")
+            yield (
+                f"{self.changed:,} of the plan's invitations {are} kept because the roles, "
+                "projects, inviter, expiry or rule changed since the plan was created."
+            )
+        if self.not_seen:
+            were = plural_form(self.not_seen, "was", "were")
+            yield (
+                f"{self.not_seen:,} of the plan's invitations {were} not seen: gone, or in a list "
+                "that was not read."
+            )
+
+
 class KeepOutsidePlan:
     """Keeps what a plan does not list, or lists with other evidence."""
 
@@ -131,7 +174,7 @@ class KeepOutsidePlan:
         self._not_seen_yet = {invitation.key: invitation for invitation in planned}
         self._changed = 0
         self._waiting = 0
-        self._kept = Counter[str]()  # by why the policy or a step before keeps it now
+        self._kept = Counter[str]()
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation unless the plan lists it as it is now; record what the plan lists."""
@@ -175,27 +218,9 @@ class KeepOutsidePlan:
         del self._not_seen_yet[invitation.key]
         return listed
 
-    def differences(self) -> Iterator[str]:
-        """Yield sentences about what the plan lists and this run does not delete."""
-        for reason, count in sorted(self._kept.items()):
-            are = plural_form(count, "is", "are")
-            yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
-        if self._waiting:
-            wait = plural_form(self._waiting, "waits for its", "wait for their")
-            yield f"{self._waiting:,} of the plan's invitations {wait} notice now."
-        if self._changed:
-            are = plural_form(self._changed, "is", "are")
-            yield (
-                f"{self._changed:,} of the plan's invitations {are} kept because the roles, "
-                "projects, inviter, expiry or rule changed since the plan was created."
-            )
-        not_seen = len(self._not_seen_yet)
-        if not_seen:
-            were = plural_form(not_seen, "was", "were")
-            yield (
-                f"{not_seen:,} of the plan's invitations {were} not seen: gone, or in a list that "
-                "was not read."
-            )
+    def left(self) -> OutsidePlan:
+        """Return what the plan lists and this run does not delete."""
+        return OutsidePlan(self._kept, self._waiting, self._changed, len(self._not_seen_yet))
 
 
 def _is_as_listed(decision: Decision, listed: Planned) -> bool:

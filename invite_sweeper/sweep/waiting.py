@@ -16,12 +16,10 @@ from invite_sweeper.audit.events import (
     OutcomeLine,
     RunFinished,
     WouldBeAnnounced,
-    announcement_key,
 )
 from invite_sweeper.json_text import rfc3339
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.outcomes import Outcome
-from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import casefold_visible
 
 _ENDED: Final = frozenset(
@@ -47,25 +45,6 @@ class WaitingInvitation(Announced, frozen=True, kw_only=True, omit_defaults=True
     announced_at: str | None
     new: bool
     unread: bool = False
-
-
-class SeenAnnouncements:
-    """Records which announced invitations a run sees whose announcement it does not end.
-
-    Attributes:
-        keys: The announcements of those that it has seen.
-    """
-
-    def __init__(self, announced: Collection[AnnouncementKey]) -> None:
-        self.keys: set[AnnouncementKey] = set()
-        self._announced = announced
-
-    def __call__(self, _by_policy: Decision, decision: Decision) -> None:
-        """Record one decision of a run."""
-        key = announcement_key(decision.invitation)
-        has_ended = decision.announcement is not None and decision.announcement.ended_entries
-        if key in self._announced and not has_ended:
-            self.keys.add(key)
 
 
 def find_waiting(

@@ -16,6 +16,7 @@ from invite_sweeper.errors import Advisor, GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.plan import AtlasOrganization, Command
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import run_sweep
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
@@ -110,7 +111,8 @@ class Night:
             for each, atlas in zip(self.policy.organizations, self.atlases, strict=True)
         ]
         try:
-            record = await run_sweep(command, organizations, log, self.view, self.stop)
+            result = Result(command, organizations, self.view)
+            record = await run_sweep(result, log, self.stop)
         finally:
             await log.close()
         return record.end

@@ -11,7 +11,7 @@ from sweep.night import Night, QuietView, command_of
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.dates import Dates
-from invite_sweeper.sweep.discovery import OrganizationReader
+from invite_sweeper.sweep.discovery import read_and_decide
 from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Selector
@@ -94,16 +94,14 @@ def night_over_person(directory, entries, **keys):
 
 
 async def survey(night, at=NOW):
-    """Return the reading of a dry run, the dates, and the decisions about each invitation."""
-    judged = []
-    observe = lambda *both: judged.append(both)  # noqa: E731
-    given = {"now": at, "history": History.read(night.directory, at), "observe": observe}
+    """Return what a dry run decides, and the dates."""
+    given = {"now": at, "history": History.read(night.directory, at)}
     command = command_of(night.policy, dry_run=True, **given)
     organizations = [AtlasOrganization(ORG, night.atlases[0])]
     result = Result(command, organizations, QuietView())
-    (reading,) = await OrganizationReader(result, organizations, None).read_all()
+    (decided,) = await read_and_decide(result, None)
     dates = Dates(night.policy, Selector(night.policy, at), at, command.notice)
-    return reading, dates, judged
+    return decided, dates
 
 
 BY_AGE = [
@@ -153,8 +151,8 @@ async def test_each_instant_is_the_first_from_which_on_a_nightly_sweep_deletes(
     night = night_over_person(directory, entries, rules=rules, keep=keep, **notice)
     for number in range(asked_in):
         await night.run(at=MIDNIGHT + number * DAY)
-    _, dates, judged = await survey(night, MIDNIGHT + asked_in * DAY)
-    foretold = {decision.invitation: dates.goes_at(decision) for _, decision in judged}
+    decided, dates = await survey(night, MIDNIGHT + asked_in * DAY)
+    foretold = {decision.invitation: dates.goes_at(decision) for decision in decided.decisions}
     gone = {}
     # A wait is over an hour before midnight, and what makes it stale may end at midnight.
     days = (MIDNIGHT + number * DAY for number in range(asked_in, LAST_NIGHT + 1))
@@ -167,7 +165,7 @@ async def test_each_instant_is_the_first_from_which_on_a_nightly_sweep_deletes(
                 gone.setdefault(entry, at)
         if not left:
             break
-    for _, kept in judged if not notice else ():
+    for kept in decided.decisions if not notice else ():
         if not kept.stale:
             instant = foretold[kept.invitation]
             assert dates.stale_by(kept, MIDNIGHT + LAST_NIGHT * DAY) == instant
@@ -187,5 +185,5 @@ async def test_forecast_counts_what_goes_up_to_7_and_30_days_from_now(directory)
         for number, span in enumerate(spans)
     ]
     rules = [{"name": "old", "older_than": "40d"}]
-    reading, *_ = await survey(night_over_person(directory, entries, rules=rules))
-    assert (reading.dates.stale_within_7d, reading.dates.stale_within_30d) == (2, 5)
+    decided, _ = await survey(night_over_person(directory, entries, rules=rules))
+    assert (decided.dates.stale_within_7d, decided.dates.stale_within_30d) == (2, 5)

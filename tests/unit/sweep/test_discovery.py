@@ -1,19 +1,20 @@
 """Every list in scope is read once; one that cannot be read is a value; teams link projects."""
 
-import asyncio
 from itertools import product
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, entry_of, invitation, object_id, policy, project
+from builders import ORG, OTHER_ORG, entry_of, invitation, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.fakes import FakeAtlas
+from sweep.night import QuietView, command_of
+from sweep.reads import decided
 
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired
-from invite_sweeper.sweep.discovery import InviterNames, discover_projects, list_invitations
+from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationRead
+from invite_sweeper.sweep.reading import discover_projects, read_each_list, read_lists
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.sweep.selection import Selector
 
 
 async def discover(*listed, **keys):
@@ -24,15 +25,11 @@ async def discover(*listed, **keys):
 
 async def read(atlas, count, *sources, workers=3):
     """Return what becomes of each list of these sources in that number of projects."""
-    found = {}
-
-    async def add(ref, outcome):
-        assert (ref.project.id, ref.source) not in found
-        found[ref.project.id, ref.source] = outcome
-
     scope = RunScope(ORG, projects=[project(n) for n in range(1, count + 1)])
-    await list_invitations(atlas, scope, sources or (Source.INVITES,), add, workers=workers)
-    return found
+    refs = scope.lists(sources or (Source.INVITES,))
+    found = await read_each_list(atlas, refs, QuietView(), workers=workers)
+    assert [*found] == refs
+    return {(ref.project.id, ref.source): answer for ref, answer in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +67,7 @@ def gone(*numbers):
 
 
 @pytest.mark.parametrize("workers", [1, 50])
-async def test_each_list_is_requested_and_delivered_once_with_its_result(workers):
+async def test_each_list_is_requested_once_and_has_its_result(workers):
     unread = {object_id(2): ListUnreadable(object_id(2), "P", "no role", 401)}
     one = invitation(1, project_id=object_id(3), source=Source.INVITES)
     atlas = FakeAtlas(list_results=gone(1) | unread)
@@ -126,12 +123,16 @@ def retired(source, count):
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 6), (3, 10)])
-async def test_retired_source_is_reported_once_and_not_requested_again(workers, most):
+async def test_retired_source_is_not_requested_again_and_all_its_lists_have_one_reason(
+    workers, most
+):
     """Also where several of its lists are read at a time."""
     atlas = FakeAtlas(list_results=retired(Source.USERS, 5))
     found = await read(atlas, 5, Source.USERS, Source.INVITES, workers=workers)
-    assert len(found) == 6 <= len(atlas.requested) <= most
-    assert sum(isinstance(each, SourceRetired) for each in found.values()) == 1
+    assert 6 <= len(atlas.requested) <= most
+    shown = [answer for (_, source), answer in found.items() if source is Source.USERS]
+    assert len({id(each) for each in shown}) == 1
+    assert isinstance(shown[0], SourceRetired)
 
 
 async def test_run_ends_with_a_hint_when_every_source_is_retired():
@@ -160,21 +161,24 @@ def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
     return entry_of(source, number, **own)
 
 
+OF_ORGANIZATION = (Source.ORG_USERS, Source.ORG_INVITES)
+
+
+async def read_organization(atlas, **keys):
+    rules = policy(**{"sources": [str(each) for each in OF_ORGANIZATION], **keys})
+    scope = await discover_projects(atlas, ProjectFilter(rules), ORG)
+    read = OrganizationRead(AtlasOrganization(ORG, atlas), scope=scope)
+    return rules, await read_lists(read, rules, (), QuietView(), workers=2)
+
+
 async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
-    """Return the decisions about invitations to an organization, the reader and the warnings."""
-    rules = policy(**keys)
-    found = []
-    sources = (Source.ORG_USERS, Source.ORG_INVITES)
+    """Return what is decided about invitations to an organization, the reader and the warnings."""
     atlas = FakeAtlas(listed=list(listed), teams=teams or {})
     atlas.show(*invitations)
-
-    async def on_list(_, invitations):
-        found.extend(invitations)
-
-    scope = await discover_projects(atlas, ProjectFilter(rules), ORG)
-    warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
-    selector = Selector(rules, NOW)
-    return [selector.decide(one) for one in found], atlas, warnings
+    rules, read = await read_organization(atlas, **keys)
+    found, _ = decided(read, command_of(rules), ended=Source)
+    ordered = sorted(found.decisions, key=lambda each: each.invitation.invitation_id)
+    return ordered, atlas, [each.message for each in found.warnings]
 
 
 OUT = "reaches_out_of_scope"
@@ -210,7 +214,7 @@ async def test_invitation_reaches_the_projects_of_its_teams(
         invited(source=source, **changes), teams=teams, **keys
     )
     assert (decision.rule or decision.keep_reason) == verdict
-    assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, ())
+    assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, [])
 
 
 async def test_projects_of_roles_and_teams_are_linked_with_the_names_that_are_known():
@@ -236,19 +240,11 @@ async def test_list_of_projects_that_is_not_known_keeps_every_invitation_with_a_
     assert [decision.keep_reason for decision in decisions] == [OUT, None]
 
 
-async def test_teams_that_are_read_in_part_link_no_list():
-    atlas = FakeAtlas(teams={PROD: AtlasUnavailable("no longer served")})
-    sources = (Source.ORG_USERS, Source.ORG_INVITES)
-    atlas.show(*(invited(source=each) for each in sources))
-    scope = RunScope(ORG, projects=list(PROJECTS), team_projects=list(PROJECTS))
-    found = []
-
-    async def on_list(_, invitations):
-        found.extend(invitations)
-
+async def test_teams_that_are_read_in_part_end_the_reading():
+    atlas = FakeAtlas(list(PROJECTS), teams={PROD: AtlasUnavailable("no longer served")})
+    atlas.show(*(invited(source=each) for each in OF_ORGANIZATION))
     with pytest.raises(AtlasUnavailable):
-        await list_invitations(atlas, scope, sources, on_list, workers=2)
-    assert found == []
+        await read_organization(atlas, **WITHOUT_PROD)
 
 
 TEAM_LISTS = st.one_of(st.just(UNREADABLE), st.frozensets(st.sampled_from([TEAM, TEAM_2])))
@@ -284,15 +280,20 @@ async def test_no_invitation_that_may_reach_an_excluded_project_is_stale(
 
 @pytest.mark.parametrize("source", Source)
 async def test_inviter_that_is_an_api_key_gets_the_name_of_the_key_which_is_read_once(source):
-    atlas = FakeAtlas(api_keys={"wkzjqvtb": "terraform payments"})
-    names = InviterNames(atlas, ORG)
+    atlas = FakeAtlas([project(1)], api_keys={"wkzjqvtb": "terraform payments"})
     inviters = ("wkzjqvtb", "boss@example.com", "qqqqqqqq", None)
-    rows = tuple(invitation(source=source, inviter=each) for each in inviters)
-    people = rows[1::2]
-    assert await names.add_to(people) is people
+    place = {} if source.is_organization_level else {"project_id": object_id(1)}
+    rows = [
+        entry_of(source, number, inviter=each, linked_projects=(), project_roles=(), **place)
+        for number, each in enumerate(inviters)
+    ]
+    keys = {"sources": [str(source)]}
+    atlas.show(*rows[1::2])
+    await read_organization(atlas, **keys)
     assert atlas.keys_requested == []
-    found, again = await asyncio.gather(names.add_to(rows), names.add_to(rows))
-    assert found == again
-    labels = ("API key 'terraform payments' (wkzjqvtb)", *inviters[1:])
-    assert tuple(each.inviter_label for each in found) == labels
+    atlas.show(*rows[::2])
+    rules, read = await read_organization(atlas, **keys)
+    found, _ = decided(read, command_of(rules))
+    labels = {each.invitation.inviter_label for each in found.decisions}
+    assert labels == {"API key 'terraform payments' (wkzjqvtb)", *inviters[1:]}
     assert atlas.keys_requested == [ORG]

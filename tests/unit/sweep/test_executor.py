@@ -26,7 +26,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import CircuitBreaker, Executor
-from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading
+from invite_sweeper.sweep.plan import AtlasOrganization, Decided, OrganizationPlan
 from invite_sweeper.sweep.result import Result
 
 FAILED = Sending(Outcome.FAILED, 5, 500)
@@ -101,7 +101,7 @@ class Run:
         assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
 
     async def run(self, lines):
-        plan = OrganizationPlan(Reading(self.organization), tuple(lines))
+        plan = OrganizationPlan(Decided(self.organization), tuple(lines))
         self.executor = Executor(self.result, plan, self.log, self.stop, self.breaker)
         await asyncio.wait_for(self.executor.run(), 60)
 

@@ -27,8 +27,8 @@ from invite_sweeper.sweep.guards import check_clock, check_limits, check_plan, w
 from invite_sweeper.sweep.limits import RunLimits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
+    Decided,
     OrganizationPlan,
-    Reading,
     ReadLists,
     make_plans,
 )
@@ -62,14 +62,14 @@ def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None, unrea
         projects_unreadable=len(unread),
     )
     who = AtlasOrganization(org_id, None, name=name)
-    reading = Reading(who, counts=counts, deletable=tuple(stale), lists=ReadLists(unread=unread))
-    return OrganizationPlan(reading, reading.deletable)
+    decided = Decided(who, counts=counts, deletable=tuple(stale), lists=ReadLists(unread=unread))
+    return OrganizationPlan(decided, decided.deletable)
 
 
 def trim(plans, **limits):
     """Return the plans with the oldest that the limits allow."""
     found = command(over_limit="trim", **limits)
-    return make_plans([each.reading for each in plans], found.limits, found.now)
+    return make_plans([each.decided for each in plans], found.limits, found.now)
 
 
 def plan(*deletions, seen=10**6, unreadable=0):
@@ -346,7 +346,7 @@ def test_what_was_another_invitation_when_the_plan_was_made_is_kept_and_reported
     lists = Source.USERS, Source.ORG_INVITES
     step = outside(*map(person, lists))
     assert step(person(Source.ORG_USERS, *lists)).keep_reason == "not_in_plan"
-    assert [each.partition(" because")[0] for each in step.differences()] == [
+    assert [each.partition(" because")[0] for each in step.left().sentences()] == [
         "2 of the plan's invitations are kept"
     ]
 
@@ -409,7 +409,7 @@ def test_what_is_told_of_a_saved_plan_is_as_it_was_reviewed():
         for number in range(changed):
             step(stale(number, rule="another"))
         step(kept(5000, "not planned"))
-        parts += [f"== {name}", *step.differences()]
+        parts += [f"== {name}", *step.left().sentences()]
     parts += [f"== {name}\n{refusal(apply, **options)}" for name, options in NOT_APPLIED.items()]
     assert_reviewed("\n".join(parts) + "\n", __file__, "saved_plan.txt")
 

@@ -26,15 +26,13 @@ from builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep.night import command_of
+from sweep.reads import decided, read_of, unreadable
 
 from invite_sweeper.audit import AuditDirectory, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
-from invite_sweeper.models import ListRef, ListUnreadable, Project, Source
-from invite_sweeper.sweep.plan import AtlasOrganization
-from invite_sweeper.sweep.reading import ReadingBuilder
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice
-from invite_sweeper.sweep.waiting import SeenAnnouncements
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
@@ -97,15 +95,15 @@ def test_what_is_not_known_in_this_run_neither_ends_an_announcement_nor_deletes(
 @pytest.mark.parametrize(
     ("keys", "is_seen"), [({}, True), ({"keep": [{"name": "k", "usernames": ["*"]}]}, False)]
 )
-def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(keys, is_seen):
-    key = announcement_key(ONE)
-    seen = SeenAnnouncements({key})
-    seen(Selector(policy(**keys), NOW).decide(ONE), noticed(announced_once(ONE, DAY), **keys))
-    assert seen.keys == ({key} if is_seen else set())
+def test_announcement_that_a_run_ends_is_not_among_those_that_it_saw(directory, keys, is_seen):
+    notice = {"notice": {"wait": "7d"}}
+    night(directory, NOW, {(ORG, PROJECT): (ONE,)}, policy(**notice))
+    (found,), _ = night(directory, NOW + DAY, {(ORG, PROJECT): (ONE,)}, policy(**notice, **keys))
+    assert found.seen == ({announcement_key(ONE)} if is_seen else set())
 
 
 def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
-    """Write the run of one night; return its readings, and its lines about announcements and plans.
+    """Write the run of one night; return what it decides, and its lines of announcements and plans.
 
     Args:
         lists: By organization and project; None for one that is not read.
@@ -114,18 +112,29 @@ def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_
     """
     history = History.read(directory, NOW)
     command = command_of(rules, now=now, history=history, dry_run=dry_run)
-    steps = [command.notice] if command.notice is not None else []
+    places = {}
+    for org_id, project_id in sorted(lists):
+        places.setdefault(org_id, []).append(project_id)
     lines = []
-    builders = {}
-    for (org_id, project_id), found in sorted(lists.items()):
-        if org_id not in builders:
-            organization = AtlasOrganization(org_id, None)
-            builders[org_id] = ReadingBuilder(organization, command, lines.append, steps)
-        place = Project(project_id, "Sandbox Alpha", org_id)
-        unread = ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
-        builders[org_id].add(ListRef(place, Source.INVITES), unread if found is None else found)
-    readings = [each.reading() for each in builders.values()]
-    stale = [each for reading in readings for each in reading.deletable]
+    all_decided = []
+    for org_id, ids in places.items():
+        rows = {id_: lists[org_id, id_] for id_ in ids}
+        found, written = decided(
+            read_of(
+                *(row for each in rows.values() for row in each or ()),
+                org_id=org_id,
+                sources=rules.sources,
+                unread=[
+                    unreadable(Source.INVITES, project_id=id_, org_id=org_id)
+                    for id_, each in rows.items()
+                    if each is None
+                ],
+            ),
+            command,
+        )
+        all_decided.append(found)
+        lines += written
+    stale = [each for found in all_decided for each in found.deletable]
     lines += stale
     for each in stale if deletes else ():
         lines += [intent(each), outcome(each)]
@@ -134,7 +143,7 @@ def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_
     start = started(mode=mode, now=now.isoformat().replace("+00:00", "Z"))
     run_id = f"r{len(directory.files())}"
     write_run(directory, run_id, *lines, start=start, killed=killed_at is not None, at=now)
-    return readings, [e for e in lines if isinstance(e, (Announced, AnnouncementEnded, Planned))]
+    return all_decided, [e for e in lines if isinstance(e, (Announced, AnnouncementEnded, Planned))]
 
 
 def keys_of(lines, kind):
@@ -200,7 +209,10 @@ class Model:
 def shown_in(each):
     """Return the invitations of each list that a night reads; None for one that it does not."""
     lists = {at: [] for at in LISTS if each["shard"] in {None, at[0]}}
-    for (org_id, project_id), number, date in sorted(each["seen"]):
+    # In the order of the lines: of two with one id the older one is first.
+    for (org_id, project_id), number, date in sorted(
+        each["seen"], key=lambda entry: (*entry[:2], -entry[2])
+    ):
         sent = NOW - (100 + date) * DAY
         if (org_id, project_id) in lists:
             place = {"org_id": org_id, "project_id": project_id, "source": Source.INVITES}

@@ -4,64 +4,32 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from builders import DAY, HOUR, NOW, ORG, PROJECT, entry_of, object_id, policy
+from builders import DAY, HOUR, NOW, ORG, PROJECT, entry_of, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep.night import Earlier, command_of
+from sweep.reads import decided, read_of, unreadable
 
 from invite_sweeper.audit.events import Kept, OrganizationResult, WouldBeAnnounced
-from invite_sweeper.models import (
-    SOURCES_OF_USERS,
-    ListRef,
-    ListUnreadable,
-    Project,
-    ProjectGone,
-    Source,
-    SourceRetired,
-)
+from invite_sweeper.models import SOURCES_OF_USERS, ProjectGone, Source, SourceRetired
 from invite_sweeper.outcomes import Counts, Outcome, total
-from invite_sweeper.sweep.plan import AtlasOrganization, awaited_limits, backlog, make_plans
-from invite_sweeper.sweep.reading import ReadingBuilder
-from invite_sweeper.sweep.steps import Notice
-
-PEOPLE = ["org_users", "org_invites", "users"]
+from invite_sweeper.sweep.plan import awaited_limits, backlog, make_plans
+from invite_sweeper.sweep.scope import RunScope
 
 
-class Plan:
-    """What is read of one organization, and what is planned there."""
-
-    def __init__(self, *, steps=(), dry_run=False, **keys):
-        self.lines = []
-        command = command_of(policy(**keys), dry_run=dry_run)
-        organization = AtlasOrganization(ORG, None)
-        self.builder = ReadingBuilder(organization, command, self.lines.append, steps)
-
-    def add(self, *lists, finish=True):
-        for each in lists:
-            self.builder.add(*(each if isinstance(each, tuple) else (None, each)))
-        if finish:
-            self.builder.finish(ended=Source)
-        return self
-
-    @property
-    def reading(self):
-        return self.builder.reading()
-
-    @property
-    def counts(self):
-        return self.reading.counts
-
-
-def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
-    place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
-    return ListRef(place, source), tuple(invitations)
+def decide(*rows, keys=None, dry_run=False, ended=Source, **read):
+    """Return what is decided about these rows, and the lines about it."""
+    command = command_of(
+        policy(sources=[str(each) for each in Source], **keys or {}), dry_run=dry_run
+    )
+    return decided(read_of(*rows, **read), command, ended=ended)
 
 
 def one(number, source=Source.INVITES, **changes):
     return entry_of(source, number, **changes)
 
 
-ADA = listed(one(1, Source.ORG_USERS), source=Source.ORG_USERS)
+ADA = one(1, Source.ORG_USERS)
 
 
 @pytest.mark.parametrize("source", Source)
@@ -75,12 +43,8 @@ def test_oldest_leaves_out_what_has_expired_or_was_rejected_and_what_has_no_date
         endless = {"status": "INVITATION_REJECTED", "expires_at": None}
         rows.append(one(4, source, age=50 * DAY, **endless))
     rows.append(one(5, source, created_at=None))
-    reading = Plan(sources=[source.value]).add(listed(*rows, source=source)).reading
-    assert reading.dates.oldest == NOW - 30 * DAY + timedelta.resolution
-
-
-def unread(source, org_id=ORG):
-    return ListUnreadable(PROJECT, "p", "503", source=source, org_id=org_id)
+    found, _ = decide(*rows)
+    assert found.dates.oldest == NOW - 30 * DAY + timedelta.resolution
 
 
 def retired(source):
@@ -88,27 +52,27 @@ def retired(source):
 
 
 @pytest.mark.parametrize(
-    ("unread", "kept"),
+    ("unread", "is_kept"),
     [
-        *((unread(each), not each.stands_for_itself) for each in Source),
-        (unread(Source.USERS, org_id=None), True),  # a malformed id: it may be of any organization
+        *((unreadable(each), not each.stands_for_itself) for each in Source),
+        # A malformed id: it may be of any organization.
+        (unreadable(Source.USERS, org_id=None), True),
         # The older lists are replaced: their people are in the newer ones once Atlas ends them.
         *((retired(each), each in SOURCES_OF_USERS) for each in Source),
     ],
 )
-def test_list_that_was_not_read_keeps_the_people_that_it_may_show(unread, kept):
-    plan = Plan(sources=["invites", *PEOPLE])
-    plan.add(unread, ADA)
-    assert (plan.reading.deletable == ()) is kept
-    assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
+def test_list_that_was_not_read_keeps_the_people_that_it_may_show(unread, is_kept):
+    ada = one(1, Source.ORG_INVITES if unread.source is Source.ORG_USERS else Source.ORG_USERS)
+    found, _ = decide(ada, unread=[unread])
+    assert (found.deletable == ()) is is_kept
+    assert found.counts.kept_by_reason == ({"list_unread": 1} if is_kept else {})
 
 
 @pytest.mark.parametrize("source", Source)
 def test_list_that_atlas_ended_before_its_day_was_not_read(source):
-    plan = Plan(sources=["invites", *PEOPLE])
-    plan.add(ADA, retired(source), finish=False)
-    plan.builder.finish(ended=())
-    assert (plan.reading.deletable == ()) is (source is not Source.INVITES)
+    ada = one(1, Source.ORG_INVITES if source is Source.ORG_USERS else Source.ORG_USERS)
+    found, _ = decide(ada, unread=[retired(source)], ended=())
+    assert (found.deletable == ()) is (source is not Source.INVITES)
 
 
 @given(
@@ -118,69 +82,72 @@ def test_list_that_atlas_ended_before_its_day_was_not_read(source):
     st.booleans(),
 )
 def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
-    plan = Plan(sources=[str(each) for each in Source], audit={"record": "all"})
-    entries = {}
-    for number, (source, name, age) in enumerate(rows):
-        who = {"username": f"p{name}@example.com", "age": age * DAY}
-        entries.setdefault(source, []).append(one(number, source, **who))
-    lists = [listed(*found, source=source) for source, found in entries.items()]
-    unread = [ListUnreadable(object_id(9), "p", "503", source=Source.USERS, org_id=ORG)]
-    plan.add(*lists, *(unread if is_unread else ()))
-    kept = [each for each in plan.lines if isinstance(each, Kept)]
-    found = [key for each in (*plan.reading.deletable, *kept) for key in each.keys]
-    assert sorted(found) == sorted(each.key for own in entries.values() for each in own)
-    counts = plan.counts
-    assert counts.invitations_seen == counts.stale + counts.kept
-    assert (counts.stale, counts.kept) == (len(plan.reading.deletable), len(kept))
+    entries = [
+        one(number, source, username=f"p{name}@example.com", age=age * DAY)
+        for number, (source, name, age) in enumerate(rows)
+    ]
+    elsewhere = unreadable(Source.USERS, project_id=object_id(9))
+    unread = [elsewhere] if is_unread else []
+    found, lines = decide(*entries, unread=unread, keys={"audit": {"record": "all"}})
+    kept = [each for each in lines if isinstance(each, Kept)]
+    keys = [key for each in (*found.deletable, *kept) for key in each.keys]
+    assert sorted(keys) == sorted(each.key for each in entries)
+    counts = found.counts
+    assert counts.invitations_seen == counts.stale + counts.kept == len(found.decisions)
+    assert (counts.stale, counts.kept) == (len(found.deletable), len(kept))
     assert sum(counts.kept_by_reason.values()) == counts.kept
     assert sum(counts.invitations_by_source.values()) == len(rows)
 
 
-def test_project_that_is_gone_counts_once_for_all_its_lists():
-    gone = [ProjectGone(each) for each in (PROJECT, PROJECT, object_id(8))]
-    assert (Plan().add(*gone)).counts.projects_gone == 2
+def test_project_that_is_gone_counts_once_for_all_its_lists_and_none_out_of_scope_does():
+    places = [project(n) for n in (1, 2, 3)]
+    scope = RunScope(ORG, projects=places[:2], excluded=places[2:])
+    gone = {
+        ref.key: ProjectGone(ref.project.id)
+        for ref in scope.lists([*Source])
+        if ref.project in places
+    }
+    found, _ = decide(scope=scope, lists=gone)
+    assert found.counts.projects_gone == 2
 
 
 def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_missing():
     codes = ((500, "X"), (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), (None, None))
     missing = ((401, "USER_UNAUTHORIZED"), (401, "NOT_ORG_GROUP_CREATOR"))
-    unread = [
-        ListUnreadable(object_id(number), "A", "HTTP.", status, code, org_id=ORG)
-        for number, (status, code) in enumerate((*codes, *missing))
+    unread = [unreadable(Source.ORG_USERS, http_status=500)]
+    unread += [
+        unreadable(Source.USERS, project_id=object_id(n), http_status=status, error_code=code)
+        for n, (status, code) in enumerate((*codes, *missing))
     ]
-    unread.append(ListUnreadable(None, None, "HTTP 500.", 500, None, Source.ORG_USERS, ORG))
-    plan = Plan().add(*unread)
-    assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (6, 2)
-    assert plan.lines == unread
+    found, lines = decide(unread=unread)
+    assert (found.counts.projects_unreadable, found.counts.missing_role) == (6, 2)
+    assert lines == unread
 
 
-def test_retired_source_is_recorded_and_is_not_an_unreadable_list():
-    retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
-    plan = Plan().add(retired)
-    assert plan.reading.lists.retired == {Source.INVITES: retired}
-    assert (plan.counts.projects_unreadable, plan.lines) == (0, [retired])
+def test_retired_source_is_recorded_once_and_is_not_an_unreadable_list():
+    gone = retired(Source.INVITES)
+    found, lines = decide(unread=[gone])
+    assert found.lists.retired == {Source.INVITES: gone}
+    assert (found.counts.projects_unreadable, lines) == (0, [gone])
 
 
 def test_dry_run_writes_what_a_sweep_would_announce_and_counts_it():
-    plan = Plan(steps=[Notice({}, 7 * DAY, NOW)], dry_run=True).add(listed(one(1)))
-    assert (plan.counts.announced, plan.counts.stale, plan.counts.due) == (1, 1, 0)
-    assert plan.reading.dates.next_due == NOW + 7 * DAY - HOUR
-    assert list(map(type, plan.lines)) == [WouldBeAnnounced]
+    found, lines = decide(one(1), keys={"notice": {"wait": "7d"}}, dry_run=True)
+    assert (found.counts.announced, found.counts.stale, found.counts.due) == (1, 1, 0)
+    assert found.dates.next_due == NOW + 7 * DAY - HOUR
+    assert list(map(type, lines)) == [WouldBeAnnounced]
 
 
 def planned_in(places, *, deleted_before=0, **limits):
     """Return the plans of stale invitations of these ages by place, and the limits of the run."""
-    plan = Plan()
-    number = 0
+    entries = []
     for place, ages in enumerate(places, start=1):
         where = {"project_id": object_id(place)}
-        entries = [one(number + n, age=age * DAY, **where) for n, age in enumerate(ages)]
-        number += len(ages)
-        plan.add(listed(*entries, **where), finish=False)
-    plan.add()
+        entries += [one(len(entries) + n, age=age * DAY, **where) for n, age in enumerate(ages)]
+    found, _ = decide(*entries)
     history = Earlier(recent=Counter({object_id(1): deleted_before}))
     command = command_of(policy(limits={"max_share": 1.0, **limits}), history=history)
-    return make_plans([plan.reading], command.limits, command.now), command.limits
+    return make_plans([found], command.limits, command.now), command.limits
 
 
 IN_PROJECT = "max_deletions_per_project in project Sandbox Alpha"

@@ -4,18 +4,28 @@ from pathlib import Path
 
 import pytest
 from audit.runs import HOST, intent, planned, started
-from builders import DAY, NOW, ORG, OTHER_ORG, PROJECT, entry_of, listed_as, object_id
+from builders import (
+    DAY,
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    entry_of,
+    listed_as,
+    object_id,
+    policy,
+    project,
+)
 from sweep.fakes import FakeAtlas
-from sweep.night import ORGS, Night, QuietView, command_of, kill_after_intents, later
+from sweep.night import ORGS, Night, QuietView, kill_after_intents, later
 
 from invite_sweeper.audit import History, OpenIntent, RunFile
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.endings import WarningCode
-from invite_sweeper.models import ListRef, ListUnreadable, Project, ProjectGone, Source
-from invite_sweeper.sweep.plan import AtlasOrganization
-from invite_sweeper.sweep.reading import ReadingBuilder
-from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.models import ListUnreadable, ProjectGone, Source
+from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationRead
+from invite_sweeper.sweep.reading import read_lists
+from invite_sweeper.sweep.recovery import recover, recovery_lists
 from invite_sweeper.sweep.scope import RunScope
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
@@ -26,32 +36,10 @@ def opened(source, number=1, *, mode="sweep"):
     return OpenIntent(KILLED, started(mode=mode), intent(entry_of(source, number)))
 
 
-class Recovered:
-    """A recovery of these intents, with the lines that it writes."""
-
-    def __init__(self, atlas, *intents, scope=None):
-        self.lines = []
-        organization = AtlasOrganization(ORG, atlas)
-        self.result = Result(command_of(), [organization], QuietView())
-        self.builder = ReadingBuilder(organization, self.result.command, self.lines.append)
-        self.builder.scope = scope
-        self.recovery = Recovery(self.result, self.builder, self.lines.append, intents)
-
-    @property
-    def outcomes(self):
-        return [each.outcome for each in self.lines]
-
-    @property
-    def messages(self):
-        return [each.message for each in self.result.warnings]
-
-
-async def recover(atlas, *intents, scope=None):
-    found = Recovered(atlas, *intents, scope=scope)
-    await found.recovery.recover_rest()
-    counts = found.builder.reading().counts
-    assert counts.recovered == found.outcomes.count("already_gone")
-    return found
+def recovered(answer, *intents):
+    """Return the outcomes of these intents, all of one list, and the warnings."""
+    lines, warnings = recover(intents, {each.intent.list_key: answer for each in intents})
+    return [line.outcome for line in lines], [warning.message for warning in warnings]
 
 
 LISTED = {
@@ -63,62 +51,69 @@ LISTED = {
 
 @pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(("dates", "outcome"), LISTED.values(), ids=LISTED)
-async def test_outcome_is_what_the_list_shows_without_a_request_more(source, dates, outcome):
+def test_outcome_is_what_the_list_shows(source, dates, outcome):
     """What is gone may have been accepted, or the killed run sent its DELETE: none is `deleted`."""
-    atlas = FakeAtlas()
-    atlas.show(*(entry_of(source, created_at=date) for date in dates))
-    found = await recover(atlas, opened(source))
-    (line,) = found.lines
+    one = opened(source)
+    rows = tuple(entry_of(source, created_at=date) for date in dates)
+    ((line,), warnings) = recover([one], {one.intent.list_key: rows})
     assert (line.outcome, line.rule, line.attempts) == (outcome, "forgotten", 0)
-    assert (line.recovers, line.http_status, found.messages) == ("killed", None, [])
-    assert len(atlas.requested) == 1
+    assert (line.recovers, line.http_status, warnings) == ("killed", None, [])
 
 
-async def test_invitation_of_a_deleted_project_is_gone():
-    atlas = FakeAtlas(list_results={PROJECT: ProjectGone(PROJECT)})
-    assert (await recover(atlas, opened(Source.USERS))).outcomes == ["already_gone"]
+def test_invitation_of_a_deleted_project_is_gone():
+    assert recovered(ProjectGone(PROJECT), opened(Source.USERS)) == (["already_gone"], [])
+
+
+def test_intents_of_an_unreadable_list_stay_open():
+    said = "2 deletions of an earlier run in Sandbox Alpha remain unresolved: Atlas answered 500."
+    intents = [opened(Source.INVITES, number) for number in (1, 2)]
+    assert recovered(UNREADABLE, *intents) == ([], [said])
+
+
+def test_intent_of_a_restore_is_unknown_without_a_list_and_hides_none_of_a_sweep():
+    of_restore = opened(Source.INVITES, mode="restore")
+    assert list(recovery_lists([of_restore])) == []
+    lines, warnings = recover([of_restore], {})
+    assert ([line.outcome for line in lines], warnings) == (["unknown"], [])
+    found = recovered((), of_restore, opened(Source.INVITES))
+    assert found == (["unknown", "already_gone"], [])
+
+
+def test_each_list_resolves_its_own_intents_alone():
+    one, other = opened(Source.INVITES, 1), opened(Source.USERS, 1)
+    shown = {one.intent.list_key: (entry_of(Source.INVITES, 1),), other.intent.list_key: ()}
+    lines, _ = recover([one, other], shown)
+    assert [line.outcome for line in lines] == ["failed", "already_gone"]
+
+
+async def read_again(atlas, *intents, scope):
+    """Return what became of intents, and the warnings, by the lists that a run reads for them."""
+    read = OrganizationRead(AtlasOrganization(ORG, atlas), scope=scope)
+    further = recovery_lists(intents)
+    sources = {"sources": ["invites"]}
+    read = await read_lists(read, policy(**sources), further, QuietView(), workers=2)
+    lines, warnings = recover(intents, read.lists)
+    return [line.outcome for line in lines], [warning.message for warning in warnings]
+
+
+async def test_list_out_of_scope_is_read_once_for_all_its_intents_and_one_in_scope_not_again():
+    atlas = FakeAtlas()
+    intents = [
+        opened(source, number) for source in (Source.USERS, Source.INVITES) for number in (1, 2)
+    ]
+    scope = RunScope(ORG, projects=[project(id=PROJECT, name="renamed")])
+    outcomes, _ = await read_again(atlas, *intents, scope=scope)
+    assert outcomes == ["already_gone"] * 4
+    assert atlas.requested == [PROJECT, PROJECT]  # its invites, and its users
 
 
 async def test_404_for_a_project_that_this_run_has_listed_leaves_the_intent_open():
     atlas = FakeAtlas(list_results={PROJECT: ProjectGone(PROJECT)})
     scope = RunScope(ORG, project_names={PROJECT: "Sandbox Alpha"})
-    found = await recover(atlas, opened(Source.USERS), scope=scope)
-    (message,) = found.messages
+    outcomes, (message,) = await read_again(atlas, opened(Source.USERS), scope=scope)
     assert message.startswith("1 deletion of an earlier run in Sandbox Alpha remains unresolved: ")
     assert "still shows the project" in message
-    assert found.lines == []
-
-
-async def test_intents_of_an_unreadable_list_stay_open():
-    atlas = FakeAtlas(list_results={PROJECT: UNREADABLE})
-    found = await recover(atlas, *(opened(Source.INVITES, n) for n in (1, 2)))
-    said = "2 deletions of an earlier run in Sandbox Alpha remain unresolved: Atlas answered 500."
-    assert (found.lines, found.messages) == ([], [said])
-
-
-async def test_intent_of_a_restore_is_unknown_without_a_request_and_hides_none_of_a_sweep():
-    atlas = FakeAtlas()
-    of_restore = opened(Source.INVITES, mode="restore")
-    found = await recover(atlas, of_restore)
-    assert (found.outcomes, found.messages, atlas.requested) == (["unknown"], [], [])
-    found = await recover(atlas, of_restore, opened(Source.INVITES))
-    assert found.outcomes == ["unknown", "already_gone"]
-
-
-async def test_list_that_the_run_reads_resolves_its_intents_alone_and_is_not_read_again():
-    atlas = FakeAtlas()
-    found = Recovered(atlas, opened(Source.INVITES, 1), opened(Source.INVITES, 2))
-    for project_id, org_id, source in (
-        (PROJECT, ORG, Source.USERS),
-        (object_id(9), ORG, Source.INVITES),
-        (PROJECT, object_id(9), Source.INVITES),
-    ):
-        found.recovery.recover_list(ListRef(Project(project_id, "p", org_id), source), ())
-    assert found.lines == []
-    ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
-    found.recovery.recover_list(ref, (entry_of(Source.INVITES, 2),))
-    await found.recovery.recover_rest()
-    assert (found.outcomes, atlas.requested) == (["already_gone", "failed"], [])
+    assert outcomes == []
 
 
 async def test_open_intents_of_each_organization_are_resolved_with_its_own_credentials(directory):

@@ -15,7 +15,7 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRef
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired, hint_without
 from invite_sweeper.outcomes import Counts, Outcome
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, secret_warnings, sunset_warnings
-from invite_sweeper.sweep.plan import AtlasOrganization, OrganizationPlan, Reading, ReadLists, Swept
+from invite_sweeper.sweep.plan import AtlasOrganization, Decided, OrganizationPlan, ReadLists, Swept
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 
@@ -27,11 +27,11 @@ REFUSED = GuardRefused("-")
 def result_of(*parts, stopped_by=(), **options):
     keys = options.pop("policy", {})
     command = command_of(policy(organizations=[ORG, OTHER_ORG], **keys), **options)
-    readings = tuple(reading for reading, _ in parts)
-    result = Result(command, [reading.organization for reading in readings], QuietView())
-    result.readings = readings
-    result.plans = tuple(OrganizationPlan(each, ()) for each in readings if each.error is None)
-    result.swept = {reading.id: swept for reading, swept in parts}
+    decided = tuple(each for each, _ in parts)
+    result = Result(command, [each.organization for each in decided], QuietView())
+    result.decided = decided
+    result.plans = tuple(OrganizationPlan(each, ()) for each in decided if each.error is None)
+    result.swept = {each.id: swept for each, swept in parts}
     result.plan_made = True
     result.stopped_by.extend(stopped_by)
     return result
@@ -42,7 +42,7 @@ def organization(org_id=ORG, *, client=None, error=None, lists=NOTHING, **counts
     outcomes = {each: counts.pop(each) for each in Outcome if each in counts}
     of_lists = {"lists": ReadLists(**lists)} if lists else {}
     scope = RunScope(org_id)
-    return Reading(who, scope=scope, counts=Counts(**counts), error=error, **of_lists), Swept(
+    return Decided(who, scope=scope, counts=Counts(**counts), error=error, **of_lists), Swept(
         Counter(outcomes)
     )
 
@@ -142,7 +142,7 @@ def report(source, today, *, recorded=NOTHING, sunsets=NOTHING):
     organization = AtlasOrganization(ORG, client(**sunsets))
     retired = {source: SourceRetired("", "", "It is retired.", 410, source=source)}
     result = Result(command, [organization], QuietView())
-    result.report_ends([Reading(organization, lists=ReadLists(retired=retired))])
+    result.report_ends([Decided(organization, lists=ReadLists(retired=retired))])
     return result.warnings[-1:], bool(result.stopped_by)
 
 
