@@ -39,9 +39,9 @@ from invite_sweeper.report.nights import (
     recent_nights,
     were_all_done,
 )
+from invite_sweeper.report.notify import check_message, receiver_name
 from invite_sweeper.report.people import OrganizationName
-from invite_sweeper.report.receivers import receiver_of
-from invite_sweeper.report.receivers.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.report.verdicts import (
@@ -268,12 +268,14 @@ class _Doctor:
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
         async with open_session(LIMIT_S) as http:
-            for channel in command.policy.notify:
-                receiver = receiver_of(channel, self._session.environment)
-                with self._step(receiver.name):
-                    message = receiver.test_message(_TEST_MESSAGE, command.now)
-                    await request(http, method, message, channel.url_env)
-                    self._add(receiver.name, text)
+            for receiver in command.policy.notify:
+                name = receiver_name(receiver)
+                with self._step(name):
+                    message = check_message(
+                        receiver, self._session.environment, _TEST_MESSAGE, command.now
+                    )
+                    await request(http, method, message, receiver.url_env)
+                    self._add(name, text)
             gateway = self._destinations.pushgateway
             if gateway is not None:
                 with self._step("pushgateway"):

@@ -44,9 +44,10 @@ from invite_sweeper.files import (
 )
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.report import metrics
-from invite_sweeper.report.receivers import Notified, RunMessage, notify
-from invite_sweeper.report.receivers.sending import LIMIT_S
+from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
+from invite_sweeper.report.run_message import RunMessage
+from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.plan import Command

@@ -28,8 +28,8 @@ from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.receivers import Notified
-from invite_sweeper.report.receivers.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.notify import Notified
+from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"

@@ -14,9 +14,9 @@ from invite_sweeper.audit.record import Fold
 from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import Document, Table
 from invite_sweeper.report.period import read_period
-from invite_sweeper.report.receivers import RunMessage
 from invite_sweeper.report.run import question_about as ask_about
 from invite_sweeper.report.run import result_of
+from invite_sweeper.report.run_message import RunMessage
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.report.terminal import show_document
 from invite_sweeper.sweep.waiting import WaitingInvitation

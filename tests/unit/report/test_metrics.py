@@ -32,7 +32,7 @@ from invite_sweeper.report.metrics import (
     labels_of,
     textfile_of,
 )
-from invite_sweeper.report.receivers import Notified
+from invite_sweeper.report.notify import Notified
 
 MONITORING = Path(__file__).parents[3] / "deploy/helm/files"
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from audit.runs import deletion, planned
 from builders import NOW, ORG
 from msgspec import structs
-from receiving import receiving
+from receiving import Chat, receiving
 from report.reading import run_message
 from report.scenes import SCENES, error, recorded, run
 from reviewed import assert_reviewed
@@ -21,9 +21,9 @@ from invite_sweeper.audit.events import OrganizationResult, RunWarning
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.policy import Notification
 from invite_sweeper.policy.model import ReceiverKind
-from invite_sweeper.report.receivers import is_due, notify, receiver_of
-from invite_sweeper.report.receivers.lines import message_lines
-from invite_sweeper.report.receivers.run_message import MAX_USERS
+from invite_sweeper.report.messages import message_lines
+from invite_sweeper.report.notify import is_due, notify
+from invite_sweeper.report.run_message import MAX_USERS
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import PROGRAM_NAME
 
@@ -257,7 +257,27 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     channel = SLACK.model_copy(update={"when": when})
     if when.startswith("ping"):
         channel = PING.model_copy(update={"when": "failures"})
-    assert is_due(receiver_of(channel, {}), run_message(recorded(scene, directory))) is notified
+    assert is_due(channel, run_message(recorded(scene, directory))) is notified
+
+
+@pytest.mark.parametrize("details", [True, False])
+@pytest.mark.parametrize("scene", SCENES)
+async def test_slack_and_teams_take_the_message_of_every_run(end, scene, details):
+    """Each chat refuses a field, a value or a size that its documentation does not have."""
+    chats = [each.model_copy(update={"details": details}) for each in (SLACK, TEAMS)]
+    waits = [waiting(n, "ada@x.org") for n in range(1, 12)]
+    with receiving(Chat) as receiver:
+        assert await end(chats, environment(receiver), SCENES[scene], waits) == ()
+    assert len(receiver.requests) == 2
+
+
+async def test_slack_and_teams_take_the_message_that_was_cut(end):
+    organizations = tuple(
+        OrganizationResult(id=f"{n:024x}", name="\u00e9" * 300, plan_made=True) for n in range(200)
+    )
+    scene = run(organizations=organizations)
+    with receiving(Chat) as receiver:
+        assert await end([SLACK, TEAMS], environment(receiver), scene) == ()
 
 
 async def test_failing_channel_does_not_stop_the_others(end):

@@ -31,8 +31,8 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.markdown import render_markdown
 from invite_sweeper.report.metrics import Metrics
+from invite_sweeper.report.notify import is_due, message_about
 from invite_sweeper.report.page import render_html
-from invite_sweeper.report.receivers import is_due, receiver_of
 from invite_sweeper.report.run import result_json, result_of, what_needs_attention
 from invite_sweeper.report.story import describe_stale, story_of
 
@@ -54,9 +54,11 @@ def message(kind, record, when="always", **settings):
     if kind == "webhook":
         settings["secret_env"] = "KEY"
     settings = Notification(kind=kind, url_env="URL", when=when, **settings)
-    receiver = receiver_of(settings, {"URL": "https://example.com/x", "KEY": "k3y"})
-    run = run_message(record)._replace(details=receiver.settings.details)
-    return receiver.run_message(run).body.decode() if is_due(receiver, run) else None
+    environment = {"URL": "https://example.com/x", "KEY": "k3y"}
+    run = run_message(record)
+    if not is_due(settings, run):
+        return None
+    return message_about(settings, environment, run).body.decode()
 
 
 def outputs(record, directory):

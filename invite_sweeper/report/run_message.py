@@ -1,25 +1,47 @@
-"""What receivers get about the end of a run, as a document: its story, people, what waits."""
+"""What receivers get about the end of a run: a document for people, fields for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.endings import Status
+from invite_sweeper.endings import Status, may_repeat
 from invite_sweeper.errors import Advisor
-from invite_sweeper.report.document import Document, Section, describe_instant, display_text
+from invite_sweeper.report.document import (
+    Attention,
+    Document,
+    Section,
+    describe_instant,
+    display_text,
+)
 from invite_sweeper.report.rows import (
     Row,
     organization_labels_of,
+    planned_rows,
     rows_of,
     sorted_rows,
 )
+from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.report.story import last_hash_of, story_of
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import plural_form, pluralize
 
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names, and announced users likewise."""
+_WITHOUT_PEOPLE: Final = (
+    "source",
+    "org_id",
+    "project_id",
+    "project_name",
+    "rule",
+    "announced_at",
+    "deletable_from",
+    "new",
+    "unread",
+)
+"""Fields of an announcement that name no person."""
 
 
 class RunMessage(NamedTuple):
@@ -57,6 +79,33 @@ class RunMessage(NamedTuple):
         if self.waiting:
             sections.append(self._announced(self.waiting))
         return story._replace(sections=tuple(sections), closing=tuple(last_hash_of(self.run)))
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """The result as `--output json` has it, with the story and everything that waits.
+
+        People are named only with `details`: of the plan the first, of what waits all.
+        """
+        document = self.document
+        fields = result_json(self.run)
+        del fields["lists"], fields["invitations"], fields["plan"]
+        fields |= {
+            "headline": next(document.brief()).text,
+            "attention": [_attention(attention) for attention in document.attention],
+            "succeeded": self.has_succeeded,
+            "verdict": self.run.status,
+            "retryable": may_repeat(fields["reasons"]),
+            "finished_at": self.finished_at,
+            "announcements": None,
+        }
+        if self.waiting is not None:
+            fields["announcements"] = [
+                _announcement(invitation, details=self.details) for invitation in self.waiting
+            ]
+        if self.details:
+            planned = sorted_rows(planned_rows(self.run))[:MAX_USERS]
+            fields["invitations"] = [planned_result(row) for row in planned]
+        return fields
 
     def _deletions(self) -> Section:
         """Return the planned deletions: those that need attention first."""
@@ -104,3 +153,23 @@ def _counts(waiting: Sequence[WaitingInvitation]) -> str:
         parts.append(f"{unread:,} in lists that were not read this time")
     due = describe_instant(waiting[0].deletable_from)
     return f"{', '.join(parts)}; the first may be deleted from {due}."
+
+
+def _attention(attention: Attention) -> dict[str, object]:
+    """Return what needs attention; a hint is as in an error, with its command beside it."""
+    hint = attention.hint
+    return {**attention._asdict(), "hint": hint.sentence, "command": hint.command}
+
+
+def _announcement(invitation: WaitingInvitation, *, details: bool) -> dict[str, object]:
+    """Return what waits; without `details`, without a person.
+
+    An id of a list of users is that of a person.
+    """
+    fields = structs.asdict(invitation)
+    del fields["age_days"]  # that of the announcement
+    if not invitation.unread:
+        del fields["unread"]
+    if details:
+        return fields
+    return {name: fields[name] for name in _WITHOUT_PEOPLE if name in fields}
