@@ -138,11 +138,7 @@ def init(
         age = older_than or (_ask_for_age() if asks else _DEFAULT_AGE)
         sources = source or (_ask_for_sources() if asks else tuple(Source))
         wait = notice or (_ask_for_notice() if asks else None)
-        with_users = not SOURCES_OF_USERS.isdisjoint(sources)
-        with_ended = asks and with_users and _ask_for_ended()
-        text = render_policy(
-            organizations, age, sources, path, now, wait=wait, with_ended=with_ended
-        )
+        text = render_policy(organizations, age, sources, path, now, wait=wait)
         policy = parse_policy(text.encode(), str(path))  # as a sweep reads it
         _write_new(path, text)
     except click.Abort:
@@ -176,13 +172,11 @@ def render_policy(
     now: datetime,
     *,
     wait: str | None = None,
-    with_ended: bool = False,
 ) -> str:
     """Return the YAML of a commented policy.
 
     Args:
         wait: Of its notice; None without one.
-        with_ended: Whether it has a rule about people who can no longer accept.
     """
     return _TEMPLATES.get_template("policy.yaml.j2").render(
         organizations=organizations,
@@ -191,7 +185,6 @@ def render_policy(
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        with_ended=with_ended,
         with_users=not SOURCES_OF_USERS.isdisjoint(sources),
         wait=wait,
     )
@@ -308,8 +301,3 @@ def _ask_for_notice() -> str | None:
     question = f"Notice, such as 7d, or {_NO_NOTICE}"
     notice: str | None = click.prompt(question, _NO_NOTICE, value_proc=parse)
     return notice
-
-
-def _ask_for_ended() -> bool:
-    click.echo("People whose invitation expired, or who rejected it, can go at any age.")
-    return click.confirm("Add a rule for them?", default=False)

@@ -66,56 +66,47 @@ class Progress:
     ) -> None:
         self._log = log
         self._clock = clock
-        self._activity = ""
-        self._total = 0
-        self._done = 0
         self._outcomes: Counter[str] = Counter()
         self._logged_s = clock()
-        self._bar: Bar | None = None
-        if console is not None:
-            self._bar = Bar(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[failures]}", style="bold red"),
-                console=console,
-                transient=True,
-            )
-            self._task = self._bar.add_task("", failures="")
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[failures]}", style="bold red"),
+            console=console,
+            transient=True,
+            disable=console is None,
+        )
+        self._bar.add_task("", total=0, failures="")
+        (self._task,) = self._bar.tasks
 
     def started(self, activity: str, count: int, where: str) -> None:
         """Show that `count` steps of an activity begin in an organization."""
         self._log.debug(activity.lower(), organization=where, count=count)
-        if activity != self._activity:
-            self._activity = activity
-            self._total = 0
-            self._done = 0
+        task = self._task
+        if activity != task.description:
             self._logged_s = self._clock()
-        self._total += count  # organizations are read at the same time, and share one bar
-        if self._bar is not None and self._total:
-            self._bar.reset(
-                self._task, total=self._total, completed=self._done, description=activity
-            )
+            self._bar.reset(task.id, total=0, description=activity)
+        # Organizations are read at the same time, and share one bar.
+        self._bar.update(task.id, total=(task.total or 0) + count)
+        if task.total:
             self._bar.start()
 
     def done(self, outcome: Outcome | None = None) -> None:
         """Show that one step ended; that of a deletion has an outcome."""
         if outcome is not None:
             self._outcomes[outcome.value] += 1
-        self._done += 1
-        if self._bar is not None:
-            failed = self._outcomes["failed"] + self._outcomes["unknown"]
-            failures = f"{failed:,} failed" if failed else ""
-            self._bar.update(self._task, completed=self._done, failures=failures)
-            if self._bar.finished:
-                self.close()  # so that a question has a clean screen
-            return
+        task = self._task
+        failed = self._outcomes["failed"] + self._outcomes["unknown"]
+        self._bar.update(task.id, advance=1, failures=f"{failed:,} failed" if failed else "")
+        if self._bar.finished:
+            self.close()  # so that a question has a clean screen
         now_s = self._clock()
-        if now_s - self._logged_s >= _LINE_INTERVAL_S:
+        if self._bar.disable and now_s - self._logged_s >= _LINE_INTERVAL_S:
             self._logged_s = now_s
-            activity = self._activity.lower()
-            self._log.info(activity, done=self._done, total=self._total, **self._outcomes)
+            counts = {"done": round(task.completed), "total": round(task.total or 0)}
+            self._log.info(task.description.lower(), **counts, **self._outcomes)
 
     def warn(self, warning: RunWarning) -> None:
         """Log a warning or remark; the run continues. What is announced is a line of its story."""
@@ -135,8 +126,7 @@ class Progress:
 
     def close(self) -> None:
         """Remove the bar; closing twice is allowed."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.stop()
 
 
 async def confirm(stop: StopRequest, question: Document) -> bool:
