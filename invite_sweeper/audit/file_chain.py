@@ -364,9 +364,7 @@ class FileChain:
         before = self._continued.name
         if not before:
             raise DamagedFile(self.file.path, 1, "is not the first line of a log")
-        what = f"does not follow the last line of {before}"
-        put_back = f"If {before} was accepted as lost and put back later, move it away again."
-        raise DamagedFile(self.file.path, 1, what, put_back)
+        raise DamagedFile(self.file.path, 1, f"does not follow the last line of {before}")
 
 
 def _is_torn(line: bytes) -> bool:

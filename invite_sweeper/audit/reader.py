@@ -6,7 +6,8 @@ relies on are its lines. So nothing is built on what `audit verify` calls damage
 
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -93,7 +94,8 @@ class LogReader:
 
     Files that were removed from the beginning, the oldest first, are not missed: the chain begins
     with the first file that is there. Any other file that is missing, the last one too, is damage
-    until a later run has accepted it (`missing_accepted`).
+    until a later run has accepted it (`missing_accepted`). One that was accepted and is there again
+    is read if the file after it continues it, and else left aside: no run since has gone by it.
 
     Args:
         files: In the order of their names.
@@ -107,6 +109,7 @@ class LogReader:
     Attributes:
         missing: The numbers of the files that are gone and that no run accepted, in ascending
             order; complete once all files were read.
+        left_aside: The files that a run accepted as lost, and that the next file does not continue.
         last_hash: Hash of the last whole line that was read; "" before the first.
     """
 
@@ -124,6 +127,7 @@ class LogReader:
         self.head = head
         self.first = first
         self.missing: list[range] = []
+        self.left_aside: tuple[RunFile, ...] = ()
         self.last_hash = ""
         self._continued: Continued | None = None
         self._hashed = hashed
@@ -138,6 +142,7 @@ class LogReader:
             DamagedLog: A file cannot be opened.
         """
         self.missing = []
+        self.left_aside = tuple(self._find_left_aside())
         self.last_hash = ""
         self._continued = None
         damage: MissingFile | None = None  # by the first file that is missing
@@ -151,7 +156,9 @@ class LogReader:
                 damage = damage or _missing(gone, self.files[index - 1], file.path)
                 self._add_missing(gone, file.path)
                 self._continued = None  # the last line of a file that is gone
-            if index >= self.first:
+            if file in self.left_aside:
+                self._continued = None  # as of a file that is gone
+            elif index >= self.first:
                 yield from self._read(file)
             elif self.missing:
                 for chain in self._read(file):  # it may have accepted them
@@ -183,6 +190,19 @@ class LogReader:
         if chain.accepted:
             self.missing = list(_without(self.missing, chain.accepted))
 
+    def _find_left_aside(self) -> Iterator[RunFile]:
+        """Yield the files to leave aside, the newest first; what they have is not checked."""
+        accepted: set[int] = set()
+        continued = ""  # the hash that the file after has
+        for file in reversed(self.files[self.first :]):
+            opening = _read_opening(file)
+            if file.number in accepted and _last_hash_of(file) != continued:
+                yield file
+                continued = ""
+            else:
+                continued = opening.first.header.prev if opening.first is not None else ""
+            accepted.update(opening.accepted)
+
     def _add_missing(self, gone: range, path: Path) -> None:
         """Add the numbers that are missing before a file, or before that which `HEAD` names.
 
@@ -207,6 +227,27 @@ class LogReader:
             return _missing(gone, last, path)
         what = "is missing: it is the last run that HEAD names"
         return MissingFile(path, what)
+
+
+def _read_opening(file: RunFile) -> FileChain:
+    """Return a file of which the lines were read with what it continues and what it accepted.
+
+    They are `run_started`, `policy` and `missing_accepted`, in this order. What is wrong there is
+    found where the file is read.
+    """
+    chain = FileChain(file)
+    with closing(chain), suppress(RunError):
+        for _ in islice(chain, 3):
+            pass
+    return chain
+
+
+def _last_hash_of(file: RunFile) -> str:
+    """Return the hash of the last whole line of a file; "" where it is damaged."""
+    with suppress(RunError):
+        last = FileChain(file).read().last
+        return last.hash if last is not None else ""
+    return ""
 
 
 def _missing(gone: range, before: RunFile, path: Path) -> MissingFile:

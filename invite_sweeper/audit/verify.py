@@ -33,6 +33,8 @@ class Verification(msgspec.Struct, kw_only=True):
         last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
             zeros without one.
         missing_accepted: The numbers of files that are gone, and that a run accepted.
+        left_aside: The names of the files that are there again after a run accepted them as lost,
+            and that the next file does not continue: no run goes by them.
         head_missing: `HEAD` is gone, so later files may be missing, too.
         damage: The first file or line that is wrong, in one sentence; None without one.
         unfinished: In the order of their files.
@@ -46,6 +48,7 @@ class Verification(msgspec.Struct, kw_only=True):
     first_run: int | None = None
     last_hash: str = GENESIS_HASH
     missing_accepted: tuple[int, ...] = ()
+    left_aside: tuple[str, ...] = ()
     head_missing: bool = False
     damage: str | None = None
     unfinished: tuple[Unfinished, ...] = ()
@@ -110,7 +113,8 @@ def _verify(
         folder = directory.path
         head = directory.read_head()
         result.head_missing = head is None and bool(files)
-    for chain in LogReader(files, head, folder=folder):
+    reader = LogReader(files, head, folder=folder)
+    for chain in reader:
         result.files += 1
         for line, _ in fold.follow(RunRecord(chain.file), chain, chain.decode):
             result.lines += 1
@@ -118,6 +122,7 @@ def _verify(
             if line.hash == expect_head:
                 result.expected_at = f"{chain.file.path} line {line.number}"
         result.missing_accepted += chain.accepted
+    result.left_aside = tuple(sorted(file.name for file in reader.left_aside))
     if expect_head is not None and result.expected_at is None:
         result.damage = f"No line has the expected hash {expect_head}."
     result.unfinished = fold.unfinished()

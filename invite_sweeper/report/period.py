@@ -118,6 +118,7 @@ def read_period(
         UsageError: The period ends before it begins, or no run began in it.
     """
     folder = files[0].path.parent
+    files = [file for file in files if file.name not in verification.left_aside]
     about_it = advisor._replace(organization=organization or "")
     instants = tuple(map(first_instant, files))
     period = find_period(instants, since, until)

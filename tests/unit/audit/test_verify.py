@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -433,3 +434,44 @@ def test_missing_numbers_are_told_as_ranges(directory):
     lost = MissingAccepted(accepting(directory).missing)
     assert lost == MissingAccepted((2, 3, 4, 6))
     assert lost.text == "The files of runs 2 to 4, 6 are lost"
+
+
+@pytest.mark.parametrize("lost", [2, 3, 4])
+def test_a_file_that_was_accepted_as_lost_and_is_put_back_whole_is_read_again(directory, lost):
+    paths = [write(directory, *deletion()) for _ in range(4)]
+    content = paths[lost - 1].read_bytes()
+    paths[lost - 1].unlink()
+    write(directory, MissingAccepted((lost,)))
+    paths[lost - 1].write_bytes(content)
+    assert not is_damaged(directory)
+    assert verify_directory(directory).left_aside == ()
+    history = History.read(directory, NOW + timedelta(hours=1), period=timedelta(days=2))
+    assert history.sent.total() == 4
+
+
+@pytest.mark.parametrize("lost", [2, 3, 4])
+def test_one_that_its_neighbours_do_not_continue_is_left_aside_and_named(directory, lost):
+    paths = [write(directory, *deletion()) for _ in range(4)]
+    lines = paths[lost - 1].read_bytes().splitlines(keepends=True)
+    paths[lost - 1].unlink()
+    path = write(directory, MissingAccepted((lost,)))
+    paths[lost - 1].write_bytes(b"".join(lines[:-1]))
+    for _ in range(2):
+        assert not is_damaged(directory)
+        assert verify_directory(directory).left_aside == (paths[lost - 1].name,)
+        write(directory)
+    path.unlink()  # who accepted it
+    assert is_damaged(directory)
+
+
+def test_a_run_that_was_killed_lost_and_accepted_is_left_aside_where_the_log_went_on_before_it(
+    directory,
+):
+    write(directory)
+    path = write(directory, *deletion(), killed=True)
+    content = path.read_bytes()
+    path.unlink()
+    write(directory, MissingAccepted((2,)))
+    path.write_bytes(content)
+    assert not is_damaged(directory)
+    assert verify_directory(directory).left_aside == (path.name,)
