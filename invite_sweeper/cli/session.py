@@ -20,14 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 from rich.console import Console
 from structlog.typing import FilteringBoundLogger
+from yarl import URL
 
 from invite_sweeper import clock
 from invite_sweeper.atlas.credentials import credentials_variables, read_credentials
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
-from invite_sweeper.atlas.http import open_connector, open_http, parse_base_url
+from invite_sweeper.atlas.http import open_connector, open_http
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.file_chain import FileChain
 from invite_sweeper.audit.reader import LogReader
@@ -57,48 +59,31 @@ def _terminal() -> Console | None:
     return None if console.is_dumb_terminal else console
 
 
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """The process at work: its streams, log, terminal and signals.
 
     Attributes:
+        log: Of the program, on stderr; the audit log is separate.
+        terminal: Where progress is shown; None for log lines.
         prints_json: Whether the result on stdout is JSON.
         quiet: Whether only what needs attention is printed.
         asks: Whether a question is asked before something is deleted or sent.
         is_demo: Not an option: print neither progress nor messages below a warning, and no command
             that applies the plan, because its Atlas ends with the demo.
-        terminal: Where progress is shown; None for log lines.
-        stop: Requested by a signal, and when the deadline has passed.
         last_resort: Ends the process if it outlives the deadline while it is at work.
+        stop: Requested by a signal, and when the deadline has passed.
     """
 
-    def __init__(
-        self,
-        command: Command,
-        environment: Mapping[str, str],
-        *,
-        output: str = "text",
-        log_format: str = "auto",
-        quiet: bool = False,
-        verbose: bool = False,
-        yes: bool = False,
-        is_demo: bool = False,
-    ) -> None:
-        self.environment = environment
-        self.prints_json = output == "json"
-        self.quiet = quiet
-        self.asks = sys.stdin.isatty() and not yes
-        self.is_demo = is_demo
-        self.terminal = None if quiet or is_demo else _terminal()
-        self.log = configure_logging(quiet=quiet or is_demo, verbose=verbose, log_format=log_format)
-        self.stop = StopRequest()
-        execution = command.policy.execution
-        self.last_resort = LastResort(
-            started_s=command.started_s,
-            deadline_s=execution.deadline.total_seconds(),
-            grace_s=execution.grace.total_seconds(),
-            as_json=self.prints_json,
-        )
-        self._reported_damages: set[str] = set()
+    environment: Mapping[str, str]
+    log: FilteringBoundLogger
+    terminal: Console | None
+    prints_json: bool
+    quiet: bool
+    asks: bool
+    is_demo: bool
+    last_resort: LastResort
+    stop: StopRequest = msgspec.field(default_factory=StopRequest)
+    _reported_damages: set[str] = msgspec.field(default_factory=set)
 
     @contextmanager
     def working(self, command: Command, *, locked: bool = False) -> Iterator[None]:
@@ -179,16 +164,24 @@ def begin(
         RunError: See `check_command`.
     """
     command = check_command(environment, **options)
-    # From now on, errors have the form of the log.
+    execution = command.policy.execution
+    is_silent = quiet or is_demo
+    prints_json = output == "json"
     session = Session(
-        command,
-        environment,
-        output=output,
-        log_format=log_format,
+        environment=environment,
+        # From now on, errors have the form of the log.
+        log=configure_logging(quiet=is_silent, verbose=verbose, log_format=log_format),
+        terminal=None if is_silent else _terminal(),
+        prints_json=prints_json,
         quiet=quiet,
-        verbose=verbose,
-        yes=yes,
+        asks=sys.stdin.isatty() and not yes,
         is_demo=is_demo,
+        last_resort=LastResort(
+            started_s=command.started_s,
+            deadline_s=execution.deadline.total_seconds(),
+            grace_s=execution.grace.total_seconds(),
+            as_json=prints_json,
+        ),
     )
     return command, session
 
@@ -241,7 +234,6 @@ async def connect(
         retry_for_s: How long requests are retried, at most as long as the command runs.
     """
     execution = command.policy.execution
-    base_url = parse_base_url(command.base_url)
     async with AsyncExitStack() as stack:
         connector = await stack.enter_async_context(open_connector())
         limiter = open_limiter(execution)
@@ -249,7 +241,7 @@ async def connect(
         patience_s = _PATIENCE_S if is_awaited else math.inf
         clients: dict[str, AtlasClient] = {}  # by the name of their credentials
         for name, credentials in credentials_of(command, environment).items():
-            http = await stack.enter_async_context(open_http(base_url, connector))
+            http = await stack.enter_async_context(open_http(URL(command.base_url), connector))
             client = AtlasClient(
                 http,
                 credentials,
