@@ -1,9 +1,9 @@
 """The nights of a period: how each ended, what its runs did, and what they come to.
 
 1. A night is a day in UTC; a run belongs to the night in which it began.
-2. The worst sweep of a night decides how it ended; without a sweep its worst dry run does, and
-   without that its worst restore. A refused sweep did nothing, and undoes nothing: beside another
-   one the night is partly done.
+2. The best sweep of a night decides how it ended; without a sweep its best dry run does, and
+   without that its best restore. The others that were not done are counted beside it: a second cron
+   line that was refused undoes nothing.
 3. What a dry run would do counts for nothing; what is pending is what the newest sweep or dry run
    of the night left.
 4. The nights end with the last one that is over, or with that of the newest run: a job that does
@@ -22,7 +22,7 @@ from invite_sweeper.audit.events import Announced, RunStarted
 from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.report.document import Bar, Picture
-from invite_sweeper.text import describe_span, shorten_list
+from invite_sweeper.text import describe_span, pluralize, shorten_list
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")
 """What a night counts, in the order in which it is shown."""
@@ -178,22 +178,25 @@ class Night(NamedTuple):
 
     @property
     def deciding(self) -> Sequence[NightRun]:
-        """The runs of the first mode that the night has, the worst first; of unknown modes, all."""
+        """The runs of the first mode that the night has, the best first; of unknown modes, all."""
         of_modes = ([run for run in self.runs if run.mode == mode] for mode in _DECIDING_MODES)
         runs = next(filter(None, of_modes), self.runs)
         if not runs:
             return [_NO_FILE if self.has_begun else _NO_RUN]
         worst_first = tuple(Status)
-        return sorted(runs, key=lambda run: worst_first.index(run.status))
+        return sorted(runs, key=lambda run: worst_first.index(run.status), reverse=True)
 
     @property
     def status(self) -> Status:
         """How it ended; EMPTY without a run."""
-        worst = self.deciding[0].status
-        best = self.deciding[-1].status
-        if worst is Status.REFUSED and best is not worst:
-            return Status.PARTLY_DONE
-        return worst
+        return self.deciding[0].status
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """How many of the other deciding runs were not done, by how they ended."""
+        numbers = Counter(run.status for run in self.deciding[1:])
+        del numbers[Status.DONE]
+        return tuple(f"{pluralize(number, 'other')} {status}" for status, number in numbers.items())
 
     @property
     def scan(self) -> NightRun | None:
@@ -211,9 +214,8 @@ class Night(NamedTuple):
 
     @property
     def text(self) -> str:
-        """How it ended, each end once; the table has its numbers."""
-        endings = dict.fromkeys(run.text for run in self.deciding)
-        return f"{self.day}: {'; '.join(endings)}"
+        """How it ended; the table has its numbers."""
+        return f"{self.day}: {'; '.join((self.deciding[0].text, *self.others))}"
 
 
 def picture_of(nights: Sequence[Night]) -> Picture:
@@ -222,7 +224,7 @@ def picture_of(nights: Sequence[Night]) -> Picture:
         names=COUNTED,
         line="pending after the night",
         remark="Each night shows how many invitations were deleted, its exit code where it is not "
-        "0 (the worst of its sweeps), and the day of the month, in UTC.",
+        "0 (the best of its sweeps), and the day of the month, in UTC.",
         bars=tuple(
             Bar(
                 label=str(night.day.day),

@@ -74,7 +74,14 @@ from invite_sweeper.report.rows import (
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.verdicts import document_of_verification
-from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize, upper_first
+from invite_sweeper.text import (
+    Hint,
+    describe_span,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    upper_first,
+)
 
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
@@ -127,8 +134,10 @@ def read_period(
     newest = reader.newest
     if newest is None:
         about = f" that is about organization {organization}" if organization is not None else ""
+        known = [began.date() for began in instants if began is not None]
+        span = describe_span(f"{min(known)}", f"{max(known)}") if known else "an unknown time"
         raise UsageError(
-            f"No run of {folder}{about} began from {period.first} to {period.last}.",
+            f"No run of {folder}{about} began in the period. Its runs are of {span}.",
             hint="Name another period with --since and --until; list the runs:",
             command=advisor.list_runs(),
         )
@@ -345,8 +354,9 @@ def _pending_cell(night: Night) -> Cell:
 
 
 def _ended(night: Night) -> Cell:
-    """Return how its sweeps ended, each end once."""
-    return tuple(dict.fromkeys(Line(run.text, run.status.style) for run in night.deciding))
+    """Return how its best sweep ended, and how many others were not done."""
+    best = night.deciding[0]
+    return (Line(best.text, best.status.style), *(Line(other, "note") for other in night.others))
 
 
 _PEOPLE: Final[CellsOf[Row]] = {**INVITATIONS, LIST_AND_ID: list_cell}

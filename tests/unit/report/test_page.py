@@ -1,6 +1,7 @@
 """The report of an audit directory, as HTML and as Markdown, without a browser."""
 
 import base64
+import gzip
 import hashlib
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 from functools import partial
 
 import pytest
-from audit.runs import finished, intent, outcome, planned, started, write_run
+from audit.runs import clock, finished, intent, outcome, planned, started, write_run
 from benchmarks.nights import write_nights
 from builders import ORG, OTHER_ORG, policy_bytes
 from click.testing import CliRunner
@@ -19,6 +20,7 @@ from report.reading import Reader, tables, words
 from report.scenes import HOSTILE, REFUSED_SWEEP, SCENES, UNREADABLE, deleted, write
 
 from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.events import (
     Announced,
     Kept,
@@ -139,6 +141,35 @@ def test_damaged_log_is_the_verdict_and_named_by_its_file(directory):
     assert page.headline.label == Status.DAMAGED.label
     assert [item.title for item in page.attention] == ["The audit log does not verify"]
     assert "invitations" not in {table.key for table in tables(page)}
+
+
+def unpacking_to(size: int) -> bytes:
+    return gzip.compress(b"a" * size)
+
+
+FIRST_LINE = HashChain("r1", "0" * 64, clock()).add(started()) + b"\n"
+DAMAGES = {
+    "a torn number": FIRST_LINE.replace(b'"seq":1', b'"seq":1e'),
+    "one line that unpacks to 100 MB": unpacking_to(100_000_000),
+    "a seq of 400 digits": FIRST_LINE.replace(b'"seq":1', b'"seq":' + b"1" * 400),
+    "100,000 nested brackets": b"[" * 100_000 + b"\n",
+    "the same in a value": FIRST_LINE.replace(b'"seq":1', b'"seq":' + b"[" * 100_000),
+    "a lone surrogate": FIRST_LINE.replace(b'"policy_path":"', b'"policy_path":"\\ud800'),
+    "bytes that are not UTF-8": b"\xff\xfe\n",
+    "values of another type": FIRST_LINE.replace(b'"organizations":[', b'"organizations":[[],'),
+    "a forged second line": FIRST_LINE + FIRST_LINE.replace(b'"seq":1', b'"seq":2'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_of_a_log_whose_only_file_is_damaged_the_report_names_the_damage_first(directory, damage):
+    path = write_run(directory, "r1")
+    path.write_bytes(DAMAGES[damage])
+    page = page_of(directory)
+    assert page.headline.label == Status.DAMAGED.label
+    assert path.name in page.headline.text
+    for text in (render_html(page), render_markdown(page)):
+        assert path.name in text
 
 
 MEASURE = """
