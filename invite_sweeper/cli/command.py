@@ -19,7 +19,8 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.policy import parse_duration_option
-from invite_sweeper.sweep.plan import Command
+from invite_sweeper.report.metrics import check_gateway_url, labels_of, textfile_of
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import escape_unprintable
 
@@ -97,6 +98,9 @@ def check_command(
     reason: str | None = None,
     dry_run: bool = False,
     detailed_exitcode: bool = False,
+    out: Path | None = None,
+    metrics_file: Path | None = None,
+    pushgateway: str | None = None,
 ) -> Command:
     """Return what a command is to do, from its options as they were given.
 
@@ -117,9 +121,14 @@ def check_command(
     # Before anything else can fail: no error shows the address of a receiver.
     for channel in whole.notify:
         register_receivers(filter(None, (channel.url_env, channel.secret_env)), environment)
+    if pushgateway is not None:
+        check_gateway_url(pushgateway)
     max_age = parse_duration_option("--plan-max-age", plan_max_age)
     part_of_all = parse_shard(shard, environment)
     part = whole if part_of_all is None else part_of_all.part_of_policy(whole)
+    if metrics_file is not None:
+        labels = labels_of(policy, part_of_all, environment)
+        metrics_file = textfile_of(metrics_file, labels)
     now = datetime.now(UTC)
     url = str(parse_base_url(base_url))
     return Command(
@@ -142,6 +151,9 @@ def check_command(
         detailed_exit_code=detailed_exitcode,
         only_projects=project,
         reason=check_reason(reason),
+        out=out,
+        metrics_file=metrics_file,
+        pushgateway=pushgateway,
         # What is the default, or in the policy, is left out of a command.
         advisor=Advisor(
             policy=str(policy),

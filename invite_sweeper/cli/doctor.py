@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import click
@@ -21,14 +20,13 @@ from invite_sweeper.cli.options import CONNECTED, SectionedCommand, option, opti
 from invite_sweeper.cli.progress import Progress
 from invite_sweeper.cli.session import Session, begin, connect, run_async
 from invite_sweeper.cli.streams import OUTPUTS
-from invite_sweeper.cli.sweep import Destinations, check_outputs, find_destinations
+from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.endings import ExitCode, WarningCode, WarningLevel
 from invite_sweeper.errors import Interrupted, RunError
 from invite_sweeper.files import check_writable
 from invite_sweeper.json_text import json_line
 from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.report.document import describe_instant
-from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.nights import (
     CHECK_SCHEDULE,
     DEFAULT_NIGHTS,
@@ -51,11 +49,11 @@ from invite_sweeper.report.verdicts import (
     diagnosis_of,
     document_of_checks,
 )
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import read_and_decide
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
-    Command,
     Decided,
     backlog,
     make_plans,
@@ -105,11 +103,7 @@ def doctor(notify: bool, **given: Any) -> None:
 async def diagnose(
     environment: Mapping[str, str],
     *,
-    policy: Path,
     notify: bool = False,
-    out: Path | None = None,
-    metrics_file: Path | None = None,
-    pushgateway: str | None = None,
     **given: Any,
 ) -> DiagnosisResult:
     """Take the steps of a sweep and return a check for each; what would stop it has failed.
@@ -121,13 +115,8 @@ async def diagnose(
         UsageError: The policy or an option is invalid.
         Interrupted: A signal or the deadline stopped the checks.
     """
-    if pushgateway is not None:
-        check_gateway_url(pushgateway)
-    command, session = begin(environment, policy=policy, dry_run=True, **given)
-    destinations = find_destinations(
-        environment, policy=policy, out=out, metrics_file=metrics_file, pushgateway=pushgateway
-    )
-    checks = _Doctor(command, session, destinations).run(notify=notify)
+    command, session = begin(environment, dry_run=True, **given)
+    checks = _Doctor(command, session).run(notify=notify)
     with session.working(command):
         return await session.stop.run_unless_stopped(checks)
 
@@ -143,10 +132,9 @@ class _SilentProgress(Progress):
 class _Doctor:
     """Takes the steps of a sweep; an error is a failed check, and the next step is taken."""
 
-    def __init__(self, command: Command, session: Session, destinations: Destinations) -> None:
+    def __init__(self, command: Command, session: Session) -> None:
         self._command = command
         self._session = session
-        self._destinations = destinations
         self._checks: list[Check] = []
         self._organization: str | None = None  # that of the checks that follow; None: of all
 
@@ -222,8 +210,8 @@ class _Doctor:
     def _check_files(self) -> None:
         directory = self._command.directory
         with self._step("outputs"):
-            check_outputs(self._command, self._destinations)
-        path = self._destinations.metrics_file
+            check_outputs(self._command)
+        path = self._command.metrics_file
         if path is not None:
             with self._step("metrics file", warns=True):
                 check_writable(path, "The metrics file")
@@ -276,7 +264,7 @@ class _Doctor:
                     )
                     await request(http, method, message, receiver.url_env)
                     self._add(name, text)
-            gateway = self._destinations.pushgateway
+            gateway = self._command.pushgateway
             if gateway is not None:
                 with self._step("pushgateway"):
                     await request(http, "HEAD", Message(gateway), "--pushgateway")

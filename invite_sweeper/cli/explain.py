@@ -27,7 +27,8 @@ from invite_sweeper.report.people import (
     history_of,
 )
 from invite_sweeper.report.terminal import show_document, stdout_console
-from invite_sweeper.sweep.plan import Command, awaited_limits, make_plans, organization_labels
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.plan import awaited_limits, make_plans, organization_labels
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import Globs, exact_glob
 

@@ -26,7 +26,7 @@ from invite_sweeper.report.csv_rows import csv_cell, csv_row
 from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import place_of_list
 from invite_sweeper.report.terminal import stdout_console
-from invite_sweeper.sweep.plan import Command
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.text import Globs, escape_unprintable, shorten_list
 
 _MAX_NAMED: Final = 10

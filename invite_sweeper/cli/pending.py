@@ -7,8 +7,8 @@ from invite_sweeper.cli.progress import Progress
 from invite_sweeper.cli.session import Session, connect
 from invite_sweeper.explain import Explainer
 from invite_sweeper.models import ListUnreadable
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import read_and_decide
-from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 

@@ -45,7 +45,7 @@ from invite_sweeper.report.run import (
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.report.terminal import RedactingConsole, stdout_console
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.plan import Command
+from invite_sweeper.sweep.command import Command
 
 _LINE_INTERVAL_S: Final = 30.0
 _MAX_LINE_BYTES = 1024

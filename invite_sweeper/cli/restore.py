@@ -38,7 +38,7 @@ from invite_sweeper.restore import (
     find_deletions,
     plan_restore,
 )
-from invite_sweeper.sweep.plan import Command
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import plural_form, pluralize, shorten_list
 

@@ -40,7 +40,8 @@ from invite_sweeper.cli.streams import OUTPUTS, audit_copy, coloured, fit_termin
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.shutdown import StopRequest, handle_signals
-from invite_sweeper.sweep.plan import AtlasOrganization, Command
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.text import describe_duration, escape_unprintable
 
 _T = TypeVar("_T")

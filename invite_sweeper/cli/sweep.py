@@ -49,8 +49,8 @@ from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.run_message import RunMessage
 from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import check_plan
-from invite_sweeper.sweep.plan import Command
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import run_sweep
 from invite_sweeper.sweep.waiting import WaitingInvitation, find_waiting
@@ -91,73 +91,20 @@ def plan(policy_argument: Path | None, **given: Any) -> None:
     raise SystemExit(run_async(run_command(os.environ, dry_run=True, **given)))
 
 
-class Destinations(NamedTuple):
-    """What a command writes beside the file of its run.
+async def run_command(environment: Mapping[str, str], **given: Any) -> int:
+    """Run `sweep` or `plan`, show the result, report it to others, and return the exit code.
 
-    Attributes:
-        out: A copy of the plan; None without one.
-        labels: Of the metrics.
-        metrics_file: With the name of the shard; None without one.
-        pushgateway: Where the metrics are pushed; None for nowhere.
+    Args:
+        given: The options of `begin`.
     """
-
-    out: Path | None
-    labels: Mapping[str, str]
-    metrics_file: Path | None
-    pushgateway: str | None
-
-
-def find_destinations(
-    environment: Mapping[str, str],
-    *,
-    policy: Path,
-    shard: str | None = None,
-    out: Path | None = None,
-    metrics_file: Path | None = None,
-    pushgateway: str | None = None,
-) -> Destinations:
-    """Return what a command writes beside the file of its run, from its options.
-
-    Raises:
-        UsageError: The shard is not one.
-    """
-    labels = metrics.labels_of(policy, parse_shard(shard, environment), environment)
-    if metrics_file is not None:
-        metrics_file = metrics.textfile_of(metrics_file, labels)
-    return Destinations(out, labels, metrics_file, pushgateway)
-
-
-async def run_command(
-    environment: Mapping[str, str],
-    *,
-    policy: Path,
-    shard: str | None = None,
-    out: Path | None = None,
-    metrics_file: Path | None = None,
-    pushgateway: str | None = None,
-    **given: Any,
-) -> int:
-    """Run `sweep` or `plan`, show the result, report it to others, and return the exit code."""
-    find = partial(
-        find_destinations,
-        environment,
-        policy=policy,
-        shard=shard,
-        out=out,
-        metrics_file=metrics_file,
-        pushgateway=pushgateway,
-    )
     try:
-        if pushgateway is not None:
-            metrics.check_gateway_url(pushgateway)
-        command, session = begin(environment, policy=policy, shard=shard, **given)
-        others = find()
+        command, session = begin(environment, **given)
         credentials_of(command, environment)  # all missing ones are named before a file is opened
-        check_outputs(command, others)
+        check_outputs(command)
     except RunError as error:
         # The alerts see that it did not begin, as far as the outputs are valid themselves.
         with suppress(OSError, UsageError):
-            await _measure(error, find())
+            await _measure(error, environment, **given)
         raise
     try:
         with session.working(command, locked=True):
@@ -165,13 +112,13 @@ async def run_command(
                 read_history(command)
                 swept = await _sweep(command, session)
             except RunError as error:
-                await _report_to_others(command, session, others, _without_run(command, error))
+                await _report_to_others(command, session, _without_run(command, error))
                 raise
-            file = _copy_plan(out, swept.run, session.log)
+            file = _copy_plan(command.out, swept.run, session.log)
             plan = None if session.is_demo else _plan_to_apply(command, file)
             code = swept.run.exit_code or 0
             session.last_resort.exit_code = code  # from now on, a late end has this one
-            await _report_to_others(command, session, others, swept.run, swept.seen)
+            await _report_to_others(command, session, swept.run, swept.seen)
             _print(command, session, swept, plan)  # also which receiver failed
             return code
     except LockHeld as error:
@@ -284,10 +231,10 @@ def _plan_to_apply(command: Command, path: Path) -> PlanToApply | None:
         return None
 
 
-def check_outputs(command: Command, destinations: Destinations) -> None:
+def check_outputs(command: Command) -> None:
     """Raise RunError if an output is a plan in use, another output, not ours, or not writable."""
-    out = destinations.out
-    metrics_file = destinations.metrics_file
+    out = command.out
+    metrics_file = command.metrics_file
     directory = command.directory
     if metrics_file is not None:
         check_outside("--metrics-file", metrics_file, directory.path)
@@ -322,26 +269,36 @@ def _without_run(command: Command, error: RunError) -> RunRecord:
     return RunRecord(file, start=command.run_started(), end=end)
 
 
-async def _measure(error: RunError, others: Destinations) -> None:
+async def _measure(
+    error: RunError,
+    environment: Mapping[str, str],
+    *,
+    policy: Path,
+    shard: str | None = None,
+    metrics_file: Path | None = None,
+    pushgateway: str | None = None,
+    **_more: Any,
+) -> None:
     """Write and push the exit code of a command with wrong options or policy, for the alerts.
 
     Of files only one with earlier metrics is replaced, because the outputs were not checked.
     """
+    labels = metrics.labels_of(policy, parse_shard(shard, environment), environment)
     end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
     record = RunRecord(RunFile(0, "", Path()), end=end)
-    metered = metrics.Metrics(others.labels, record, datetime.now(UTC))
-    path = others.metrics_file
-    if path is not None and path.is_file() and metrics.is_textfile(path.read_bytes()):
-        metered.write(path)
-    if others.pushgateway is not None:
-        metrics.check_gateway_url(others.pushgateway)
-        await metered.push(others.pushgateway)
+    metered = metrics.Metrics(labels, record, datetime.now(UTC))
+    if metrics_file is not None:
+        path = metrics.textfile_of(metrics_file, labels)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metered.write(path)
+    if pushgateway is not None:
+        metrics.check_gateway_url(pushgateway)
+        await metered.push(pushgateway)
 
 
 async def _report_to_others(
     command: Command,
     session: Session,
-    others: Destinations,
     run: RunRecord,
     seen: Collection[AnnouncementKey] = (),
 ) -> None:
@@ -357,21 +314,21 @@ async def _report_to_others(
     # It adds this run to the history: the earlier success comes first.
     waiting = _find_waiting(command, run, seen)
     notified = await _notify(command, session, run, finished_at, waiting)
-    if others.metrics_file is None and others.pushgateway is None:
+    if command.metrics_file is None and command.pushgateway is None:
         return
     metered = metrics.Metrics(
-        others.labels,
+        metrics.labels_of(Path(command.policy_path), command.shard, session.environment),
         run,
         finished_at,
         succeeded_at=succeeded_before,
         receivers=notified,
     )
     messages: list[str] = []
-    if others.metrics_file is not None:
-        messages += metered.write(others.metrics_file)
-    if others.pushgateway is not None:
+    if command.metrics_file is not None:
+        messages += metered.write(command.metrics_file)
+    if command.pushgateway is not None:
         limit_s = _time_for_others_s(session.last_resort)
-        messages += await metered.push(others.pushgateway, limit_s=limit_s)
+        messages += await metered.push(command.pushgateway, limit_s=limit_s)
     for message in messages:
         session.log.warning(message)
 

@@ -1,6 +1,6 @@
 """The pipeline of one run.
 
-`run` is the sweep on one page and calls the others in this order:
+`command` is what it is to do. `run` is the sweep on one page and calls the others in this order:
 
 1. `discovery` reads the organizations. `reading` reads one whole, by its `scope`; of that value,
    `deciding` makes every decision: `selection` by the `conditions` of the policy's keys,

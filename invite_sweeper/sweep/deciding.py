@@ -43,11 +43,11 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.outcomes import Counts, Outcome
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.conditions import ActiveMembers
 from invite_sweeper.sweep.dates import Dates, secret_warnings
 from invite_sweeper.sweep.invitations import combine, identities, may_show_people
 from invite_sweeper.sweep.plan import (
-    Command,
     Decided,
     DecidedDates,
     OrganizationRead,

@@ -25,9 +25,9 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, ListUnreadable, Project
 from invite_sweeper.outcomes import total
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.limits import Exceeded, describe_place
 from invite_sweeper.sweep.plan import (
-    Command,
     OrganizationPlan,
     all_deletions,
     count_deletable,

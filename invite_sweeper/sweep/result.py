@@ -27,11 +27,11 @@ from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError
 from invite_sweeper.json_text import rfc3339
 from invite_sweeper.models import Source, SourceRetired, hint_without
 from invite_sweeper.outcomes import Counts, Outcome, total
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.dates import LAST_KNOWN_ENDS, sunset_warnings
 from invite_sweeper.sweep.limits import Backlog
 from invite_sweeper.sweep.plan import (
     AtlasOrganization,
-    Command,
     Decided,
     OrganizationPlan,
     Swept,

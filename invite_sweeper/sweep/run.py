@@ -13,6 +13,7 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.outcomes import Counts, total
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.discovery import read_and_decide
 from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import (
@@ -22,7 +23,6 @@ from invite_sweeper.sweep.guards import (
     check_plan_age,
 )
 from invite_sweeper.sweep.plan import (
-    Command,
     Decided,
     OrganizationPlan,
     all_deletions,

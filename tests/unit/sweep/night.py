@@ -15,7 +15,8 @@ from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import Advisor, GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.plan import AtlasOrganization, Command
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.plan import AtlasOrganization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.run import run_sweep
 
