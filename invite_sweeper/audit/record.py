@@ -40,7 +40,9 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
         run_id: From the name of its file.
         file: The name of its file, uncompressed.
         intents: Its intents without an outcome; 0 if it was only killed.
-        mode: Of the run; None if it was killed before its first line.
+        mode: Of the run; None if it was killed before its first line, like `now`.
+        now: The instant at which it began, RFC 3339.
+        sent: How many requests it sent, or may have sent.
     """
 
     run: int
@@ -48,6 +50,8 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     intents: int
     mode: Mode | None = None
+    now: str | None = None
+    sent: int = 0
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +226,8 @@ class RunRecord(msgspec.Struct, eq=False):
             file=self.file.name,
             intents=self.open_requests,
             mode=self.start.mode if self.has_started else None,
+            now=self.start.now if self.has_started else None,
+            sent=self.sent.total(),
         )
 
     @property

@@ -395,5 +395,7 @@ def verify_command(
     if output == "json":
         OUTPUTS.write(json_line(verification))
     else:
-        terminal.show_document(stdout_console(), document_of_verification(verification))
+        advisor = Advisor(policy=str(policy), audit_dir=str(audit_dir or ""))
+        document = document_of_verification(verification, advisor)
+        terminal.show_document(stdout_console(), document)
     raise SystemExit(verification.exit_code)

@@ -150,7 +150,7 @@ def read_period(
         if organization is None and any(began and began < period.since for began in instants):
             first = period.first
         nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
-    log = document_of_verification(verification, folder)
+    log = document_of_verification(verification, advisor, folder)
     story = story_of(newest, advisor)
     # Of a damaged file the verification says all that is known.
     of_newest = story.attention if newest.is_whole else ()

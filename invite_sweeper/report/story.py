@@ -43,7 +43,7 @@ def story_of(run: RunRecord, advisor: Advisor) -> Document:
     """Return the story of a run."""
     end = run.end
     if end is None:
-        return _story_of_killed(run)
+        return _story_of_killed(run, advisor)
     return Document(
         headline=_headline_of_ended(run, end),
         facts=tuple(run_lines(run, end)),
@@ -71,12 +71,16 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 # A run without an end ----------------------------------------------------------------------------
 
 
-RUN_WITHOUT_END: Final = Attention("A run did not end", (), Hint(UNFINISHED_ADVICE))
+def run_without_end(mode: str | None, advisor: Advisor) -> Attention:
+    """Return what to do about a run of a mode that did not end; None where it is not known."""
+    hint = Hint(UNFINISHED_ADVICE, advisor.settle(mode))
+    return Attention("A run did not end", hint=hint)
 
 
-def _story_of_killed(run: RunRecord) -> Document:
+def _story_of_killed(run: RunRecord, advisor: Advisor) -> Document:
     """Return the story of a run without an end: from its lines, and a run that recovered it."""
     outcomes = describe_outcomes(run.mode, run.outcomes)
+    mode = run.start.mode if run.has_started else None
     left = run.planned - run.outcomes.total()
     of_plan = f"{left:,} of {run.planned:,} planned"
     rest = "it has no last line"
@@ -97,7 +101,7 @@ def _story_of_killed(run: RunRecord) -> Document:
     return Document(
         headline=_headline(run, f"{outcomes}, {rest}" if outcomes else rest),
         facts=tuple(which_run(run)),
-        attention=() if run.recovered is not None else (RUN_WITHOUT_END,),
+        attention=() if run.recovered is not None else (run_without_end(mode, advisor),),
     )
 
 

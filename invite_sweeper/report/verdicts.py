@@ -12,9 +12,10 @@ from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.events import MissingAccepted
 from invite_sweeper.audit.record import Recovered, Unfinished
 from invite_sweeper.endings import DAMAGED_ADVICE, ExitCode, Style
-from invite_sweeper.report.document import Attention, Document, Fact, Section
+from invite_sweeper.errors import Advisor
+from invite_sweeper.report.document import Attention, Document, Fact, Section, describe_instant
 from invite_sweeper.report.people import OrganizationName
-from invite_sweeper.report.story import RUN_WITHOUT_END, describe_recovery
+from invite_sweeper.report.story import describe_recovery, run_without_end
 from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
@@ -117,10 +118,13 @@ def _facts_of(check: Check) -> Iterator[Fact]:
 # The verification of an audit log -----------------------------------------------------------------
 
 
-def document_of_verification(verification: Verification, folder: Path | None = None) -> Document:
+def document_of_verification(
+    verification: Verification, advisor: Advisor, folder: Path | None = None
+) -> Document:
     """Return the verdict, what a later run recovered, and what needs attention.
 
     Args:
+        advisor: Makes the command that settles a killed run.
         folder: Files in it are named without it.
     """
     if verification.damage is not None:
@@ -137,7 +141,9 @@ def document_of_verification(verification: Verification, folder: Path | None = N
         return Document(Fact("Sound", _intact(verification), "good"), lines)
     headline = Fact("Unfinished", " ".join(_left_open(verification)), "warning")
     chain = Fact("Chain", _intact(verification))
-    return Document(headline, (chain, *lines), attention=(RUN_WITHOUT_END,))
+    modes = dict.fromkeys(run.mode for run in verification.unfinished)
+    attention = tuple(run_without_end(mode, advisor) for mode in modes)
+    return Document(headline, (chain, *lines), attention=attention)
 
 
 def _document_of_damage(damage: str, folder: Path | None) -> Document:
@@ -178,12 +184,15 @@ def _missing(verification: Verification) -> Iterator[Fact]:
 def _left_open(verification: Verification) -> Iterator[str]:
     """Yield a sentence for each run that left something open."""
     for run in verification.unfinished:
-        text = " has no last line: it is still running, or it was killed"
-        if run.intents:
+        name = f"Run {_run_name(run)}"
+        if run.now is not None:
+            name += f", a {run.mode} of {describe_instant(run.now)},"
+        text = "has no last line: it is still running, or it was killed"
+        if run.sent:
             noun = "invitation" if run.mode == "restore" else "deletion"
             have = plural_form(run.intents, "has", "have")
-            text = f": {pluralize(run.intents, noun)} that may have been sent {have} no outcome"
-        yield escape_unprintable(f"Run {_run_name(run)}{text}.")
+            text = f"sent {pluralize(run.sent, noun)}, of which {run.intents:,} {have} no outcome"
+        yield escape_unprintable(f"{name} {text}.")
 
 
 def _run_name(run: Unfinished | Recovered) -> str:

@@ -475,3 +475,11 @@ def test_a_run_that_was_killed_lost_and_accepted_is_left_aside_where_the_log_wen
     path.write_bytes(content)
     assert not is_damaged(directory)
     assert verify_directory(directory).left_aside == (path.name,)
+
+
+def test_a_killed_run_is_named_with_its_instant_and_what_it_sent(directory):
+    write(directory)
+    write(directory, *deletion(1), *deletion(2)[:2], planned(3), killed=True)
+    (left,) = verify_directory(directory).unfinished
+    assert (left.run, left.mode, left.now) == (2, "sweep", "2026-11-25T01:00:00Z")
+    assert (left.sent, left.intents) == (2, 1)
