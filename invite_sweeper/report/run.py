@@ -49,7 +49,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import advisor_of, last_hash_of, story_of
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
-from invite_sweeper.text import escape_unprintable, pluralize, truncate
+from invite_sweeper.text import escape_unprintable, pluralize, shorten_list, truncate
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -96,7 +96,7 @@ def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Docu
 
 
 def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Document:
-    """Return the plan as it is on disk, and the question whether to delete.
+    """Return the plan as it is on disk, and the question: how many are deleted, and where.
 
     Args:
         run: With its lines.
@@ -108,11 +108,12 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
     owners = sum(row.is_owner for row in rows)
     if owners:
         facts.append(Fact("Owners", f"{owners:,} of the stale invitations"))
-    question = f"Delete {pluralize(len(rows), 'invitation')}?"
+    where = shorten_list(organizations, _MAX_NAMED)
+    question = f"Delete {pluralize(len(rows), 'invitation')} in {where}?"
     remark = f"This cannot be undone. Answer by {describe_instant(rfc3339(until))}."
     facts += (Fact("", question, "strong"), Fact("", remark))
     plan = _plan(rows, advisor_of(run, advisor), _MAX_ROWS)
-    return Document(Fact("In", ", ".join(organizations)), tuple(facts), tuple(plan))
+    return Document(facts=tuple(facts), sections=tuple(plan))
 
 
 def what_needs_attention(run: RunRecord, advisor: Advisor) -> Document:

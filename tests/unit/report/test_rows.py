@@ -59,7 +59,8 @@ def test_question_has_the_plan_and_counts_owners(record):
     text = question_about(record)
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert re.search(r"Owners +1 of the stale invitations\n", text)
-    end = "Delete 2 invitations?\nThis cannot be undone. Answer by 2026-11-25 01:00 UTC.\n"
+    question = "Delete 2 invitations in Acme (5efda682a3f2ed2e7dd6cde4)?"
+    end = f"{question}\nThis cannot be undone. Answer by 2026-11-25 01:00 UTC.\n"
     assert text.endswith(end)
 
 
