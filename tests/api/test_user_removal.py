@@ -175,6 +175,24 @@ async def test_user_who_is_not_read_as_listed_is_not_removed_and_the_answer_is_r
     assert result.reason.endswith("; nothing sent")
 
 
+@pytest.mark.parametrize("absent", [True, False])
+@pytest.mark.parametrize("status", [201, 202, 203, 204, 205, 206, 226, 299])
+async def test_a_look_that_is_not_answered_with_200_proves_nothing_and_nothing_is_sent(
+    sim, remove, invite, status, absent
+):
+    """Whatever its body: one with the user as it was listed, or none."""
+    invite()
+    if status in {204, 205}:
+        fault = faults.empty(status)
+    else:
+        fault = faults.changed(lambda response: replace(response, status=status))
+    sim.faults.add(fault, method="GET", path=IN_ORG if absent else IN_PROJECT, times=None)
+    result = await remove(absent=absent, attempts=2)
+    assert (result.outcome, result.seen_before) == (Outcome.FAILED, None)
+    assert (result.attempts, sim.deletes_received) == (0, 0)
+    assert result.reason.startswith(UNREAD)
+
+
 # --- a project that lags behind its organization -----------------------------------------------
 
 
