@@ -64,6 +64,7 @@ class NightRun(NamedTuple):
         kept_by_reason: How many invitations it kept.
         policy_sha256: Of the bytes of its policy; None of a restore before 0.3.
         policy_path: As it was named.
+        actors: The accounts of the credentials, by the id of the organization.
     """
 
     number: int
@@ -80,6 +81,7 @@ class NightRun(NamedTuple):
     kept_by_reason: Mapping[str, int] = {}
     policy_sha256: str | None = None
     policy_path: str = ""
+    actors: Mapping[str, str] = {}
 
     @property
     def label(self) -> str:
@@ -150,6 +152,7 @@ def night_run(record: RunRecord) -> NightRun:
         kept_by_reason=end.kept_by_reason if end is not None else {},
         policy_sha256=record.start.policy_sha256,
         policy_path=record.start.policy_path or "",
+        actors=record.start.actors,
     )
 
 

@@ -4,7 +4,7 @@ What it has of the newest run is its story; it adds the verification of the file
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -43,6 +43,7 @@ from invite_sweeper.report.nights import (
     were_all_done,
 )
 from invite_sweeper.report.period_reader import (
+    Account,
     KeepEntry,
     PeriodReader,
     PolicyInForce,
@@ -252,6 +253,9 @@ def _sections(
     if reader.scan is not None:
         yield from _pending(reader, reader.scan, advisor)
     yield from _of_period(reader, advisor.list_runs)
+    labels = organization_labels_of(newest)
+    accounts = tuple(reader.accounts())
+    yield Section.of("Accounts", "accounts", _accounts(labels), accounts, advisor.list_runs())
     yield Section("Remarks", sentences=story.remarks)
 
 
@@ -387,6 +391,18 @@ _REASONS: Final[CellsOf[NightRun]] = {
     Column("Run"): lambda run: text_cell(run.label),
     Column("Reason"): lambda run: (Line(escape_unprintable(run.reason or "")),),
 }
+
+
+def _accounts(labels: Mapping[str, str]) -> CellsOf[Account]:
+    """Return the columns of accounts; `labels` are those of the organizations, by id."""
+    return {
+        Column("Organization"): lambda account: text_cell(label_of(account.org_id, labels)),
+        Column("Account", "code"): lambda account: text_cell(account.name),
+        Column("From", "date", "from"): lambda account: text_cell(account.runs[0].day),
+        Column("To", "date", "to"): lambda account: text_cell(account.runs[-1].day),
+    }
+
+
 _POLICIES: Final[CellsOf[PolicyInForce]] = {
     Column("In force", "date"): lambda policy: text_cell(policy.nights),
     Column("Runs", prefix="runs"): lambda policy: text_cell(policy.numbers),

@@ -189,6 +189,20 @@ class PolicyInForce(NamedTuple):
         return describe_span(self.runs[0].day, self.runs[-1].day)
 
 
+class Account(NamedTuple):
+    """With which account an organization was read and swept.
+
+    Attributes:
+        org_id: Of the organization.
+        name: The client id or public key; `token` of a ready one.
+        runs: The runs with this account, one after the other.
+    """
+
+    org_id: str
+    name: str
+    runs: Sequence[NightRun]
+
+
 def printable_lines(policy: str) -> str:
     """Return the text of a policy as it is safe to show, without secrets."""
     return "\n".join(map(escape_unprintable, SECRETS.redact(policy).splitlines()))
@@ -285,6 +299,13 @@ class PeriodReader:
         reasons = dict.fromkeys(reason for run in self.runs for reason in run.kept_by_reason)
         for reason in filter(is_of_keep_entry, reasons):
             yield KeepEntry(reason, [run for run in self.runs if reason in run.kept_by_reason])
+
+    def accounts(self) -> Iterator[Account]:
+        """Yield the accounts of each organization, in the order in which they were used."""
+        for org_id in dict.fromkeys(org_id for run in self.runs for org_id in run.actors):
+            runs = [run for run in self.runs if org_id in run.actors]
+            for name, group in groupby(runs, key=lambda run: run.actors[org_id]):
+                yield Account(org_id, name, tuple(group))
 
     def policies(self) -> Iterator[PolicyInForce]:
         """Yield the policies of the runs, in the order in which they came into force."""

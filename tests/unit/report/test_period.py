@@ -359,6 +359,16 @@ def test_reasons_and_policies_begin_with_the_newest(shown):
     assert [row["Runs"] for row in table(page, "policies")] == ["3", "2", "1"]
 
 
+def test_each_account_of_an_organization_is_shown_once_with_the_nights_from_which_it_swept(shown):
+    accounts = {5: "first", 4: "first", 2: "second", 1: "second"}
+    runs = {ago: run(start={"actors": {ORG: actor}}) for ago, actor in accounts.items()}
+    rows = [(row["Account"], row["From"], row["To"]) for row in table(shown(runs), "accounts")]
+    assert rows == [
+        ("first", "2026-11-20", "2026-11-21"),
+        ("second", "2026-11-23", "2026-11-24"),
+    ]
+
+
 def test_reading_a_period_leaves_no_file_open(shown):
     shown({days_ago: deleted(days_ago) for days_ago in (50, 3, 2, 1)})
     gc.disable()  # it would close them, some time
