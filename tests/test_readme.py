@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 import pytest
 from benchmarks import figures
+from commands.terminals import terminal_of
 from forked import Fork
 from readmes import OPERATORS, PAGES, README, section, sections
-from running import cli_in, end, run_line, wait_until
+from running import cli_in, run_line, wait_until
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.cli.main import app
@@ -135,10 +136,11 @@ def test_commands_in_the_sentences_of_every_document_have_known_names_and_option
 
 
 def test_picture_of_the_readme_is_what_the_demo_prints(tmp_path):
-    done = end(Fork(["demo"], tmp_path, {**os.environ, "COLUMNS": "100"}))
+    with cli_in(tmp_path) as cli, terminal_of(cli, "demo", columns=100, NO_COLOR="1") as terminal:
+        _, shown = terminal.end()
     picture, *_ = blocks("text")
     assert len(picture.splitlines()) in range(8, 16)
-    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", done.out)
+    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", shown)
 
 
 def test_policy_of_the_readme_is_valid():

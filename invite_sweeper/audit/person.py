@@ -69,12 +69,12 @@ class HistoryReader:
 
     Attributes:
         runs: The files that were read so far.
-        labels: The names of organizations with their ids, by id, as these runs recorded them.
+        names: Of organizations, by id, as these runs recorded them.
     """
 
     def __init__(self, wanted: LineFilter) -> None:
         self.runs: list[RunFile] = []
-        self.labels: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         self._wanted = wanted
         self._fold = Fold()
 
@@ -117,7 +117,7 @@ class HistoryReader:
             run.end = end
             for organization in end.organizations:
                 if organization.name:
-                    self.labels[organization.id] = organization.label
+                    self.names[organization.id] = organization.name
 
 
 class Deletion(NamedTuple):

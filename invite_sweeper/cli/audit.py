@@ -22,7 +22,7 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.person import HistoryReader
+from invite_sweeper.audit.person import HistoryLine, HistoryReader
 from invite_sweeper.audit.reader import read_run, read_whole_run
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.audit.search import read_all
@@ -101,12 +101,14 @@ def audit() -> None:
 @option_once("Filter", "--organization", metavar="ID", help="The id of the organization.")
 @period_options()
 @ROWS_OUTPUT
+@option("Output", "-v", "--verbose", is_flag=True, help="Show ids, too.")
 def show(
     runs: Sequence[str],
     policy: Path,
     audit_dir: Path | None,
     output: str,
     event: str | None,
+    verbose: bool,
     **criteria: Any,
 ) -> None:
     """List runs, show what they did, or what became of people.
@@ -135,10 +137,10 @@ def show(
     elif output == "csv":
         sys.stdout.buffer.writelines(_csv_lines(lines))
     elif is_filtered:
-        _show_lines(shown, HistoryReader(wanted))
+        _show_lines(shown, HistoryReader(wanted), with_ids=verbose)
     elif shown.named:
         for run in shown.read(read_whole_run):
-            _show_run(shown, run)
+            _show_run(shown, run, with_ids=verbose)
     else:
         records = shown.all_records()
         document = list_of_runs(records, datetime.now(UTC), shown.begun_without_file)
@@ -151,27 +153,29 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
         raise click.BadParameter("--since is not before --until: no line can be between them.")
 
 
-def _show_run(shown: "_ShownRuns", run: RunRecord) -> None:
+def _show_run(shown: "_ShownRuns", run: RunRecord, *, with_ids: bool) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
     known = shown.fold.runs.get(run.run_id)
     if known is not None:
         run.recover_as(known)
     end = (*_lines_about_policy(run), *_lines_about_file(shown, run))
-    terminal.show_document(stdout_console(), whole_run(run, end, shown.advisor))
+    document = whole_run(run, end, shown.advisor)
+    terminal.show_document(stdout_console(), document, with_ids=with_ids)
 
 
-def _show_lines(shown: "_ShownRuns", history: HistoryReader) -> None:
+def _show_lines(shown: "_ShownRuns", history: HistoryReader, *, with_ids: bool) -> None:
     """Print what the runs did with the people who are asked for, or that no line matches."""
-    console = stdout_console()
-    is_any = False
+    found: list[HistoryLine] = []
+    closing: list[Fact] = []
     for lines in filter(None, shown.read(history.read)):
-        is_any = True
-        closing: tuple[Fact, ...] = ()
+        found += lines
         if shown.named:
             record = _read_record(FileChain(lines[0].run, hashed=True))
-            closing = tuple(_lines_about_file(shown, record))
-        terminal.show_document(console, document_of_lines(lines, history.labels, closing))
-    if not is_any:
+            closing += _lines_about_file(shown, record)
+    if found:
+        document = document_of_lines(found, history.names, tuple(closing))
+        terminal.show_document(stdout_console(), document, with_ids=with_ids)
+    else:
         print_line(f"No line of {pluralize(len(history.runs), 'run')} matches.")
 
 

@@ -44,7 +44,7 @@ _PATIENCE_S: Final = 5.0
 @options(*(name for name in CONNECTED if name != "verbose"))
 @option(
     "Output", "-v", "--verbose", is_flag=True,
-    help="Show each rule and keep entry, too.",
+    help="Show each rule and keep entry, and ids, too.",
 )  # fmt: skip
 def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     """Explain why an invitation is kept or deleted.
@@ -62,7 +62,8 @@ def explain(terms: tuple[str, ...], verbose: bool, **given: Any) -> None:
     if session.prints_json:
         OUTPUTS.write(json_line(result.to_json()))
     else:
-        show_document(stdout_console(), document_of_search(result, verbose=verbose))
+        document = document_of_search(result, verbose=verbose)
+        show_document(stdout_console(), document, with_ids=verbose)
     raise SystemExit(result.exit_code)
 
 

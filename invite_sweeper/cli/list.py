@@ -27,7 +27,7 @@ from invite_sweeper.report.people import describe_excluded, document_of_list
 from invite_sweeper.report.rows import place_of_list
 from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.text import Globs, escape_unprintable, shorten_list
+from invite_sweeper.text import Globs, shorten_list
 
 _MAX_NAMED: Final = 10
 _SHARED: Final = tuple(name for name in CONNECTED if name != "output")
@@ -89,13 +89,17 @@ def list(  # noqa: A001 - a command has the name of its function
     if organization:
         rows = (row for row in rows if row.org_id in organization)
     listed = sorted(rows, key=lambda row: (row.goes_at or _LAST, row.username or "", row.key))
-    labels = {each.id: each.organization.label for each in pending.result.decided}
-    _print_rows(listed, pending, output)
+    names = {each.id: each.organization.name or each.id for each in pending.result.decided}
+    if output == "text":
+        shown = document_of_list(listed, names)
+        terminal.show_document(stdout_console(), shown, with_ids=session.shows_ids)
+    else:
+        _print_rows(listed, output)
     excluded = [*pending.excluded_projects()]
     if username and excluded:  # the person that is asked for may be there
         session.log.info(describe_excluded(excluded))
     for unread in pending.unread():
-        place = place_of_list(unread, labels)
+        place = place_of_list(unread, names)
         session.log.warning("not read", list=place, reason=unread.reason)
     raise SystemExit(pending.result.finished().exit_code)
 
@@ -122,19 +126,13 @@ def _is_invited_by(inviters: Globs, row: PendingInvitation) -> bool:
     return any(map(inviters.matches, filter(None, (row.inviter, row.inviter_name))))
 
 
-def _print_rows(rows: Sequence[PendingInvitation], pending: Pending, output: str) -> None:
-    """Write the rows to stdout, in the format of `--output`."""
+def _print_rows(rows: Sequence[PendingInvitation], output: str) -> None:
+    """Write the rows to stdout as JSON lines or as CSV."""
     if output == "json":
         for row in rows:
             OUTPUTS.write(json_line(row))
         return
-    if output == "csv":
-        sys.stdout.buffer.writelines(_csv_lines(rows))
-        return
-    names: dict[str, str] = {}
-    for decided in pending.result.decided:
-        names[decided.id] = escape_unprintable(decided.organization.name or decided.id)
-    terminal.show_document(stdout_console(), document_of_list(rows, names))
+    sys.stdout.buffer.writelines(_csv_lines(rows))
 
 
 def _csv_lines(rows: Sequence[PendingInvitation]) -> Iterator[bytes]:

@@ -205,7 +205,9 @@ _OPTIONS: Final[dict[str, Decorator]] = {
     "quiet": option(
         "Output", "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
     ),
-    "verbose": option("Output", "-v", "--verbose", is_flag=True, help="Log each request."),
+    "verbose": option(
+        "Output", "-v", "--verbose", is_flag=True, help="Log each request, and show ids."
+    ),
     "metrics_file": option(
         "Integration", "--metrics-file", metavar="PATH", type=FILE,
         help="Write a Prometheus textfile.",

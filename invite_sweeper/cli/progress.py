@@ -259,7 +259,7 @@ def print_result(
             differing_only=has_shown_plan and console.is_terminal,
             shown_above={"error", "warning"} if console.is_terminal else {"error"},
         )
-        terminal.show_document(console, result)
+        terminal.show_document(console, result, with_ids=session.shows_ids)
     if session.prints_json or session.quiet:
         for line in what_needs_attention(run, advisor).brief():
             advice = {"command": line.command} if line.command else {}

@@ -27,7 +27,7 @@ from invite_sweeper.json_text import json_line
 from invite_sweeper.models import Invitation
 from invite_sweeper.outcomes import Outcome
 from invite_sweeper.report import people, terminal
-from invite_sweeper.report.document import Document, Fact
+from invite_sweeper.report.document import Document, Fact, with_content
 from invite_sweeper.report.terminal import stdout_console
 from invite_sweeper.restore import (
     Deletions,
@@ -99,7 +99,7 @@ async def _restore(command: Command, session: Session, wanted: Wanted) -> int:
                     OUTPUTS.write(json_line(plan))
                 elif not session.quiet:
                     shown = _document_of(plan, deletions, names, _end_of_dry_run(plan))
-                    terminal.show_document(stdout_console(), shown)
+                    terminal.show_document(stdout_console(), shown, with_ids=session.shows_ids)
                 _warn_of_barred(session.log, plan, names)
                 return plan.exit_code
             asks = session.asks and bool(plan.to_invite)
@@ -173,7 +173,8 @@ def _document_of(
     runs = [str(run.number) for run in deletions.runs]
     noun = plural_form(len(runs), "run", "runs")
     deleted_by = Fact("Deleted by", f"{noun} {shorten_list(runs, _MAX_RUNS)}")
-    return Document(facts=(deleted_by, last), sections=people.by_place(plan.to_invite, names))
+    section = people.section_of_people(plan.to_invite, names)
+    return Document(facts=(deleted_by, last), sections=with_content((section,)))
 
 
 def _end_of_dry_run(plan: RestorePlan) -> Fact:

@@ -71,6 +71,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         asks: Whether a question is asked before something is deleted or sent.
         is_demo: Not an option: print neither progress nor messages below a warning, and no command
             that applies the plan, because its Atlas ends with the demo.
+        shows_ids: Whether tables have ids, as with `-v`.
         last_resort: Ends the process if it outlives the deadline while it is at work.
         stop: Requested by a signal, and when the deadline has passed.
     """
@@ -82,6 +83,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool
     asks: bool
     is_demo: bool
+    shows_ids: bool
     last_resort: LastResort
     stop: StopRequest = msgspec.field(default_factory=StopRequest)
     _reported_damages: set[str] = msgspec.field(default_factory=set)
@@ -177,6 +179,7 @@ def begin(
         quiet=quiet,
         asks=sys.stdin.isatty() and not yes,
         is_demo=is_demo,
+        shows_ids=verbose,
         last_resort=LastResort(
             started_s=command.started_s,
             deadline_s=execution.deadline.total_seconds(),

@@ -5,19 +5,17 @@ document has no width, no colour and no markup, and its texts are safe to show: 
 with unprintable characters escaped.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
-from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, Self, TypeVar
 
 from invite_sweeper.endings import Style
 from invite_sweeper.json_text import parse_timestamp
-from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import Hint, escape_unprintable, truncate
+from invite_sweeper.report.table import Column, Table
+from invite_sweeper.text import Hint
 
 _T = TypeVar("_T")
 MAX_TABLE_ROWS: Final = 500
 """Rows of a table of a page; the audit log has all."""
-Kind: TypeAlias = Literal["text", "person", "date", "number", "code", "state"]
 
 
 class Fact(NamedTuple):
@@ -38,63 +36,6 @@ class Fact(NamedTuple):
     def sentence(self) -> str:
         """The label with the text; without one, the label alone."""
         return f"{self.label}: {self.text}" if self.text else f"{self.label}."
-
-
-class Line(NamedTuple):
-    """One line of a cell."""
-
-    text: str
-    style: Style = "plain"
-
-
-Cell: TypeAlias = tuple[Line, ...]
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        kind: Decides how it is aligned, and where it stands if the columns do not fit side by side.
-        prefix: The word that a value needs without its heading, such as "by".
-    """
-
-    heading: str
-    kind: Kind = "text"
-    prefix: str = ""
-
-
-CellsOf: TypeAlias = Mapping[Column, Callable[[_T], Cell]]
-"""The columns of a table, and what returns the cell of a record in each."""
-
-
-class Table(NamedTuple):
-    """A table.
-
-    Attributes:
-        key: Unique in a document; lower-case letters and hyphens.
-        rows: The cells of each row, in the order of the columns.
-        grouped_by: The number of the column that a terminal shows as a heading above its rows.
-        group_totals: How many rows each text of that column has, shown or not.
-    """
-
-    key: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    grouped_by: int | None = None
-    group_totals: Mapping[str, int] = {}
-
-    @classmethod
-    def of(
-        cls,
-        key: str,
-        cells: CellsOf[_T],
-        records: Iterable[_T],
-    ) -> Self:
-        """Return the table of some records; a column without a text in any of them is left out."""
-        rows = [[cell(record) for cell in cells.values()] for record in records]
-        is_used = [any(column) for column in zip(*rows, strict=True)]
-        used = tuple(tuple(compress(row, is_used)) for row in rows)
-        return cls(key, tuple(compress(cells, is_used)), used)
 
 
 class Attention(NamedTuple):
@@ -160,6 +101,7 @@ class Section(NamedTuple):
 
     Attributes:
         heading: Empty for what is all of a document.
+        facts: Below a table, what the words in its rows mean.
         sentences: A line each.
         style: Of the heading.
         total: Number of rows, facts or sentences, shown or not, as the heading has it; 0 without.
@@ -183,13 +125,13 @@ class Section(NamedTuple):
         cls,
         heading: str,
         key: str,
-        cells: CellsOf[_T],
+        columns: Sequence[Column[_T]],
         records: Sequence[_T],
         command: str = "",
         max_rows: int = MAX_TABLE_ROWS,
     ) -> Self:
         """Return the table of the first of some records, with the command that lists all."""
-        table = Table.of(key, cells, records[:max_rows])
+        table = Table.of(key, columns, records[:max_rows])
         return cls(heading, table=table, total=len(records), command=command)
 
     @property
@@ -232,17 +174,6 @@ class Document(NamedTuple):
             yield from map(Hint, attention.text.split("\n"))
             if attention.hint.text:
                 yield attention.hint._replace(text=f"What to do: {attention.hint.text}")
-
-
-# Texts that are safe to show ---------------------------------------------------------------------
-
-_MAX_NAME_LENGTH: Final = 120
-MAX_SENTENCE_LENGTH: Final = 500
-
-
-def display_text(value: str | None, max_length: int = _MAX_NAME_LENGTH) -> str:
-    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    return escape_unprintable(truncate(SECRETS.redact(value or ""), max_length))
 
 
 def describe_instant(text: str) -> str:

@@ -10,6 +10,7 @@ from msgspec import structs
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
+    Event,
     Intent,
     Kept,
     OutcomeLine,
@@ -18,42 +19,28 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.file_chain import RunFile
 from invite_sweeper.audit.person import Deletion, HistoryLine, last_deletions
-from invite_sweeper.endings import Style
 from invite_sweeper.errors import Advisor
 from invite_sweeper.explain import Explanation, PendingInvitation
 from invite_sweeper.json_text import parse_timestamp
-from invite_sweeper.models import Invitation, ListUnreadable, PersonKey, Source, person_named
+from invite_sweeper.models import Invitation, ListUnreadable, Source, person_named
 from invite_sweeper.outcomes import OUTCOMES_OF_RESTORES, Outcome
 from invite_sweeper.report.document import (
-    MAX_SENTENCE_LENGTH,
     Attention,
-    CellsOf,
-    Column,
     Document,
     Fact,
     Section,
-    Table,
     describe_instant,
-    display_text,
+    with_content,
 )
 from invite_sweeper.report.rows import (
-    AGE,
-    INVITED,
-    PLACE,
-    ROLES_AND_INVITER,
+    PEOPLE_AND_IDS,
     Row,
-    age_cell,
-    detail_cell,
-    invited_cell,
-    label_of,
-    place_cell,
-    place_name,
+    meanings_of,
     place_of_list,
     sorted_rows,
-    table_by_place,
-    text_cell,
     why_kept,
 )
+from invite_sweeper.report.table import Table, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import (
     escape_unprintable,
@@ -65,30 +52,58 @@ from invite_sweeper.text import (
 )
 
 
-def _fact_of(line: HistoryLine, labels: Mapping[str, str] | None = None) -> Fact:
-    """Return what a run did, or what a line of its file records, with the run.
+def rows_of_history(lines: Iterable[HistoryLine], names: Mapping[str, str]) -> Iterator[Row]:
+    """Yield what runs did with people, a row each line: the one history of a person.
 
     Args:
-        labels: The names of organizations with their ids, by id; None below a heading that names
-            the person and the organization.
+        names: Of the organizations, by id.
     """
-    run = line.run.path.name  # a file that was named on the command line may have no number
-    if line.run.number:
-        run = f"{line.run.number:>3}"
-    label = f"{run}  {describe_instant(line.ts)}  {line.start.mode:<7}"
-    return Fact(label, " · ".join(filter(None, _parts_of(line, labels))))
+    for line in lines:
+        event = line.event
+        mode = line.start.mode
+        row = Row(_invitation_of(event), names, event.event)
+        if isinstance(event, Invitation):
+            row = Row.of_line(event, names)
+        match event:
+            case Planned():
+                row.outcome = "would be deleted" if mode == "dry-run" else "planned"
+            case OutcomeLine(recovers=str() as recovered):
+                sender = recovered if line.sent_by is None else line.sent_by.label
+                row.detail = "; ".join(filter(None, (row.detail, f"sent by run {sender}")))
+            case AnnouncementEnded(reason=reason):
+                row.outcome = "announcement ended"
+                row.reason = describe_keep_reason(reason)
+            case Announced() | Kept():
+                row.outcome = event.event
+            case WouldBeAnnounced():
+                row.outcome = "would be announced"
+            case ListUnreadable():
+                row.outcome = "not read"
+                row.reason = event.reason
+            case _:
+                pass
+        row.when = describe_instant(line.ts)
+        number = line.run.number or line.run.path.name  # one that was named may have no number
+        row.by = f"{mode} {number}"
+        yield row
 
 
-def _parts_of(line: HistoryLine, labels: Mapping[str, str] | None) -> Iterator[str]:
-    """Yield what happened to whom, where, and in which list."""
-    event = line.event
-    yield display_text(_what_happened(line), MAX_SENTENCE_LENGTH)
-    if isinstance(event, Invitation) and labels is not None:
-        yield display_text(event.username) or f"id {display_text(event.invitation_id)}"
-    if isinstance(event, Invitation | ListUnreadable):
-        organization = "" if labels is None else label_of(event.org_id or "", labels)
-        yield place_name(event, organization, full=True)
-        yield event.source
+def _invitation_of(event: Event) -> Invitation:
+    """Return what stands for an invitation in a line about none: its place, where it has one."""
+    unread = event if isinstance(event, ListUnreadable) else ListUnreadable()
+    return Invitation(
+        invitation_id="",
+        project_id=unread.project_id,
+        project_name=unread.project_name,
+        org_id=unread.org_id or "",
+        username=None,
+        roles=(),
+        inviter=None,
+        created_at=None,
+        expires_at=None,
+        age_days=None,
+        source=unread.source,
+    )
 
 
 def _what_happened(line: HistoryLine) -> str:
@@ -134,22 +149,18 @@ def _day(text: str) -> str:
 
 
 def document_of_lines(
-    lines: Iterable[HistoryLine], labels: Mapping[str, str], closing: tuple[Fact, ...] = ()
+    lines: Iterable[HistoryLine], names: Mapping[str, str], closing: tuple[Fact, ...] = ()
 ) -> Document:
-    """Return what runs did, a fact for each line."""
-    facts = tuple(_fact_of(line, labels) for line in lines)
-    return Document(sections=(Section(facts=facts),), closing=closing)
+    """Return what runs did, a row for each line."""
+    rows = tuple(rows_of_history(lines, names))
+    section = Section(facts=meanings_of(rows), table=Table.of("history", PEOPLE_AND_IDS, rows))
+    return Document(sections=(section,), closing=closing)
 
 
-def by_place(people: Iterable[Invitation], names: Mapping[str, str]) -> tuple[Section, ...]:
-    """Return the table of people below their projects; `names` are those of organizations by id."""
-    people = tuple(people)
-    ids = {person.org_id for person in people}
-    labels = {org_id: organization_label(org_id, names.get(org_id)) for org_id in ids}
-    rows = sorted_rows(Row.of_line(person, labels) for person in people)
-    if not rows:
-        return ()
-    return (Section(table=table_by_place(rows, rows)),)
+def section_of_people(people: Iterable[Invitation], names: Mapping[str, str]) -> Section:
+    """Return the table of some people; `names` are those of organizations by id."""
+    rows = sorted_rows(Row.of_line(person, names) for person in people)
+    return Section(table=Table.of("people", PEOPLE_AND_IDS, rows))
 
 
 def document_of_list(
@@ -167,16 +178,8 @@ def document_of_list(
     if any(invitation.goes_at for invitation in invitations):
         counts += " The limits may make a day later."
     rows = [Row.of_line(invitation, names) for invitation in invitations]
-    columns: CellsOf[Row] = {
-        Column("Goes", "date"): lambda row: text_cell(row.due or "-"),
-        INVITED: invited_cell,
-        Column("Decision"): detail_cell,
-        PLACE: place_cell,
-        AGE: age_cell,
-        **ROLES_AND_INVITER,
-    }
     headline = Fact(pluralize(len(rows), "invitation"), counts)
-    return Document(headline, sections=(Section(table=Table.of("listed", columns, rows)),))
+    return Document(headline, sections=(Section(table=Table.of("listed", PEOPLE_AND_IDS, rows)),))
 
 
 # What `explain` shows ----------------------------------------------------------------------------
@@ -216,16 +219,20 @@ class PersonHistory(NamedTuple):
     restores: bool
     command: str
 
+    @property
+    def shown(self) -> Sequence[HistoryLine]:
+        """The last ten of the lines."""
+        return self.lines[-_MAX_SHOWN:]
+
     def facts(self) -> Iterator[Fact]:
-        """Yield what the runs did, the last ten times, and the next command."""
-        left_out = len(self.lines) - _MAX_SHOWN
+        """Yield how many lines are left out, and the next command."""
+        name = display_text(self.person.username)
+        left_out = len(self.lines) - len(self.shown)
         if left_out > 0:
-            yield _detail(f"{left_out:,} earlier lines")
-        for fact in map(_fact_of, self.lines[-_MAX_SHOWN:]):
-            yield fact._replace(label=f"{_BELOW}{fact.label}")
+            yield Fact(name, f"{left_out:,} earlier lines")
         if self.command:
             does = "Invite again" if self.restores else "All lines"
-            yield _detail(f"{does}: {self.command}")._replace(is_whole=True)
+            yield Fact(name, f"{does}: {self.command}", is_whole=True)
 
     def to_json(self) -> dict[str, object]:
         """Return it with the fields of each line."""
@@ -327,39 +334,43 @@ class Search(msgspec.Struct, frozen=True):
         return structs.asdict(self) | {"history": [each.to_json() for each in self.history]}
 
 
-_BELOW: Final = "  "
-"""The label of what is below a decision: a document is indented by blanks alone."""
-
-
 def document_of_search(result: Search, *, verbose: bool = False) -> Document:
-    """Return a block for each person: whom Atlas shows, then whom only a run knows."""
-    labels = {organization.id: organization.label for organization in result.organizations}
-    blocks: dict[PersonKey, Section] = {}
-
-    def add(person: PersonKey, username: str | None, org_id: str, facts: Iterable[Fact]) -> None:
-        heading = f"{username or '(no address)'} in organization {labels.get(org_id, org_id)}"
-        block = blocks.get(person, Section(escape_unprintable(heading)))
-        blocks[person] = block._replace(facts=(*block.facts, *facts))
-
-    for found in result.found:
-        add(found.person, found.username, found.org_id, _facts_of(found, verbose=verbose))
-    for org_id, username, text in _members(result):
-        add(person_named(org_id, username), username, org_id, [_sentence(text, "strong")])
+    """Return whom Atlas shows, with why, then what runs did with the people who match."""
+    names = {each.id: each.name or each.id for each in result.organizations}
+    rows = [Row.of_line(found, names) for found in result.found]
+    why = tuple(fact for found in result.found for fact in _facts_of(found, verbose=verbose))
+    pending = Section("Pending", facts=why, table=Table.of("pending", PEOPLE_AND_IDS, rows))
     where = "the lists that were read" if result.unreadable else "any list"
+    are_known = {found.person for found in result.found}
+    sentences = []
+    for org_id, username, text in _members(result):
+        are_known.add(person_named(org_id, username))
+        sentences.append(escape_unprintable(text))
     for history in result.history:
-        known = history.person
-        missing = [] if known.person in blocks else [_sentence(f"Not in {where}.", "strong")]
-        add(known.person, known.username, known.org_id, (*missing, *history.facts()))
-    attention = tuple(_attention(result, labels, where))
-    return _searched(result)._replace(sections=tuple(blocks.values()), attention=attention)
+        if history.person.person not in are_known:
+            name = display_text(history.person.username) or "A person without an address"
+            sentences.append(f"{name}: not in {where}.")
+    lines = [line for history in result.history for line in history.shown]
+    rows_of_runs = tuple(rows_of_history(lines, names))
+    next_commands = [fact for history in result.history for fact in history.facts()]
+    history_section = Section(
+        "What the runs did",
+        facts=(*meanings_of(rows_of_runs), *next_commands),
+        table=Table.of("history", PEOPLE_AND_IDS, rows_of_runs),
+    )
+    sections = with_content((pending, Section(sentences=tuple(sentences)), history_section))
+    attention = tuple(_attention(result, names, where))
+    return _searched(result)._replace(sections=sections, attention=attention)
 
 
 def _members(result: Search) -> Iterator[tuple[str, str, str]]:
     """Yield the organization and the name of each active member, and a sentence that says so."""
     last_lines = {history.person.person: history.lines[-1] for history in result.history}
+    names = {each.id: each.name or each.id for each in result.organizations}
     for org_id, usernames in result.members.items():
         for username in usernames:
-            text = f"{username} is an active member of the organization"
+            organization = names.get(org_id, org_id)
+            text = f"{username} is an active member of the organization {organization}"
             last = last_lines.get(person_named(org_id, username))
             if last is not None and _has_restored(last):
                 text += f", restored by run {last.run.number}"
@@ -377,31 +388,28 @@ def _searched(result: Search) -> Document:
     return Document(Fact("Searched", text), excluded)
 
 
-def _attention(result: Search, labels: Mapping[str, str], where: str) -> Iterator[Attention]:
+def _attention(result: Search, names: Mapping[str, str], where: str) -> Iterator[Attention]:
     """Yield the terms that match no one, and what could not be read."""
     if result.unknown:
         terms = escape_unprintable(" ".join(map(repr, result.unknown)))
         yield Attention(f"Nothing found for {terms} in {where}, nor in an earlier run")
     for unreadable in result.unreadable:
-        why = escape_unprintable(f"{place_of_list(unreadable, labels)}: {unreadable.reason}")
+        why = escape_unprintable(f"{place_of_list(unreadable, names)}: {unreadable.reason}")
         yield Attention("Could not be read", (why,))
 
 
 def _facts_of(explanation: Explanation, *, verbose: bool) -> Iterator[Fact]:
     """Yield the decision about an invitation, its entries and with `-v` the policy."""
     is_due = explanation.reason is None and explanation.deletable_from is None
-    yield _sentence(f"{upper_first(explanation.description)}.", "bad" if is_due else "good")
-    yield from map(_detail, _entries(explanation))
-    if verbose:
-        yield from map(_detail, explanation.policy)
+    name = display_text(explanation.username or f"id {explanation.invitation_id}")
+    decision = f"{upper_first(explanation.description)}."
+    yield Fact(name, escape_unprintable(decision), "bad" if is_due else "good")
+    details = [*_entries(explanation), *(explanation.policy if verbose else ())]
+    yield from (Fact(_BELOW, escape_unprintable(detail)) for detail in details)
 
 
-def _sentence(text: str, style: Style) -> Fact:
-    return Fact("", escape_unprintable(text), style)
-
-
-def _detail(text: str) -> Fact:
-    return Fact(_BELOW, escape_unprintable(text))
+_BELOW: Final = "  "
+"""The label of what is below a decision: a document is indented by blanks alone."""
 
 
 def _entries(explanation: Explanation) -> Iterator[str]:

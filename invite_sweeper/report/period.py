@@ -17,12 +17,8 @@ from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.document import (
     MAX_TABLE_ROWS,
     Attention,
-    Cell,
-    CellsOf,
-    Column,
     Document,
     Fact,
-    Line,
     Section,
     describe_instant,
     with_content,
@@ -52,33 +48,24 @@ from invite_sweeper.report.period_reader import (
 )
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
-    BECAUSE,
-    INVITATIONS,
-    INVITED,
     KEPT_CAPTION,
-    LIST_AND_ID,
-    PLACE,
+    PEOPLE,
     WOULD_BE_ANNOUNCED_CAPTION,
-    Row,
     announced_rows,
-    detail_cell,
-    invited_cell,
     kept_rows,
-    label_of,
-    list_cell,
+    meanings_of,
+    name_of,
     organization_labels_of,
-    place_cell,
     rows_of,
     sorted_rows,
-    text_cell,
 )
 from invite_sweeper.report.run import unread_section
 from invite_sweeper.report.story import advisor_of, story_of
+from invite_sweeper.report.table import Cell, Column
 from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import (
     Hint,
     describe_span,
-    escape_unprintable,
     plural_form,
     pluralize,
     upper_first,
@@ -216,7 +203,7 @@ def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Ite
         log: None where it is damaged, which the verdict says.
     """
     if reader.organization is not None:
-        yield Fact("Organization", label_of(reader.organization, organization_labels_of(newest)))
+        yield Fact("Organization", name_of(reader.organization, organization_labels_of(newest)))
     if reader.scan is not None:
         scan = reader.scan
         run = f"{_run_name(scan)} of {describe_instant(scan.start.now)}"
@@ -271,13 +258,13 @@ def _pending(reader: PeriodReader, run: RunRecord, advisor: Advisor) -> Iterator
     is_dry_run = run.mode == "dry-run"
     planned = sorted_rows(row for row in rows_of(run) if not row.outcome)  # nothing was sent
     caption = "Invitations that would be deleted" if is_dry_run else "Planned, and nothing was sent"
-    yield Section.of(f"{caption}{as_of}", "invitations", _PEOPLE, planned, list_run())
+    yield Section.of(f"{caption}{as_of}", "invitations", PEOPLE, planned, list_run())
     if is_dry_run:
         caption = f"{WOULD_BE_ANNOUNCED_CAPTION}{as_of}"
         command = list_run("--event", WouldBeAnnounced.event)
-        yield Section.of(caption, "due", _PEOPLE, announced_rows(run), command)
+        yield Section.of(caption, "due", PEOPLE, announced_rows(run), command)
     command = list_run("--event", Kept.event)
-    yield Section.of(f"{KEPT_CAPTION}{as_of}", "kept", _PEOPLE, kept_rows(run), command)
+    yield Section.of(f"{KEPT_CAPTION}{as_of}", "kept", PEOPLE, kept_rows(run), command)
 
 
 def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[Section]:
@@ -292,8 +279,8 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
         ("restored", "Invitations of restores and what became of them", reader.restored, Intent),
     ):
         command = list_runs("--event", event.event)
-        table = Section.of(caption, key, _PEOPLE_OF_NIGHTS, newest.rows(), command)
-        yield table._replace(total=newest.total)
+        table = Section.of(caption, key, PEOPLE, newest.rows(), command)
+        yield table._replace(total=newest.total, facts=meanings_of(newest.rows()))
     entries = tuple(reader.entries())
     caption = "Invitations that each keep entry kept"
     yield Section.of(caption, "entries", _ENTRIES, entries[::-1], list_runs())
@@ -301,7 +288,7 @@ def _of_period(reader: PeriodReader, list_runs: Callable[..., str]) -> Iterator[
         caption = "Kept by an entry of the policy"
         command = list_runs("--event", Kept.event)
         kept = tuple(reader.kept.values())
-        yield Section.of(caption, "kept-by", _KEPT_BY, kept[::-1], command)
+        yield Section.of(caption, "kept-by", PEOPLE, kept[::-1], command)
     given = [run for run in reversed(reader.runs) if run.reason is not None]
     yield Section.of("Reasons that were given", "reasons", _REASONS, given, list_runs())
     policies = tuple(reader.policies())[::-1]
@@ -335,77 +322,62 @@ def _texts_of(policies: Iterable[PolicyInForce]) -> Iterator[Fact]:
 # Columns -----------------------------------------------------------------------------------------
 
 
-def _when(row: Row) -> Cell:
-    night = Line(str(row.night or "unknown"))
-    if not row.run:  # the number of a file outside an audit directory is not known
-        return (night,)
-    return (night, Line(f"run {row.run}", "note"))
+def _number(value: int | None) -> str:
+    return "not known" if value is None else f"{value:,}"
 
 
-def _number(value: int | None) -> Cell:
-    return text_cell("not known" if value is None else f"{value:,}")
-
-
-def _count(name: str, night: Night) -> Cell:
+def _count(name: str, night: Night) -> str:
     return _number(night.number(name))
 
 
-def _pending_cell(night: Night) -> Cell:
+def _pending_of(night: Night) -> str:
     if night.scan is None:
         return _number(None)
-    note = () if night.scan.is_whole else (Line("not all lists read", "note"),)
-    return (*_number(night.scan.pending), *note)
+    note = "" if night.scan.is_whole else " (not all lists read)"
+    return f"{_number(night.scan.pending)}{note}"
 
 
 def _ended(night: Night) -> Cell:
     """Return how its best sweep ended, and how many others were not done."""
     best = night.deciding[0]
-    return (Line(best.text, best.status.style), *(Line(other, "note") for other in night.others))
+    return Cell("; ".join((best.text, *night.others)), best.status.style)
 
 
-_PEOPLE: Final[CellsOf[Row]] = {**INVITATIONS, LIST_AND_ID: list_cell}
-_PEOPLE_OF_NIGHTS: Final[CellsOf[Row]] = {Column("Night", "date"): _when, **_PEOPLE}
-_KEPT_BY: Final[CellsOf[Row]] = {
-    Column("Last on", "date"): _when,
-    INVITED: invited_cell,
-    PLACE: place_cell,
-    BECAUSE: detail_cell,
-}
-_ENTRIES: Final[CellsOf[KeepEntry]] = {
-    Column("Entry"): lambda entry: text_cell(entry.reason.partition(":")[2]),
-    Column("Kept at most", "number", "at most"): lambda entry: _number(max(entry.counts)),
-    Column("Kept last", "number", "last"): lambda entry: _number(entry.counts[-1]),
-    Column("Runs", "number", "runs:"): lambda entry: _number(len(entry.runs)),
-    Column("From", "date", "from"): lambda entry: text_cell(entry.runs[0].day),
-    Column("To", "date", "to"): lambda entry: text_cell(entry.runs[-1].day),
-}
-_NIGHTS: Final[CellsOf[Night]] = {
-    Column("Night", "date"): lambda night: text_cell(str(night.day)),
-    Column("Runs"): lambda night: text_cell(", ".join(night.labels) or "none"),
-    **{Column(upper_first(name), "number", name): partial(_count, name) for name in COUNTED},
-    Column("Pending", "number", "pending"): _pending_cell,
-    Column("Ended"): _ended,
-}
-_REASONS: Final[CellsOf[NightRun]] = {
-    Column("Night", "date"): lambda run: text_cell(run.day),
-    Column("Run"): lambda run: text_cell(run.label),
-    Column("Reason"): lambda run: (Line(escape_unprintable(run.reason or "")),),
-}
+_ENTRIES: Final[tuple[Column[KeepEntry], ...]] = (
+    Column("From", lambda entry: entry.runs[0].day, "date"),
+    Column("To", lambda entry: entry.runs[-1].day, "date"),
+    Column("Entry", lambda entry: entry.reason.partition(":")[2]),
+    Column("Kept at most", lambda entry: _number(max(entry.counts)), "number"),
+    Column("Kept last", lambda entry: _number(entry.counts[-1]), "number"),
+    Column("Runs", lambda entry: _number(len(entry.runs)), "number"),
+)
+_NIGHTS: Final[tuple[Column[Night], ...]] = (
+    Column("Night", lambda night: str(night.day), "date"),
+    Column("Runs", lambda night: ", ".join(night.labels) or "none"),
+    *(Column(upper_first(name), partial(_count, name), "number") for name in COUNTED),
+    Column("Pending", _pending_of, "number"),
+    Column("Outcome", _ended),
+)
+_REASONS: Final[tuple[Column[NightRun], ...]] = (
+    Column("Night", lambda run: run.day, "date"),
+    Column("Run", lambda run: run.label),
+    Column("Reason", lambda run: run.reason),
+)
 
 
-def _accounts(labels: Mapping[str, str]) -> CellsOf[Account]:
+def _accounts(labels: Mapping[str, str]) -> tuple[Column[Account], ...]:
     """Return the columns of accounts; `labels` are those of the organizations, by id."""
-    return {
-        Column("Organization"): lambda account: text_cell(label_of(account.org_id, labels)),
-        Column("Account", "code"): lambda account: text_cell(account.name),
-        Column("From", "date", "from"): lambda account: text_cell(account.runs[0].day),
-        Column("To", "date", "to"): lambda account: text_cell(account.runs[-1].day),
-    }
+    return (
+        Column("From", lambda account: account.runs[0].day, "date"),
+        Column("To", lambda account: account.runs[-1].day, "date"),
+        Column("Organization", lambda account: name_of(account.org_id, labels)),
+        Column("Account", lambda account: account.name, "code"),
+    )
 
 
-_POLICIES: Final[CellsOf[PolicyInForce]] = {
-    Column("In force", "date"): lambda policy: text_cell(policy.nights),
-    Column("Runs", prefix="runs"): lambda policy: text_cell(policy.numbers),
-    Column("Policy"): lambda policy: text_cell(policy.runs[-1].policy_path),
-    Column("SHA-256", "code"): lambda policy: text_cell(policy.sha256),
-}
+_POLICIES: Final[tuple[Column[PolicyInForce], ...]] = (
+    Column("In force", lambda policy: policy.nights, "date"),
+    Column("Runs", lambda policy: policy.numbers),
+    Column("Policy", lambda policy: policy.runs[-1].policy_path),
+    Column("SHA-256", lambda policy: policy.sha256, "code"),
+)

@@ -1,7 +1,7 @@
-"""Invitations as rows of tables: what a run's file has of each, their order, columns and cells."""
+"""Invitations as rows of tables: what a run's file has of each, their order, and the columns."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Final, Self
 
@@ -20,16 +20,9 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.record import RunRecord
 from invite_sweeper.endings import Style
 from invite_sweeper.explain import PendingInvitation
-from invite_sweeper.models import Invitation, ListUnreadable, SourceRetired
-from invite_sweeper.report.document import (
-    Cell,
-    CellsOf,
-    Column,
-    Line,
-    Table,
-    describe_instant,
-    display_text,
-)
+from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired
+from invite_sweeper.report.document import Fact, describe_instant
+from invite_sweeper.report.table import Cell, Column, display_text
 from invite_sweeper.sweep.selection import describe_keep_reason
 from invite_sweeper.text import escape_unprintable, pluralize, truncate
 
@@ -47,73 +40,67 @@ class Row(msgspec.Struct):
 
     Attributes:
         event: The line that describes it.
-        labels: The names of the organizations of its run with their ids, by id.
+        names: Of the organizations of its run, by id; the id where Atlas did not return one.
         outcome: `NO_OUTCOME` after an intent alone; empty if nothing was sent yet.
-        detail: Of an outcome that needs attention; why an invitation is kept; of a pending one,
-            the decision about it.
+        detail: Of an outcome that needs attention; of a recovered one the run that did it.
+        reason: The rule that makes it stale, or why it is kept.
         due: When a later sweep may delete an announced or pending invitation.
         run: The number of its run, in a table over many; `night` is that on which it began.
+        when: When the line was written, in a history; `by` is the run that wrote it.
     """
 
     event: Invitation
-    labels: Mapping[str, str]
+    names: Mapping[str, str]
     outcome: str = ""
     detail: str = ""
-    rule: str = ""
+    reason: str = ""
     due: str = ""
     run: int = 0
     night: date | None = None
+    when: str = ""
+    by: str = ""
 
     @classmethod
-    def of_line(cls, event: Invitation, labels: Mapping[str, str]) -> Self:
+    def of_line(cls, event: Invitation, names: Mapping[str, str]) -> Self:
         """Return the row of a line."""
         match event:
             case OutcomeLine():
-                return cls(event, labels, event.outcome, _detail(event), event.rule)
+                return cls(event, names, event.outcome, _detail(event), event.rule)
             case Planned() | Intent():
                 outcome = NO_OUTCOME if isinstance(event, Intent) else ""
-                return cls(event, labels, outcome, rule=event.rule)
+                return cls(event, names, outcome, reason=event.rule)
             case Announced() | WouldBeAnnounced():
-                return cls(event, labels, rule=event.rule, due=event.deletable_from)
+                return cls(event, names, reason=event.rule, due=event.deletable_from)
             case Kept():
-                return cls(event, labels, detail=why_kept(event))
+                return cls(event, names, reason=why_kept(event))
             case PendingInvitation():
-                decision = f"kept: {why_kept(event)}"
-                if event.rule is not None:
-                    decision = f"stale: {event.rule}"
-                return cls(event, labels, detail=decision, due=event.goes_at or "")
+                reason = why_kept(event) if event.rule is None else event.rule
+                return cls(event, names, event.decision, reason=reason, due=event.goes_at or "")
             case _:
-                return cls(event, labels)
+                return cls(event, names)
 
     @property
     def organization(self) -> str:
-        """The organization's name with its id, or the id alone."""
-        return label_of(self.event.org_id, self.labels)
+        """The organization's name, or its id."""
+        return name_of(self.event.org_id, self.names)
 
     @property
     def user(self) -> str:
-        """The invited address."""
-        return display_text(self.event.username) or "(no address)"
+        """The invited address; the id of an invitation without one."""
+        event = self.event
+        if event.username or not event.invitation_id:
+            return event.username or ""
+        return f"id {event.invitation_id}"
 
     @property
     def place(self) -> str:
-        """The project's name, or the organization's with its id."""
+        """The project with its organization, or the organization alone for a list of its own."""
         return place_name(self.event, self.organization)
-
-    @property
-    def place_in_text(self) -> str:
-        """The place, with its organization where the run was about several."""
-        return place_name(self.event, self.organization, full=self.is_of_several)
 
     @property
     def person_in_place(self) -> str:
         """Who is invited where."""
-        return f"{self.user} in {self.place_in_text}"
-
-    @property
-    def is_of_several(self) -> bool:
-        """Whether its run was about several organizations, which each place then names."""
-        return len(self.labels) > 1
+        return f"{display_text(self.user)} in {self.place}"
 
     @property
     def is_owner(self) -> bool:
@@ -131,30 +118,26 @@ def why_kept(event: Kept | PendingInvitation) -> str:
     return describe_keep_reason(event.reason or "", event.unread or event.outside)
 
 
-def label_of(org_id: str, labels: Mapping[str, str]) -> str:
-    """Return the name of an organization with its id, or the id alone."""
-    return escape_unprintable(labels.get(org_id, org_id))
+def name_of(org_id: str, names: Mapping[str, str]) -> str:
+    """Return the name of an organization, or its id."""
+    return escape_unprintable(names.get(org_id, org_id))
 
 
-def place_name(event: Invitation | ListUnreadable, organization: str, *, full: bool = False) -> str:
-    """Return the project's name, or the organization's with its id for a list of its own.
+def place_name(event: Invitation | ListUnreadable, organization: str) -> str:
+    """Return `project · organization`, or the organization alone for a list of its own.
 
     Args:
-        organization: Its name with its id; empty if neither is known.
-        full: Whether the organization follows the name of a project.
+        organization: Its name; empty if it is not known.
     """
-    organization_name = f"organization {organization}".rstrip()
-    is_of_organization = event.project_id is None and event.project_name is None
-    if is_of_organization:
-        return organization_name
+    if event.project_id is None and event.project_name is None:
+        return organization
     project = display_text(event.project_name) or "(no name)"
-    return f"{project} of {organization_name}" if full and organization else project
+    return " · ".join(filter(None, (project, organization)))
 
 
-def place_of_list(unreadable: ListUnreadable, labels: Mapping[str, str]) -> str:
-    """Return the place of a list that could not be read, with its organization."""
-    organization = label_of(unreadable.org_id or "", labels)
-    return place_name(unreadable, organization, full=True)
+def place_of_list(unreadable: ListUnreadable, names: Mapping[str, str]) -> str:
+    """Return the place of a list that could not be read."""
+    return place_name(unreadable, name_of(unreadable.org_id or "", names))
 
 
 def row_order(row: Row) -> tuple[object, ...]:
@@ -190,15 +173,23 @@ def organization_labels_of(run: RunRecord) -> dict[str, str]:
     return labels
 
 
+def organization_names_of(run: RunRecord) -> dict[str, str]:
+    """Return the organizations' names by id, or the id where Atlas did not return one."""
+    names = {org_id: org_id for org_id in run.start.organizations}
+    if run.end is not None:
+        names |= {one.id: one.name for one in run.end.organizations if one.name}
+    return names
+
+
 def rows_of(run: RunRecord) -> list[Row]:
     """Return the planned deletions with their outcomes; of a restore, who was invited again."""
-    labels = organization_labels_of(run)
+    names = organization_names_of(run)
     rows: list[Row] = []
     for line in run.lines.values():
         request = run.request_of(line)
         if request is None:
             continue
-        row = Row.of_line(request, labels)
+        row = Row.of_line(request, names)
         recovered = run.recovered_requests.get(request.key)
         if recovered is not None:
             details = row.detail, f"recovered by run {recovered.by}"
@@ -225,21 +216,54 @@ def kept_rows(run: RunRecord) -> list[Row]:
 
 
 def _rows_of_events(run: RunRecord, kinds: tuple[type[Invitation], ...]) -> Iterator[Row]:
-    labels = organization_labels_of(run)
+    names = organization_names_of(run)
     for line in run.lines.values():
         if isinstance(line.event, kinds):
-            yield Row.of_line(line.event, labels)
+            yield Row.of_line(line.event, names)
 
 
-def unread_lines(run: RunRecord) -> list[str]:
-    """Return the place of each list that could not be read, and why."""
-    labels = organization_labels_of(run)
+class UnreadList(msgspec.Struct, frozen=True):
+    """A list that could not be read."""
+
+    list: ListUnreadable
+    where: str
+
+    @property
+    def answer(self) -> str:
+        """What Atlas answered, in a word."""
+        return describe_answer(self.list.http_status, self.list.error_code)
+
+    @property
+    def sentence(self) -> str:
+        """Its place, and why it was not read."""
+        return f"{self.where}: {escape_unprintable(truncate(self.list.reason))}"
+
+
+def unread_lists(run: RunRecord) -> list[UnreadList]:
+    """Return the lists that could not be read."""
+    names = organization_names_of(run)
     unread = [line.event for line in run.lines.values() if isinstance(line.event, ListUnreadable)]
     return [
-        f"{place_of_list(each, labels)}: {escape_unprintable(truncate(each.reason))}"
+        UnreadList(each, place_of_list(each, names))
         for each in unread
         if not isinstance(each, SourceRetired)  # a line of the story
     ]
+
+
+UNREAD: Final[tuple[Column[UnreadList], ...]] = (
+    Column("Where", lambda each: each.where),
+    Column("Outcome", lambda each: Cell(f"not read: {each.answer}", "warning"), "state"),
+    Column("List", lambda each: each.list.source, fit="falls"),
+)
+
+
+def meanings_of_unread(lists: Iterable[UnreadList]) -> tuple[Fact, ...]:
+    """Return what the answers in the rows mean, each once."""
+    meanings = dict.fromkeys((each.answer, each.list.reason) for each in lists)
+    return tuple(
+        Fact(display_text(answer), escape_unprintable(truncate(reason)))
+        for answer, reason in meanings
+    )
 
 
 ANNOUNCED_CAPTION: Final = "Announced for a later deletion"
@@ -259,14 +283,6 @@ def _detail(event: OutcomeLine) -> str:
     if is_permission_error(status, code):
         text += f"; deleting requires the role {event.source.roles.deleting}"
     return text
-
-
-_MAX_ROLES: Final = 20
-
-
-def text_cell(text: str | None) -> Cell:
-    """Return the cell of a text, as `display_text` shows it; of no text, an empty one."""
-    return (Line(display_text(text)),) if text else ()
 
 
 _ORDINARY_ROLES: Final = {
@@ -291,13 +307,15 @@ def roles_cell(row: Row) -> Cell:
     capitals and are highlighted.
     """
     roles = dict.fromkeys(row.event.roles)  # a list may show one twice
-    lines = [_role_line(role) for role in roles]
+    told = [_ORDINARY_ROLES.get(role, display_text(role)) for role in roles]
     for role, projects in _projects_by_role(row.event).items():
         where = display_text(projects[0])
         if len(projects) > 1:
             where = pluralize(len(projects), "project")
-        lines.append(_role_line(role, f" in {where}"))
-    return tuple(lines[:_MAX_ROLES])
+        told.append(f"{_ORDINARY_ROLES.get(role, display_text(role))} in {where}")
+    styles = {_role_style(role) for role in row.event.all_roles}
+    strongest: tuple[Style, ...] = ("privileged", "strong", "plain")
+    return Cell(", ".join(told), next((style for style in strongest if style in styles), "plain"))
 
 
 def _projects_by_role(event: Invitation) -> Mapping[str, list[str]]:
@@ -308,11 +326,6 @@ def _projects_by_role(event: Invitation) -> Mapping[str, list[str]]:
         project = names.get(project_id) or project_id
         projects_by_role.setdefault(role, []).append(project)
     return projects_by_role
-
-
-def _role_line(role: str, where: str = "") -> Line:
-    name = _ORDINARY_ROLES.get(role, display_text(role))
-    return Line(f"{name}{where}", _role_style(role))
 
 
 def _role_style(role: str) -> Style:
@@ -332,99 +345,88 @@ _OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "failed": "bad",
     "unknown": "bad",
     NO_OUTCOME: "bad",
+    "stale": "bad",
+    "kept": "good",
 }
 
 
-def age_cell(row: Row) -> Cell:
+def _age(row: Row) -> str | None:
     """Return the age in days."""
     age_days = row.event.age_days
-    return text_cell("?" if age_days is None else f"{age_days:,.1f} d")
+    if age_days is None:
+        return "?" if row.event.invitation_id else None
+    return f"{age_days:,.1f} d"
 
 
-def invited_cell(row: Row) -> Cell:
-    """Return the address, and the lists if several show the invitation."""
-    lines = [Line(row.user)]
-    if row.event.entries:
-        lines.append(Line(f"in {', '.join(_lists_of(row.event))}", "note"))
-    return tuple(lines)
-
-
-def _lists_of(event: Invitation) -> Iterator[str]:
-    """Yield the lists that show an invitation, those of projects with their number."""
+def _lists(row: Row) -> str:
+    """Return the lists that show an invitation, those of projects with their number."""
+    event = row.event
     sources = [event.source, *(entry.source for entry in event.entries)]
-    for source, count in Counter(sources).items():
-        of_projects = "" if source.is_organization_level else f" of {pluralize(count, 'project')}"
-        yield f"{source.value}{of_projects}"
+    return ", ".join(_of_projects(source, count) for source, count in Counter(sources).items())
 
 
-def _outcome_cell(row: Row) -> Cell:
+def _of_projects(source: Source, count: int) -> str:
+    """Return the name of a list, with its number if there are several."""
+    return source.value if count == 1 else f"{source.value} of {pluralize(count, 'project')}"
+
+
+def _outcome(row: Row) -> Cell | None:
+    """Return what became of it, as a word; one that needs attention has the answer of Atlas."""
     if not row.outcome:  # nothing was sent
-        return ()
+        return None
     outcome = display_text(row.outcome)
-    state = Line(outcome.replace("_", " "), _OUTCOME_STYLES.get(outcome, "plain"))
-    return (state, Line(row.detail, "strong")) if row.detail else (state,)
+    words = outcome.replace("_", " ")
+    if isinstance(row.event, OutcomeLine) and row.has_failed:
+        words = f"{words}: {describe_answer(row.event.http_status, row.event.error_code)}"
+    elif row.detail:
+        words = f"{words}, {row.detail}"
+    return Cell(words, _OUTCOME_STYLES.get(outcome, "plain"))
 
 
-def list_cell(row: Row) -> Cell:
-    """Return the list that shows the invitation, and its id there: it means nothing elsewhere."""
-    invitation_id = Line(display_text(row.event.invitation_id), "note")
-    return (Line(row.event.source), invitation_id)
+def meanings_of(rows: Iterable[Row]) -> tuple[Fact, ...]:
+    """Return what the outcomes in the rows mean that need attention, each once."""
+    failed = [(_outcome(row), row.detail) for row in rows if row.has_failed and row.detail]
+    words = dict.fromkeys((cell.text, detail) for cell, detail in failed if cell is not None)
+    return tuple(Fact(display_text(word), detail, "strong") for word, detail in words)
 
 
-def place_cell(row: Row) -> Cell:
-    """Return the place; below a project its organization, where the run was about several."""
-    place = Line(row.place)
-    if row.event.project_id is None or not row.is_of_several:
-        return (place,)
-    return (place, Line(row.organization, "note"))
+def _goes(row: Row) -> str:
+    """Return the day or the instant from which a sweep may delete it."""
+    is_day = isinstance(row.event, PendingInvitation) or not row.due
+    return row.due if is_day else describe_instant(row.due)
 
 
-def detail_cell(row: Row) -> Cell:
-    """Return why an invitation is kept, or the decision about a pending one."""
-    return text_cell(row.detail)
+def _status(row: Row) -> str | None:
+    """Return the status of a pending invitation, as Atlas names it."""
+    event = row.event
+    if not isinstance(event, PendingInvitation):
+        return None
+    return (event.status or "no status").lower().replace("_", " ")
 
 
-AGE: Final = Column("Age", "number")
-INVITED: Final = Column("Invited", "person")
-PLACE: Final = Column("To")
-BECAUSE: Final = Column("Kept because")
-_RULE: Final = Column("Rule")
-_ROLES: Final = Column("Role")
-_INVITER: Final = Column("Invited by", prefix="by")
-_OUTCOME: Final = Column("Outcome", "state")
-_FROM: Final = Column("Deletable from", "date", prefix="from")
-LIST_AND_ID: Final = Column("List and id", "code")
-ROLES_AND_INVITER: Final[CellsOf[Row]] = {
-    _ROLES: roles_cell,
-    _INVITER: lambda row: text_cell(row.event.inviter_label),
-}
+PEOPLE: Final[tuple[Column[Row], ...]] = (
+    Column("When", lambda row: row.when, "date"),
+    Column("Night", lambda row: str(row.night) if row.night else None, "date"),
+    Column("Run", lambda row: row.by or (str(row.run) if row.run else None)),
+    Column("Goes", _goes, "date"),
+    Column("Age", _age, "number"),
+    Column("Person", lambda row: row.user, "person"),
+    Column("Where", lambda row: row.place),
+    Column("Roles", roles_cell),
+    Column("Inviter", lambda row: row.event.inviter_label, fit="falls"),
+    Column("Reason", lambda row: row.reason),
+    Column("Status", _status, fit="falls"),
+    Column("Outcome", _outcome, "state"),
+    Column("List", _lists, fit="falls"),
+)
+"""The columns of every table of people: when, who, where, roles, inviter, why, what became of it.
 
-
-INVITATIONS: Final[CellsOf[Row]] = {
-    AGE: age_cell,
-    INVITED: invited_cell,
-    PLACE: place_cell,
-    _FROM: lambda row: text_cell(row.due and describe_instant(row.due)),
-    BECAUSE: lambda row: () if row.outcome else detail_cell(row),
-    _RULE: lambda row: text_cell(row.rule),
-    **ROLES_AND_INVITER,
-    _OUTCOME: _outcome_cell,
-}
-"""The columns of a table of invitations; of a kept one, the detail is why it is kept."""
-
-
-def table_by_place(rows: Sequence[Row], all_rows: Iterable[Row]) -> Table:
-    """Return the table of invitations below their places, by organization.
-
-    Args:
-        rows: Those that are shown.
-        all_rows: The headings count them.
-    """
-    totals = Counter(row.place_in_text for row in all_rows)
-    places = dict.fromkeys(row.place_in_text for row in rows)
-    rank = {place: number for number, place in enumerate(places)}
-    # The places of one organization are in the order of their first rows.
-    ordered = sorted(rows, key=lambda row: (row.organization, rank[row.place_in_text]))
-    columns = {**INVITATIONS, PLACE: lambda row: (Line(row.place_in_text),)}
-    table = Table.of("plan", columns, ordered)
-    return table._replace(grouped_by=table.columns.index(PLACE), group_totals=totals)
+A reason is the name of a rule, or why an invitation is kept.
+"""
+PEOPLE_AND_IDS: Final[tuple[Column[Row], ...]] = (
+    *PEOPLE,
+    Column("Id", lambda row: row.event.invitation_id, "code", "id"),
+    Column("Project id", lambda row: row.event.project_id, "code", "id"),
+    Column("Organization id", lambda row: row.event.org_id, "code", "id"),
+)
+"""The columns where `-v` asks for ids."""

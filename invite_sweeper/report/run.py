@@ -22,7 +22,6 @@ from invite_sweeper.report.document import (
     Fact,
     Section,
     describe_instant,
-    display_text,
     with_content,
 )
 from invite_sweeper.report.nights import (
@@ -33,28 +32,30 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
-    INVITATIONS,
     KEPT_CAPTION,
     NO_OUTCOME,
+    PEOPLE_AND_IDS,
+    UNREAD,
     UNREAD_CAPTION,
     WOULD_BE_ANNOUNCED_CAPTION,
     Row,
     announced_rows,
     kept_rows,
+    meanings_of,
+    meanings_of_unread,
+    organization_labels_of,
     planned_rows,
     rows_of,
     sorted_rows,
-    table_by_place,
-    unread_lines,
+    unread_lists,
 )
 from invite_sweeper.report.story import advisor_of, last_hash_of, story_of
+from invite_sweeper.report.table import Cell, Column, Table, display_text
 from invite_sweeper.sweep.guards import why_expired, why_possibly_used, why_used
-from invite_sweeper.text import escape_unprintable, pluralize, shorten_list, truncate
+from invite_sweeper.text import pluralize, shorten_list
 
-_MAX_ROWS: Final = 50
+_MAX_ROWS: Final = 20
 _MAX_NAMED: Final = 10
-_MAX_NOTE_LENGTH: Final = 120
-"""Of a line in the list of runs; each run by itself shows the whole reason."""
 _AS_PLANNED: Final = frozenset({Outcome.DELETED, Outcome.RESTORED})
 
 
@@ -90,7 +91,7 @@ def result_of(
 def whole_run(run: RunRecord, closing: Iterable[Fact], advisor: Advisor) -> Document:
     """Return all that an earlier run planned, did and recorded as kept, and how it went."""
     document = _document_of(run, rows_of(run), advisor, max_rows=sys.maxsize)
-    kept = Section.of(KEPT_CAPTION, "kept", INVITATIONS, kept_rows(run), max_rows=sys.maxsize)
+    kept = Section.of(KEPT_CAPTION, "kept", PEOPLE_AND_IDS, kept_rows(run), max_rows=sys.maxsize)
     sections = with_content((kept, *document.sections))
     return document._replace(sections=sections, closing=tuple(closing))
 
@@ -103,7 +104,8 @@ def question_about(run: RunRecord, advisor: Advisor, until: datetime) -> Documen
         until: When an answer is too late.
     """
     rows = rows_of(run)
-    organizations = sorted({row.organization for row in rows})
+    labels = organization_labels_of(run)
+    organizations = sorted({labels.get(row.event.org_id, row.event.org_id) for row in rows})
     facts = [*story_of(run, advisor).facts]
     owners = sum(row.is_owner for row in rows)
     if owners:
@@ -131,8 +133,8 @@ def what_needs_attention(run: RunRecord, advisor: Advisor) -> Document:
 
 def _unread(run: RunRecord) -> Iterator[Attention]:
     """Yield the first lists that could not be read."""
-    for sentence in unread_lines(run)[:_MAX_NAMED]:
-        yield Attention(UNREAD_CAPTION, (sentence,))
+    for unread in unread_lists(run)[:_MAX_NAMED]:
+        yield Attention(UNREAD_CAPTION, (unread.sentence,))
 
 
 def _people_in_doubt(run: RunRecord) -> Iterator[Attention]:
@@ -170,11 +172,11 @@ def _document_of(
 
 
 def _plan(rows: Sequence[Row], about: Advisor, max_rows: int) -> Iterator[Section]:
-    """Yield the first rows of the plan below their projects."""
-    first = sorted_rows(rows)[:max_rows]
+    """Yield the first rows of the plan, and what the outcomes in them mean."""
+    first = sorted_rows(rows)
     if first:
-        table = table_by_place(first, rows)
-        yield Section(table=table, total=len(rows), command=about.list_run())
+        table = Section.of("", "plan", PEOPLE_AND_IDS, first, about.list_run(), max_rows)
+        yield table._replace(facts=meanings_of(first[:max_rows]))
 
 
 def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Section:
@@ -186,19 +188,15 @@ def _announced(run: RunRecord, about: Advisor, max_rows: int) -> Section:
         event = WouldBeAnnounced.event
     command = about.list_run("--event", event)
     rows = announced_rows(run)
-    return Section.of(caption, "announced", INVITATIONS, rows, command, max_rows)
+    return Section.of(caption, "announced", PEOPLE_AND_IDS, rows, command, max_rows)
 
 
 def unread_section(run: RunRecord, about: Advisor, max_rows: int) -> Section:
     """Return the first lists that were not read."""
-    lines = unread_lines(run)
-    return Section(
-        UNREAD_CAPTION,
-        sentences=tuple(lines[:max_rows]),
-        style="warning",
-        total=len(lines),
-        command=about.list_run("--event", ListUnreadable.event),
-    )
+    lists = unread_lists(run)
+    command = about.list_run("--event", ListUnreadable.event)
+    table = Section.of(UNREAD_CAPTION, "unread", UNREAD, lists, command, max_rows)
+    return table._replace(style="warning", facts=meanings_of_unread(lists[:max_rows]))
 
 
 class PlanToApply(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,34 +286,44 @@ def _as_argument(path: str) -> str:
 
 
 def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Document:
-    """Return a line for each run, and how the last nights ended.
+    """Return a row for each run, and how the last nights ended.
 
     Args:
         begun: As in `nights_of`.
     """
     runs = tuple(records)  # which killed run was recovered is known once all files are read
-    rows = [_row_of_run(run) for run in runs]
+    facts: tuple[Fact, ...] = ()
     nights = recent_nights([night_run(run) for run in runs], now, begun)
     if len(nights) > 1:
         style: Style = "good" if were_all_done(nights) else "warning"
-        rows.append(Fact("Nights", describe_endings(nights), style))
-    return Document(sections=(Section(facts=tuple(rows)),))
+        facts = (Fact("Nights", describe_endings(nights), style),)
+    return Document(facts=facts, sections=(Section(table=Table.of("runs", _RUNS, runs)),))
 
 
-def _row_of_run(record: RunRecord) -> Fact:
-    """Return the number, instant and mode of a run, and how it ended."""
-    began = describe_instant(record.start.now)
-    mode = record.mode or "run"  # one that was killed before its first line
-    headline = story_of(record, Advisor()).headline
+def _notes_of(record: RunRecord) -> str:
+    """Return why a run failed, and the reason that was given for it."""
     notes = []
     if record.end is not None and record.end.error is not None:
         notes.append(record.end.error["message"].split("\n")[0])
     if record.start.reason is not None:
-        notes.append(f"reason: {record.start.reason}")
-    shown = (escape_unprintable(truncate(note, _MAX_NOTE_LENGTH)) for note in notes)
-    text = " · ".join((f"{headline.label}  {headline.text}", *shown))
-    label = f"{record.file.number}  {began}  {mode}"
-    return Fact(label, text, headline.style)
+        notes.append(record.start.reason)
+    return "; ".join(notes)
+
+
+def _ending_of(record: RunRecord) -> Cell:
+    headline = story_of(record, Advisor()).headline
+    return Cell(f"{headline.label}: {headline.text}", headline.style)
+
+
+_RUNS: Final[tuple[Column[RunRecord], ...]] = (
+    Column("When", lambda record: describe_instant(record.start.now), "date"),
+    Column("Run", lambda record: str(record.file.number), "number"),
+    Column(
+        "Mode", lambda record: record.mode or "run"
+    ),  # one that was killed before its first line
+    Column("Reason", _notes_of),
+    Column("Outcome", _ending_of, "state"),
+)
 
 
 # The result as JSON ------------------------------------------------------------------------------
@@ -365,4 +373,4 @@ def planned_result(row: Row) -> PlannedResult:
     """Return a planned invitation, and what became of it."""
     is_known = row.outcome not in {"", NO_OUTCOME}
     outcome = row.outcome if is_known else None
-    return row.event.as_event(PlannedResult, rule=row.rule, outcome=outcome)
+    return row.event.as_event(PlannedResult, rule=row.reason, outcome=outcome)

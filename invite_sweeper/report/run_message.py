@@ -9,22 +9,17 @@ from msgspec import structs
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.endings import Status, may_repeat
 from invite_sweeper.errors import Advisor
-from invite_sweeper.report.document import (
-    Attention,
-    Document,
-    Section,
-    describe_instant,
-    display_text,
-)
+from invite_sweeper.report.document import Attention, Document, Section, describe_instant
 from invite_sweeper.report.rows import (
     Row,
-    organization_labels_of,
+    organization_names_of,
     planned_rows,
     rows_of,
     sorted_rows,
 )
 from invite_sweeper.report.run import planned_result, result_json
 from invite_sweeper.report.story import last_hash_of, story_of
+from invite_sweeper.report.table import display_text
 from invite_sweeper.sweep.waiting import WaitingInvitation
 from invite_sweeper.text import plural_form, pluralize
 
@@ -131,7 +126,7 @@ class RunMessage(NamedTuple):
         )
 
     def _waiting(self, invitation: WaitingInvitation) -> str:
-        row = Row.of_line(invitation, organization_labels_of(self.run))
+        row = Row.of_line(invitation, organization_names_of(self.run))
         inviter = display_text(invitation.inviter_label) or "(not known)"
         parts = [f"deletable from {describe_instant(row.due)}", f"invited by {inviter}"]
         if not invitation.new:

@@ -6,7 +6,7 @@ control characters and no two blanks together: a row of a pipe can be split at t
 
 from collections.abc import Callable, Iterable
 from itertools import compress
-from typing import Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from invite_sweeper.endings import Style
 from invite_sweeper.redaction import SECRETS
@@ -57,7 +57,7 @@ class Table(NamedTuple):
     """
 
     key: str
-    columns: tuple[Column[object], ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Cell, ...], ...]
 
     @classmethod

@@ -1,25 +1,26 @@
-"""Show a document on a terminal of any width.
+"""Show a document on a terminal of any width, or whole in a pipe or a file.
 
-A table is a table where each of its lines fits; else each row is a short block, in which no value
-is broken. Names from Atlas can neither move the cursor nor start a new line: they are `Text`,
-never markup, and documents hold escaped text.
+A table is rich's own, and each row is one line. Names from Atlas can neither move the cursor nor
+start a new line: they are `Text`, never markup, and documents hold escaped text.
 """
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, zip_longest
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress
+from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table as Grid
 from rich.text import Text
 from typing_extensions import override
 
 from invite_sweeper.endings import Style
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.document import Cell, Column, Document, Fact, Section, Table
+from invite_sweeper.report.document import Document, Fact, Section
+from invite_sweeper.report.table import Cell, Column, Table
 from invite_sweeper.text import escape_unprintable, fill_lines
 
 _PLAIN_WIDTH: Final = 120
@@ -27,6 +28,8 @@ _LABEL_WIDTH: Final = 9
 """Of a document, at least: the facts of a dry run begin where those of a sweep do."""
 _GAP: Final = 2
 """Blanks between columns."""
+_LEAST_WIDTH: Final = 12
+"""Of a column whose cells are cut, before others fall away."""
 _INDENT: Final = 2
 """Blanks before what stands below a heading."""
 _STYLES: Final[Mapping[Style, str]] = {
@@ -65,10 +68,14 @@ def stdout_console() -> Console:
     return RedactingConsole(width=None if is_known else _PLAIN_WIDTH)
 
 
-def show_document(console: Console, document: Document) -> None:
-    """Print the sections, the headline with the facts, what needs attention, and what is copied."""
+def show_document(console: Console, document: Document, *, with_ids: bool = False) -> None:
+    """Print the sections, the headline with the facts, what needs attention, and what is copied.
+
+    Args:
+        with_ids: Whether tables have the ids of invitations, projects and organizations.
+    """
     for section in document.sections:
-        _show_section(console, section)
+        _show_section(console, section, with_ids=with_ids)
     headline = document.headline
     facts = document.facts
     label_width = max(_LABEL_WIDTH, _label_width(facts))
@@ -93,28 +100,25 @@ def show_document(console: Console, document: Document) -> None:
         _show_facts(console, copied, _label_width(copied), label_style="bold")
 
 
-def _show_section(console: Console, section: Section) -> None:
-    """Print a table, or facts and sentences, below a heading, and how to list the others."""
-    heading = Text(section.heading, f"bold {_STYLES[section.style]}")
-    if heading and section.total:
-        heading = _with_count(heading, section.shown, section.total)
+def _show_section(console: Console, section: Section, *, with_ids: bool) -> None:
+    """Print a table, facts and sentences below a heading, and how to list the others."""
+    if section.heading:
+        heading = Text(section.heading, f"bold {_STYLES[section.style]}")
+        console.print(heading, soft_wrap=True)
     if section.table is not None:
-        _show_table(console, section.table, heading)
-    else:
-        facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
-        if heading:
-            console.print(heading, soft_wrap=True)
-        _show_facts(console, facts, _label_width(facts), indent=_INDENT if heading else 0)
-        if heading:
-            console.print()
+        _show_table(console, section.table, with_ids=with_ids)
+    facts = (*section.facts, *(Fact("", sentence) for sentence in section.sentences))
+    indent = _INDENT if section.heading and section.table is None else 0
+    _show_facts(console, facts, _label_width(facts), indent=indent)
     _print_rest(console, section.total - section.shown, section.command)
+    if section.heading or section.table is not None:
+        console.print()
 
 
 def _print_rest(console: Console, count: int, command: str) -> None:
     """Print the command that shows the rows that are not shown."""
     if count > 0:
         _print_beside(console, Text(f"{count:,} more: ", "dim"), command, is_whole=True)
-        console.print()
 
 
 def _label_width(facts: Iterable[Fact]) -> int:
@@ -181,134 +185,72 @@ def _print_beside(
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _show_table(console: Console, table: Table, heading: Text) -> None:
-    """Print a table: its columns side by side where each line fits, else a block each row.
-
-    Args:
-        table: With a row, at least.
-    """
-    indent = _INDENT if heading or table.grouped_by is not None else 0
-    numbers = [number for number in range(len(table.columns)) if number != table.grouped_by]
-    columns = [table.columns[number] for number in numbers]
-    widths = _column_widths(columns, numbers, table.rows, console.width - indent)
-    if widths:
-        headings = [[Text(column.heading.upper(), style="dim")] for column in columns]
-        _print_row(console, headings, widths, indent)
-    for title, rows in _groups(table, heading):
-        cells = [[_cell_lines(row[number]) for number in numbers] for row in rows]
-        if indent:
-            for line in title.wrap(console, console.width):
-                line.rstrip()
-                console.print(line, soft_wrap=True)
-        if widths:
-            for row in cells:
-                _print_row(console, row, widths, indent)
-        else:
-            _show_blocks(console, columns, cells, indent)
-        if indent:
-            console.print()
-
-
-def _print_row(
-    console: Console, cells: Iterable[Sequence[Text]], widths: Sequence[int], indent: int
-) -> None:
-    """Print a row, its first column, the age or the day, to the right."""
-    for parts in zip_longest(*cells, fillvalue=Text()):
-        line = Text()
-        start = indent + widths[0] - parts[0].cell_len
-        end = indent
-        for part, width in zip(parts, widths, strict=True):
-            line.pad_right(start - line.cell_len)
-            line.append_text(part)
-            end += width + _GAP
-            start = end
+def _show_table(console: Console, table: Table, *, with_ids: bool) -> None:
+    """Print a table, a line each row: on a terminal it fits, elsewhere it is whole."""
+    columns = [column for column in table.columns if with_ids or column.fit != "id"]
+    naturals = dict(zip(table.columns, _natural_widths(table), strict=True))
+    left_out: list[str] = []
+    if console.is_terminal:
+        falling = [column for column in columns if column.fit != "cut"]
+        while falling and _least_width(columns, naturals) > console.width:
+            left_out.insert(0, falling[-1].heading.upper())
+            columns.remove(falling.pop())
+    is_shown = [column in columns for column in table.columns]
+    grid = _grid(columns, naturals, console.width if console.is_terminal else sys.maxsize)
+    for row in table.rows:
+        grid.add_row(*(_cell_text(cell) for cell in compress(row, is_shown)))
+    width = console.width if console.is_terminal else _full_width(columns, naturals)
+    for segments in console.render_lines(grid, console.options.update(width=width), pad=False):
+        line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
         line.rstrip()
         console.print(line, soft_wrap=True)
+    if left_out:
+        note = f"Not shown: {', '.join(left_out)}. A wider terminal or -o json shows them."
+        _print_beside(console, Text(), note, _STYLES["note"])
 
 
-def _with_count(title: Text, shown: int, total: int) -> Text:
-    """Return a heading with how many rows follow, and of how many."""
-    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
-    return Text.assemble(title, (f"  {count}", "dim"))
+def _grid(columns: Iterable[Column[Any]], naturals: Mapping[Column[Any], int], width: int) -> Grid:
+    """Return rich's table without a border, which cuts a person last and an id never."""
+    grid = Grid(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    least = _least_width(columns, naturals)
+    for column in columns:
+        header = Text(column.heading.upper(), "dim", no_wrap=True, overflow="ellipsis")
+        is_person = column.kind == "person"
+        longest = max(width // 2, width - least + naturals[column]) if is_person else None
+        grid.add_column(
+            header,
+            justify="right" if column.kind == "number" else "left",
+            overflow="ellipsis",
+            no_wrap=is_person or column.kind == "code",
+            max_width=longest,
+        )
+    return grid
 
 
-def _groups(table: Table, heading: Text) -> Iterator[tuple[Text, Sequence[Sequence[Cell]]]]:
-    """Yield the rows below a heading each: that of all, or the text of the column that groups."""
-    number = table.grouped_by
-    if number is None:
-        yield heading, table.rows
-        return
-    for cell, group in groupby(table.rows, key=lambda row: row[number]):
-        rows = tuple(group)
-        name = cell[0].text
-        yield _with_count(Text(name, "bold"), len(rows), table.group_totals[name]), rows
+def _natural_widths(table: Table) -> Iterator[int]:
+    """Yield the width of each column whose cells are whole."""
+    for number, column in enumerate(table.columns):
+        cells = (cell_len(row[number].text) for row in table.rows)
+        yield max(len(column.heading), *cells)
 
 
-def _show_blocks(
-    console: Console,
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[Sequence[Text]]],
-    indent: int,
-) -> None:
-    """Print rows with the person first and then the other values, of which each is whole."""
-    label_width = max(line.cell_len for first, *_ in rows for line in first or [Text()])
-    width = max(1, console.width - indent - label_width - _GAP)
-    for label, *cells in rows:
-        lines: list[Text] = []
-        values: list[Text] = []
-        for column, cell in zip(columns[1:], cells, strict=True):
-            if column.kind == "person" and indent:  # it has a line of its own
-                lines += cell
-            elif column.kind == "state":
-                values = [*_values(column, cell), *values]
-            else:
-                values += _values(column, cell)
-        lines += _joined(values, width)
-        folded = [part for line in lines for part in line.wrap(console, width, overflow="fold")]
-        _print_row(console, (label, folded), (label_width, width), indent)
+def _least_width(columns: Iterable[Column[Any]], naturals: Mapping[Column[Any], int]) -> int:
+    """Return the width in which persons and ids are whole, and others are cut to a few letters."""
+    whole = ("person", "code")
+    widths = [
+        naturals[column] if column.kind in whole else min(naturals[column], _LEAST_WIDTH)
+        for column in columns
+    ]
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _values(column: Column, cell: Sequence[Text]) -> Sequence[Text]:
-    """Return the lines of a cell as they read without a heading, which the first one needs."""
-    if not cell or not column.prefix:
-        return cell
-    first, *others = cell
-    return [Text.assemble(f"{column.prefix} ", first), *others]
+def _full_width(columns: Iterable[Column[Any]], naturals: Mapping[Column[Any], int]) -> int:
+    """Return the width in which nothing is cut."""
+    widths = [naturals[column] for column in columns]
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _joined(values: Iterable[Text], width: int) -> list[Text]:
-    """Return lines with as many values as fit; one that is wider has a line of its own."""
-    line = Text()
-    lines = [line]
-    for value in values:
-        longer = Text.assemble(line, " · ", value) if line else value
-        if longer.cell_len <= width or not line:
-            line = longer
-            lines[-1] = line
-        else:
-            line = value
-            lines.append(line)
-    return lines
-
-
-def _column_widths(
-    columns: Sequence[Column],
-    numbers: Sequence[int],
-    rows: Sequence[Sequence[Cell]],
-    width: int,
-) -> tuple[int, ...]:
-    """Return the widths of the longest lines; empty if the terminal is too narrow for them.
-
-    Args:
-        numbers: Of the columns in each row.
-    """
-    widths: list[int] = []
-    for column, number in zip(columns, numbers, strict=True):
-        lines = [cell_len(line.text) for row in rows for line in row[number]]
-        widths.append(max(len(column.heading), *lines, 0))
-    gaps = _GAP * (len(widths) - 1)
-    return tuple(widths) if sum(widths) + gaps <= width else ()
-
-
-def _cell_lines(cell: Cell) -> Sequence[Text]:
-    return [Text(line.text, style=_STYLES[line.style]) for line in cell]
+def _cell_text(cell: Cell) -> Text:
+    """Return a cell on one line; an empty one has a mark, so that no column is skipped."""
+    style = _STYLES[cell.style]
+    return Text(cell.text or "-", style, no_wrap=True, overflow="ellipsis")

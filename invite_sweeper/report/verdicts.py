@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -16,6 +15,7 @@ from invite_sweeper.errors import Advisor
 from invite_sweeper.report.document import Attention, Document, Fact, Section, describe_instant
 from invite_sweeper.report.people import OrganizationName
 from invite_sweeper.report.story import describe_recovery, run_without_end
+from invite_sweeper.report.table import Cell, Column, Table
 from invite_sweeper.text import Hint, escape_unprintable, plural_form, pluralize
 
 State: TypeAlias = Literal["ok", "warning", "failed"]
@@ -85,34 +85,36 @@ def _verdict(checks: Sequence[Check]) -> tuple[Fact, ExitCode]:
 
 
 _STYLES: Final[Mapping[State, Style]] = {"ok": "good", "warning": "warning", "failed": "bad"}
-_WIDTH: Final = len("warning")
 
 
 def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> Document:
-    """Return each check with its hint below, those of an organization together, and the verdict.
+    """Return a row for each check, then what is not right with what to do, and the verdict.
 
     Args:
         with_passed: Not only what is not right.
     """
-    labels = {organization.id: organization.label for organization in result.organizations}
+    names = {each.id: each.name or each.id for each in result.organizations}
     shown = [check for check in result.checks if with_passed or check.state != "ok"]
-    facts: list[Fact] = []
-    for org_id, checks in groupby(shown, key=lambda check: check.organization):
-        if org_id is not None:
-            facts.append(Fact("", f"organization {labels[org_id]}", "strong"))
-        facts += (fact for check in checks for fact in _facts_of(check))
+    columns: tuple[Column[Check], ...] = (
+        Column("Check", lambda check: check.check),
+        Column("Where", lambda check: names.get(check.organization or "")),
+        Column("Found", lambda check: " ".join(check.message.split())),
+        Column("Outcome", lambda check: Cell(check.state, _STYLES[check.state]), "state"),
+    )
+    facts = tuple(fact for check in shown if check.state != "ok" for fact in _facts_of(check))
     headline, _ = _verdict(result.checks)
-    return Document(headline, sections=(Section(facts=tuple(facts)),))
+    section = Section(facts=facts, table=Table.of("checks", columns, shown))
+    return Document(headline, sections=(section,))
 
 
 def _facts_of(check: Check) -> Iterator[Fact]:
     """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
     hint = check.hint.removesuffix(check.command).rstrip()  # the command has a line of its own
-    found = f"{check.check}: {check.message}\n{hint}".rstrip()
+    found = f"{check.message}\n{hint}".rstrip()
     text = "\n".join(map(escape_unprintable, found.split("\n")))
-    yield Fact(check.state.ljust(_WIDTH), text, _STYLES[check.state])
+    yield Fact(check.check, text, _STYLES[check.state])
     if check.command:
-        yield Fact(" " * (_WIDTH + 2), escape_unprintable(check.command), is_whole=True)
+        yield Fact("  ", escape_unprintable(check.command), is_whole=True)
 
 
 # The verification of an audit log -----------------------------------------------------------------

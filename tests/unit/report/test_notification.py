@@ -96,7 +96,7 @@ async def test_at_most_10_users_are_named_those_that_need_attention_and_the_olde
     lines = [line for n in range(1, 41) for line in person(n, age_days=float(n))]
     scene = run(*lines, *person(99, "failed", age_days=1.0))
     _, _, body = await sent(SLACK.model_copy(update={"details": True}), scene)
-    users = re.findall(r"^- (\S+) in Search: \w+$", json.loads(body)["text"], re.MULTILINE)
+    users = re.findall(r"^- (\S+) in Search · Acme: \w+$", json.loads(body)["text"], re.MULTILINE)
     assert len(users) == MAX_USERS == 10
     assert [user.partition("@")[0] for user in users[:3]] == ["p99", "p40", "p39"]
 

@@ -18,8 +18,8 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
-from invite_sweeper.report.document import display_text
 from invite_sweeper.report.page import render_html
+from invite_sweeper.report.table import display_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 WIDTHS = (320, 360, 768, 1249, 1920)

@@ -46,13 +46,10 @@ def record(directory):
 
 
 @pytest.mark.parametrize("width", [40, 60, 140])
-def test_owner_in_a_project_is_first_with_role_and_no_width_breaks_a_value(record, width):
+def test_owner_in_a_project_is_first_and_no_width_cuts_a_person_that_fits(record, width):
     text = on_terminal(record, width)
     assert text.index("owner@example.com") < text.index("reader@example.com")
-    assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
-    if width <= 60:  # below one another
-        values = {"organization member": 1, "GROUP_OWNER in Blue Lagoon": 1, "by nmtxqlkl": 2}
-        assert {value: text.count(value) for value in values} == values
+    assert ("organization member, GROUP_OWNER in Blue Lagoon" in text) == (width == 140)
 
 
 def test_question_has_the_plan_and_counts_owners(record):
@@ -81,7 +78,7 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
         project_roles=tuple((f"id-{name}", role) for name in projects),
         linked_projects=tuple((f"id-{name}", name) for name in projects),
     )
-    assert roles_cell(row(one)) == ((text, style),)
+    assert roles_cell(row(one)) == (text, style)
 
 
 EMPTY = RunFile(0, "", Path())
