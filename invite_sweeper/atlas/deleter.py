@@ -27,6 +27,7 @@ from invite_sweeper.atlas.responses import (
     fatal_error_for,
     is_already_gone,
     is_deleted,
+    is_not_found,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
@@ -54,7 +55,7 @@ def judge_before(read_result: ResponseOrFailure, listed: Invitation) -> Outcome 
     """
     user = user_in(read_result, listed)
     if user is None:
-        return Outcome.ALREADY_GONE if is_already_gone(read_result) else Outcome.FAILED
+        return Outcome.ALREADY_GONE if is_not_found(read_result) else Outcome.FAILED
     outcome = _judge_status(user)
     if outcome is not None:
         return outcome
@@ -78,7 +79,7 @@ def judge_in_organization(read_result: ResponseOrFailure, listed: Invitation) ->
     """
     user = user_in(read_result, listed)
     if user is None:
-        return None if is_already_gone(read_result) else Outcome.FAILED
+        return None if is_not_found(read_result) else Outcome.FAILED
     return _judge_status(user)
 
 

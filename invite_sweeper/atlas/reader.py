@@ -41,7 +41,7 @@ from invite_sweeper.atlas.responses import (
     connection_hint,
     describe,
     fatal_error_for,
-    is_already_gone,
+    is_not_found,
     is_project_gone,
     is_unauthenticated,
     lacks_permission,
@@ -345,7 +345,7 @@ def status_in(result: ResponseOrFailure, listed: Invitation) -> str | None:
     user = user_in(result, listed)
     if user is not None:
         return user.status
-    return MembershipStatus.GONE.value if is_already_gone(result) else None
+    return MembershipStatus.GONE.value if is_not_found(result) else None
 
 
 def _itself(row: AtlasRow) -> AtlasRow:

@@ -115,11 +115,7 @@ class Response(msgspec.Struct, frozen=True):
         text = content.get("detail") or content.get("error_description")
         if not isinstance(text, str):
             return ""
-        # Redacted before it is cut, because of a secret that is cut the rest would not be found.
-        text = SECRETS.redact(text[:_MAX_REDACTED])
-        begin = text[: _MAX_DETAIL + 1]
-        shown = "".join(char if char.isprintable() else " " for char in begin)
-        return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
+        return _shown(text, _MAX_DETAIL)
 
     @property
     def is_success(self) -> bool:
@@ -144,6 +140,15 @@ class Response(msgspec.Struct, frozen=True):
     def media_type(self) -> str:
         """Its media type without parameters; "" if missing."""
         return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
+
+
+def _shown(text: str, max_length: int) -> str:
+    """Return the begin of a text of the server, printable and on one line, without secrets."""
+    # Redacted before it is cut, because of a secret that is cut the rest would not be found.
+    text = SECRETS.redact(text[:_MAX_REDACTED])
+    begin = text[: max_length + 1]
+    shown = "".join(char if char.isprintable() else " " for char in begin)
+    return shown if len(shown) <= max_length else f"{shown[:max_length]}…"
 
 
 class RequestFailed(msgspec.Struct, frozen=True):
@@ -208,7 +213,7 @@ def parse_body(
     what = "unexpected response from Atlas"
     received = response.media_type
     if received != media_type:
-        shown = f"its type is {received[:_MAX_TYPE_SHOWN]}" if received else "it has no type"
+        shown = f"its type is {_shown(received, _MAX_TYPE_SHOWN)}" if received else "it has no type"
         return RequestFailed(f"{what}: {shown}, not {media_type}", status=response.status)
     try:
         return structs.replace(response, value=parse(response.body))
@@ -392,28 +397,33 @@ def is_deleted(response: Response) -> bool:
     return not is_error
 
 
-def is_already_gone(result: ResponseOrFailure | None) -> bool:
-    """Return whether Atlas answered that the invitation or user no longer exists.
+def is_not_found(result: ResponseOrFailure) -> bool:
+    """Return whether Atlas answered that what was requested does not exist."""
+    if not isinstance(result, Response):
+        return False
+    return result.status == NOT_FOUND and result.media_type not in _PAGE_TYPES
+
+
+def is_already_gone(response: Response) -> bool:
+    """Return whether the answer to a DELETE is that the invitation or user no longer exists.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
         `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
-    if not isinstance(result, Response):
-        return False
-    if result.status == BAD_REQUEST:
-        return result.code in _GONE_CODES
-    return result.status == NOT_FOUND and result.media_type not in _PAGE_TYPES
+    if response.status == BAD_REQUEST:
+        return response.code in _GONE_CODES
+    return is_not_found(response)
 
 
-def is_project_gone(result: ResponseOrFailure | None) -> bool:
+def is_project_gone(result: ResponseOrFailure) -> bool:
     """Return whether Atlas answered that a project does not exist.
 
     Source:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return result is not None and is_already_gone(result) and result.code == GROUP_GONE_CODE
+    return is_not_found(result) and result.code == GROUP_GONE_CODE
 
 
 def describe(result: ResponseOrFailure) -> str:

@@ -22,6 +22,7 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unauthenticated,
+    parse_body,
 )
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_timestamp
@@ -101,6 +102,17 @@ def test_detail_is_one_printable_line_of_at_most_300_characters():
     assert response(400, detail="a\nb\x1b[31mc\u202e").detail == "a b [31mc "
     assert response(400, detail="x" * 300).detail == "x" * 300
     assert response(400, detail="x" * 301).detail == "x" * 300 + "…"
+
+
+def test_unexpected_media_type_is_printable_short_and_without_half_of_a_secret():
+    secret = "s3cr3t-0123456789"
+    SECRETS.add(secret)
+    for begin in range(45, 62):
+        headers = CIMultiDict({"Content-Type": f"{'x' * begin}{secret}\x1b[31m\u202e"})
+        failed = parse_body(Response(200, headers, b""), "application/json", bytes)
+        assert failed.reason.isprintable()
+        assert secret[:1] not in failed.reason.partition("its type is ")[2].partition(",")[0]
+        assert len(failed.reason) < 150
 
 
 NOT_READ = (
