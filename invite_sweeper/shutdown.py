@@ -1,7 +1,7 @@
 """Early stop of a run, by a signal or the deadline.
 
 After a stop nothing new is sent. What is in flight has a grace to finish, which a second signal
-ends.
+ends. A process that hangs is ended by what started it: `timeout` of cron, systemd, Kubernetes.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from invite_sweeper import clock
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import NOTHING_DELETED, Interrupted
-from invite_sweeper.last_resort import LastResort, install_handlers
+from invite_sweeper.signals import install_handlers
 
 _T = TypeVar("_T")
 _DEADLINE_CHECK_S: Final = 10.0
@@ -110,15 +110,11 @@ class StopRequest:
 
 
 @contextmanager
-def handle_signals(
-    stop: StopRequest, log: FilteringBoundLogger, last_resort: LastResort
-) -> Iterator[None]:
+def handle_signals(stop: StopRequest, log: FilteringBoundLogger) -> Iterator[None]:
     """Request a stop on SIGINT, SIGTERM and SIGHUP while the block runs; at once on the second.
 
-    A signal after the block changes no exit code that is known by then.
-
-    A SIGHUP that the process ignores, as under nohup, stays ignored. The handlers are those of
-    Python, not of the event loop: they also run while the main thread waits in a system call.
+    A SIGHUP that the process ignores, as under nohup, stays ignored. A signal after the block ends
+    the process.
     """
     loop = asyncio.get_running_loop()
 
@@ -130,11 +126,10 @@ def handle_signals(
             stop.forced.set()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        last_resort.limit_grace()
         loop.call_soon_threadsafe(request_stop, signal.Signals(number).name)
 
     install_handlers(handle)
     try:
         yield
     finally:
-        last_resort.keep_exit_code()
+        install_handlers(signal.SIG_DFL)

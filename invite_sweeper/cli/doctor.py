@@ -39,7 +39,7 @@ from invite_sweeper.report.nights import (
 )
 from invite_sweeper.report.notify import check_message, receiver_name
 from invite_sweeper.report.people import OrganizationName
-from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.sending import Message, NotSent, open_session, request
 from invite_sweeper.report.story import describe_stale, story_of
 from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.report.verdicts import (
@@ -255,7 +255,7 @@ class _Doctor:
         command = self._command
         text = "It accepted a test message." if notify else "Its host can be reached."
         method: Literal["POST", "HEAD"] = "POST" if notify else "HEAD"
-        async with open_session(LIMIT_S) as http:
+        async with open_session() as http:
             for receiver in command.policy.notify:
                 name = receiver_name(receiver)
                 with self._step(name):

@@ -6,8 +6,10 @@ fast.
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -28,7 +30,7 @@ from invite_sweeper.cli.streams import (
 )
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
-from invite_sweeper.last_resort import STDERR_FD, end_soon, install_handlers, write_if_ready
+from invite_sweeper.signals import install_handlers
 from invite_sweeper.text import PROGRAM, PROGRAM_NAME, shell_command
 
 COMMANDS: Final = {
@@ -177,13 +179,17 @@ def _defect(error: Exception) -> RunError:
     )
 
 
+_STDERR_FD: Final = 2
+
+
 class _InterruptedExit(SystemExit):
     """The exit after a signal that no run handled."""
 
 
 def _exit_interrupted(_number: int, _frame: FrameType | None) -> None:
-    """Exit, in 5 seconds at the latest: the signal may have interrupted a blocked write."""
-    at_prompt = b"\n" if os.isatty(STDERR_FD) else b""
-    write_if_ready(STDERR_FD, at_prompt + b"Interrupted. Nothing was deleted.\n")
-    end_soon(ExitCode.INTERRUPTED)
+    """Exit; another signal ends the process, also where it waits for the reader of its output."""
+    install_handlers(signal.SIG_DFL)
+    at_prompt = b"\n" if os.isatty(_STDERR_FD) else b""
+    with suppress(OSError):
+        os.write(_STDERR_FD, at_prompt + b"Interrupted. Nothing was deleted.\n")
     raise _InterruptedExit(int(ExitCode.INTERRUPTED))

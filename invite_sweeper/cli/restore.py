@@ -116,7 +116,6 @@ async def _restore(command: Command, session: Session, wanted: Wanted) -> int:
                 opened = chain.from_iterable(history.open_intents(command.base_url).values())
                 record = await restorer.run(plan, opened)
             code = record.exit_code or 0
-            session.last_resort.exit_code = code  # from now on, a late end has this one
             print_result(command, session, read_back(record), has_shown_plan=asks)
             return code
 

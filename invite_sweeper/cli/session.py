@@ -38,7 +38,6 @@ from invite_sweeper.cli.command import check_command, credentials_of, read_histo
 from invite_sweeper.cli.options import check_has_no_secret
 from invite_sweeper.cli.streams import OUTPUTS, audit_copy, coloured, fit_terminal
 from invite_sweeper.errors import DamagedLog
-from invite_sweeper.last_resort import LastResort
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.plan import AtlasOrganization
@@ -72,7 +71,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         is_demo: Not an option: print neither progress nor messages below a warning, and no command
             that applies the plan, because its Atlas ends with the demo.
         shows_ids: Whether tables have ids, as with `-v`.
-        last_resort: Ends the process if it outlives the deadline while it is at work.
         stop: Requested by a signal, and when the deadline has passed.
     """
 
@@ -84,7 +82,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     asks: bool
     is_demo: bool
     shows_ids: bool
-    last_resort: LastResort
     stop: StopRequest = msgspec.field(default_factory=StopRequest)
     _reported_damages: set[str] = msgspec.field(default_factory=set)
 
@@ -101,8 +98,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             run_id=command.run_id, now=command.now, command=shlex.join(sys.argv)
         )
         with (
-            self.last_resort,
-            handle_signals(self.stop, self.log, self.last_resort),
+            handle_signals(self.stop, self.log),
             self.stop.at_deadline(command.started_s + deadline.total_seconds(), too_late),
             lock if locked else nullcontext(),
         ):
@@ -167,7 +163,6 @@ def begin(
         RunError: See `check_command`.
     """
     command = check_command(environment, **options)
-    execution = command.policy.execution
     is_silent = quiet or is_demo
     prints_json = output == "json"
     session = Session(
@@ -180,12 +175,6 @@ def begin(
         asks=sys.stdin.isatty() and not yes,
         is_demo=is_demo,
         shows_ids=verbose,
-        last_resort=LastResort(
-            started_s=command.started_s,
-            deadline_s=execution.deadline.total_seconds(),
-            grace_s=execution.grace.total_seconds(),
-            as_json=prints_json,
-        ),
     )
     return command, session
 

@@ -7,7 +7,6 @@ import os
 import re
 import select
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import takewhile
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _ATOMIC_BYTES: Final = 4096
 """A pipe that is ready for writing takes this number of bytes without blocking (`PIPE_BUF`)."""
 PATIENCE_S: Final = 10.0
-"""How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
+"""How long a write waits for the reader of stderr, or of a copy of the audit log."""
 _INDENT: Final = "  "
 _LABEL: Final = "Error:"
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
@@ -41,7 +40,7 @@ class _Stream(io.FileIO):
     """A descriptor that discards its output after the first failed write.
 
     Attributes:
-        patience_s: How long its reader may keep the writer waiting in all; None for ever.
+        patience_s: How long a write waits for the reader; None for ever.
         failure: The first failure, if any.
     """
 
@@ -55,7 +54,7 @@ class _Stream(io.FileIO):
     @override
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
-            self._wait()
+            self._wait_for_reader()
             return super().write(memoryview(data)[:_ATOMIC_BYTES])
         except OSError as error:
             self.failure = error
@@ -64,14 +63,9 @@ class _Stream(io.FileIO):
             os.close(devnull)
             return memoryview(data).nbytes
 
-    def _wait(self) -> None:
-        if self.patience_s is None:
-            self._poll.poll()
-            return
-        started_s = time.monotonic()
-        ready = self._poll.poll(max(0.0, self.patience_s) * 1000)
-        self.patience_s -= time.monotonic() - started_s
-        if not ready:
+    def _wait_for_reader(self) -> None:
+        patience_ms = None if self.patience_s is None else self.patience_s * 1000
+        if not self._poll.poll(patience_ms):
             raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
 
 

@@ -42,12 +42,10 @@ from invite_sweeper.files import (
     check_writable,
     replace_file,
 )
-from invite_sweeper.last_resort import LastResort
 from invite_sweeper.report import metrics
 from invite_sweeper.report.notify import Notified, notify
 from invite_sweeper.report.run import PlanToApply, plan_to_apply
 from invite_sweeper.report.run_message import RunMessage
-from invite_sweeper.report.sending import LIMIT_S
 from invite_sweeper.report.story import advisor_of
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.guards import check_plan
@@ -117,7 +115,6 @@ async def run_command(environment: Mapping[str, str], **given: Any) -> int:
             file = _copy_plan(command.out, swept.run, session.log)
             plan = None if session.is_demo else _plan_to_apply(command, file)
             code = swept.run.exit_code or 0
-            session.last_resort.exit_code = code  # from now on, a late end has this one
             await _report_to_others(command, session, swept.run, swept.seen)
             _print(command, session, swept, plan)  # also which receiver failed
             return code
@@ -327,8 +324,7 @@ async def _report_to_others(
     if command.metrics_file is not None:
         messages += metered.write(command.metrics_file)
     if command.pushgateway is not None:
-        limit_s = _time_for_others_s(session.last_resort)
-        messages += await metered.push(command.pushgateway, limit_s=limit_s)
+        messages += await metered.push(command.pushgateway)
     for message in messages:
         session.log.warning(message)
 
@@ -349,8 +345,7 @@ async def _notify(
     if not channels:
         return ()
     message = RunMessage(run, finished_at, waiting, advisor_of(run, command.advisor))
-    limit_s = _time_for_others_s(session.last_resort)
-    notified = await notify(channels, session.environment, message, limit_s=limit_s)
+    notified = await notify(channels, session.environment, message)
     for receiver in notified:
         if receiver.error:
             _add_warning(session.log, run, receiver.error)
@@ -363,11 +358,6 @@ def _add_warning(log: FilteringBoundLogger, record: RunRecord, message: str) -> 
     log.warning(warning.message, code=str(warning.code))
     if record.end is not None:
         record.end = structs.replace(record.end, warnings=(*record.end.warnings, warning))
-
-
-def _time_for_others_s(last_resort: LastResort) -> float:
-    """Return how long one of the others may take to answer: no longer than the process lives."""
-    return min(LIMIT_S, last_resort.left_s)
 
 
 def _find_waiting(

@@ -29,7 +29,7 @@ from invite_sweeper.json_text import parse_timestamp
 from invite_sweeper.outcomes import OUTCOMES_OF_DELETIONS
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import Notified
-from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.sending import Message, NotSent, open_session, request
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
 _JOB: Final = "invite_sweeper"
@@ -228,7 +228,7 @@ class Metrics(NamedTuple):
             return (f"The metrics could not be written to {path}: {error.strerror}.",)
         return ()
 
-    async def push(self, url: str, *, limit_s: float = LIMIT_S) -> tuple[str, ...]:
+    async def push(self, url: str) -> tuple[str, ...]:
         """Push all metrics to the group of the job and the labels in a Pushgateway.
 
         The group is replaced, so that values that end are removed. Where the last success is not
@@ -236,7 +236,6 @@ class Metrics(NamedTuple):
 
         Args:
             url: URL of the gateway; it may contain credentials and is never repeated.
-            limit_s: For everything together: name, connection, request and response.
 
         Returns:
             Error messages; empty if the gateway accepted the metrics.
@@ -254,7 +253,7 @@ class Metrics(NamedTuple):
         # PUT replaces the whole group, POST only what the message has.
         method: Literal["PUT", "POST"] = "PUT" if self._last_success is not None else "POST"
         try:
-            async with open_session(limit_s) as session:
+            async with open_session() as session:
                 await request(session, method, message, "--pushgateway")
         except NotSent as error:
             return (f"The metrics could not be pushed: {error.sentences}",)

@@ -23,7 +23,7 @@ from invite_sweeper.redaction import SECRETS, SIGNING_KEY_PREFIX
 from invite_sweeper.report.document import Document, Fact
 from invite_sweeper.report.messages import message_lines, slack_message, teams_message
 from invite_sweeper.report.run_message import RunMessage
-from invite_sweeper.report.sending import LIMIT_S, Message, NotSent, open_session, request
+from invite_sweeper.report.sending import Message, NotSent, open_session, request
 
 
 class Notified(NamedTuple):
@@ -52,11 +52,9 @@ async def notify(
     receivers: Sequence[Notification],
     environment: Mapping[str, str],
     run: RunMessage,
-    *,
-    limit_s: float = LIMIT_S,
 ) -> tuple[Notified, ...]:
     """Send the message about a run to each receiver for which it is due."""
-    async with open_session(limit_s) as session:
+    async with open_session() as session:
         sending = [_notify_one(session, settings, environment, run) for settings in receivers]
         return tuple(await asyncio.gather(*sending))
 

@@ -13,10 +13,8 @@ from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.errors import UsageError
 
-LIMIT_S: Final = 10.0
+_LIMIT_S: Final = 10.0
 """For one message: name, connection, request and response together."""
-_MIN_LIMIT_S: Final = 0.1
-"""For aiohttp, 0 means unlimited."""
 _CHECK_NETWORK: Final = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
 
 
@@ -49,11 +47,11 @@ class NotSent(Exception):
         return f"{self}. {self.fix}".rstrip()
 
 
-def open_session(limit_s: float) -> aiohttp.ClientSession:
-    """Return an HTTP session in which each message may take `limit_s` seconds in all."""
+def open_session() -> aiohttp.ClientSession:
+    """Return an HTTP session in which the time for each message is limited."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
-        timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
+        timeout=aiohttp.ClientTimeout(total=_LIMIT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

@@ -88,15 +88,20 @@ def test_other_commands_report_an_unwritable_stdout(cli):
     assert "Traceback" not in done.err
 
 
-def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
-    with full_pipe() as (_, stdout):
-        process = subprocess.Popen(
-            [*COMMAND, "schema"], stdout=stdout, stderr=subprocess.PIPE, cwd=cli.folder
+def test_command_behind_a_full_stdout_ends_after_a_second_signal(cli):
+    with ExitStack() as stack:
+        _, stdout = stack.enter_context(full_pipe())
+        words = [*COMMAND, "schema"]
+        process = stack.enter_context(
+            subprocess.Popen(words, stdout=stdout, stderr=subprocess.PIPE, cwd=cli.folder)
         )
+        stack.callback(process.kill)
         wait_until(lambda: is_blocked(process.pid))
         process.terminate()
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (8, b"Interrupted. Nothing was deleted.\n")
+        said = process.stderr.readline()
+        process.terminate()
+        code = process.wait(timeout=60)
+    assert (code, said) == (-signal.SIGTERM, b"Interrupted. Nothing was deleted.\n")
 
 
 def is_blocked(pid):

@@ -1,8 +1,8 @@
 """A run ends soon after its deadline, and after a signal, also where something hangs.
 
-The program allows itself the deadline, `grace` and 5 s, here 1 s. A test allows a minute, so that a
-slow machine fails none; what hangs here would keep a run for longer, most of it for ever. The cases
-of each test run at the same time: a run that waits needs no processor.
+A test allows a minute, so that a slow machine fails none; what hangs here would keep a run for
+longer, most of it for ever. The cases of each test run at the same time: a run that waits needs no
+processor.
 """
 
 import fcntl
@@ -20,20 +20,11 @@ from running import cli_in, full_pipe, wait_until
 
 pytestmark = pytest.mark.slow
 
-PREPARE = """
-from invite_sweeper import last_resort
-from invite_sweeper.cli import streams
-last_resort._MARGIN_S = 1.0
-streams.PATIENCE_S = 10.0  # as it is: the deadline ends what waits for a reader
-"""
-
 
 def start(cli, *words, **streams):
     cli.write_policy()
-    prepare = cli.folder / "prepare.py"
-    prepare.write_text(PREPARE, encoding="utf-8")
     words = ("sweep", "--yes", "-v", *words)
-    return Fork(words, cli.folder, cli.environment_with({}), prepare=prepare, **streams)
+    return Fork(words, cli.folder, cli.environment_with({}), **streams)
 
 
 def deletes_hang(cli, _stack):
@@ -77,8 +68,8 @@ def name_server_is_silent(cli, stack):
     cli.base_url = "https://atlas.example.com"
     notify(cli, "https://hooks.example.com")
     cli.write_policy()
-    main = f"{PREPARE}import runpy; runpy.run_module('invite_sweeper', run_name='__main__')"
-    program = (sys.executable, "-c", main, "sweep", "--pushgateway", "http://gateway.example.com")
+    words = ("sweep", "--pushgateway", "http://gateway.example.com")
+    program = (sys.executable, "-m", "invite_sweeper", *words)
     return subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", bind, "sh", *program],
         cwd=cli.folder,

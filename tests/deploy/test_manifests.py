@@ -151,6 +151,7 @@ def what_is_shared(text):
     }
 
 
+CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
 SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text("utf-8").replace("\\\n", " ")
 TIMER = (DEPLOY / "systemd/invite-sweeper.timer").read_text(encoding="utf-8")
 
@@ -179,6 +180,14 @@ def test_deadlines_of_program_and_service_agree_and_a_failed_run_is_retried_twic
     assert int(re.fullmatch(r"(\d+)s", value(SERVICE, "TimeoutStopSec"))[1]) >= 30
     assert value(SERVICE, "Restart") == "on-failure"
     assert value(SERVICE, "StartLimitBurst") == "3"
+
+
+def test_cron_ends_a_run_that_hangs_after_its_deadline_and_grace():
+    minutes = r"timeout --kill-after=(\d+)m (\d+)m /\S+/invite-sweeper .*--deadline (\d+)m "
+    ((kill_min, limit_min, deadline_min),) = re.findall(minutes, CRONTAB)
+
+    assert int(deadline_min) + 1 < int(limit_min)
+    assert int(kill_min) >= 1  # from SIGTERM on: the grace, and the messages about the run
 
 
 def test_page_lists_the_codes_of_a_night_and_systemd_those_that_are_not_retried():
