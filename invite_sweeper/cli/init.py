@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,6 +38,9 @@ from invite_sweeper.policy import (
     parse_duration_option,
     parse_policy,
 )
+from invite_sweeper.report.document import Document, Section
+from invite_sweeper.report.table import Column, Table
+from invite_sweeper.report.terminal import show_document, stdout_console
 from invite_sweeper.text import escape_unprintable, is_atlas_id, shell_command
 
 _DEFAULT_AGE = "14d"
@@ -253,12 +256,21 @@ async def _find_organizations(base_url: str) -> Sequence[Choice]:
     return tuple(choices.values())
 
 
+_ORGANIZATIONS: Final[tuple[Column[tuple[int, Choice]], ...]] = (
+    Column("Number", lambda numbered: str(numbered[0]), "number"),
+    Column("Organization", lambda numbered: numbered[1].name),
+    Column("Id", lambda numbered: numbered[1].id, "code"),
+    Column("Credentials", lambda numbered: numbered[1].credentials),
+)
+
+
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     click.echo("Which organizations? Projects of others are never changed.")
     known = {organization.id: organization for organization in visible}
-    for number, organization in enumerate(visible, 1):
-        click.echo(f"  {number}  {organization.label}")
-        known[str(number)] = organization
+    if visible:
+        known |= {str(number): choice for number, choice in enumerate(visible, 1)}
+        table = Table.of("organizations", _ORGANIZATIONS, enumerate(visible, 1))
+        show_document(stdout_console(), Document(sections=(Section(table=table),)))
 
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.lower().replace(",", " ").split()

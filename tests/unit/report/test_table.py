@@ -1,22 +1,36 @@
 """A table is one row a line: it fits a terminal of any width, and a pipe has it whole."""
 
 import re
+from datetime import timedelta
 from io import StringIO
 
+from audit.runs import deletion, planned
+from builders import NOW, ORG
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from report.scenes import HOSTILE
+from report.reading import ADVISOR
+from report.scenes import HOSTILE, UNREADABLE, recorded, run
+from reviewed import assert_reviewed
 from rich.cells import cell_len
 from rich.console import Console
 
+from invite_sweeper.audit import LineFilter
+from invite_sweeper.audit.file_chain import FileChain
+from invite_sweeper.audit.person import HistoryReader
+from invite_sweeper.audit.reader import read_back
+from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.document import Document, Section
 from invite_sweeper.report.markdown import render_markdown
+from invite_sweeper.report.people import OrganizationName, document_of_lines
+from invite_sweeper.report.run import list_of_runs, result_of
 from invite_sweeper.report.table import Column, Table
 from invite_sweeper.report.terminal import show_document
+from invite_sweeper.report.verdicts import Check, diagnosis_of, document_of_checks
 from invite_sweeper.text import is_unprintable
 
+DAY = timedelta(days=1)
 NAMES = st.one_of(
     st.sampled_from([name for name in HOSTILE.values() if len(name) < 1_000]),
     st.sampled_from(
@@ -108,3 +122,50 @@ def test_what_falls_away_is_named_and_ids_are_shown_on_request():
     assert "f" * 24 not in lines_of(table)[1]
     assert "f" * 24 in lines_of(table, with_ids=True)[1]
     assert "Not shown: INVITER, ID." in lines_of(table, 60, with_ids=True)[2]
+
+
+# Each surface, as it was reviewed ----------------------------------------------------------------
+
+PEOPLE = (
+    {"username": "ada@example.com", "age": 20 * DAY},
+    {"username": f"{'x' * 78}@example.com", "project_name": "山田 Sandbox"},
+    {"username": "山田太郎@例え.jp", "project_name": "Data Lake", "inviter": "zoe@example.com"},
+    {"username": "محمد@example.com", "project_id": None, "project_name": None,
+     "source": Source.ORG_USERS, "roles": ("ORG_MEMBER",)},
+)  # fmt: skip
+CHECKS = (
+    Check("policy", "ok", "policy.yaml is valid: 1 rule, 0 keep entries, sources invites."),
+    Check("list invites", "warning", "1 list cannot be read: Vault.", "Grant the role.", ORG),
+)
+
+
+def surfaces(directory):
+    """Yield what plan, sweep, audit show and doctor show of fixed records."""
+    plan = [planned(number, **names) for number, names in enumerate(PEOPLE, 1)]
+    dry_run = recorded(run(*plan, mode="dry-run"), directory)
+    yield "plan", result_of(read_back(dry_run), ADVISOR)
+    lines = [UNREADABLE]
+    for number, names in enumerate(PEOPLE, 1):
+        lines += deletion(number, "deleted" if number % 2 else "failed", **names)
+    swept = recorded(run(*lines), directory)
+    yield "sweep", result_of(read_back(swept), ADVISOR)
+    yield "audit show", list_of_runs((dry_run, swept), NOW, None)
+    history = HistoryReader(LineFilter(username="ada@*"))
+    found = [line for file in directory.files() for line in history.read(FileChain(file))]
+    yield "audit show --username", document_of_lines(found, history.names)
+    yield "doctor", document_of_checks(diagnosis_of(CHECKS, NOW, [OrganizationName(ORG, "Acme")]))
+
+
+def test_surfaces_are_as_they_were_reviewed_at_each_width_and_in_a_pipe(directory):
+    text = "# Tables at 80, 110 and 160 columns and in a pipe; `UPDATE_SNAPSHOTS=1` writes it.\n"
+    for name, document in surfaces(directory):
+        for width in (80, 110, 160, None):
+            console = Console(
+                file=StringIO(), width=width or 80, color_system=None,
+                force_terminal=width is not None,
+            )  # fmt: skip
+            tables = Document(sections=document.sections)
+            show_document(console, tables)
+            where = f"{width} columns" if width else "a pipe"
+            text += f"\n== {name}, {where}\n\n{console.file.getvalue().rstrip()}\n"
+    assert_reviewed(text, __file__, "tables.txt")
