@@ -10,6 +10,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from forked import Fork
 from running import CliRunner
@@ -64,12 +65,14 @@ def terminal_of(
     *arguments: str,
     columns: int = 100,
     apart: tuple[str, ...] = (),
+    prepare: Path | None = None,
     **changes: str,
 ) -> Iterator[Terminal]:
     """Start the program in a test folder with a terminal, which is also its controlling one.
 
     Args:
         apart: `stdout` or `stderr`, to send to a file instead.
+        prepare: A file of Python to execute before the program.
         changes: Changes of the environment.
     """
     cli.write_policy()
@@ -77,7 +80,7 @@ def terminal_of(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     streams = dict.fromkeys({"stdin", "stdout", "stderr"} - {*apart}, theirs)
-    process = Fork(arguments, cli.folder, environment, **streams)
+    process = Fork(arguments, cli.folder, environment, prepare=prepare, **streams)
     os.close(theirs)
     try:
         yield Terminal(process, ours)

@@ -8,6 +8,7 @@ clock.
 import json
 import shlex
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import faults
@@ -23,24 +24,9 @@ ORGS = {"NORTH": "a" * 24, "EAST": "b" * 24, "SOUTH": "c" * 24}
 KILLED, NOT_STARTED, OUTAGE = 4, 6, range(8, 11)
 FULL, ROTATED, RESTORED, LAST = 13, 14, 16, 18
 """What happened in which night, counted from 0."""
-CLOCK = """
-import importlib, os, pkgutil, resource
-from datetime import datetime
-
-from invite_sweeper import cli
-
-NOW = datetime.fromisoformat(os.environ["INVITE_SWEEPER_NIGHT"])
-
-class Moved(datetime):
-    @classmethod
-    def now(cls, zone):
-        return NOW.astimezone(zone)
-
-for each in pkgutil.iter_modules(cli.__path__):
-    module = importlib.import_module(f"invite_sweeper.cli.{each.name}")
-    if hasattr(module, "datetime"):
-        module.datetime = Moved
-
+MOVED_CLOCK = Path(__file__).with_name("moved_clock.py")
+FULL_DISK = """
+import resource
 if "INVITE_SWEEPER_FULL" in os.environ:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 """
@@ -53,7 +39,7 @@ class Month:
         self.messages = {}
         self.clock = clock
         self.sim = cli.sim
-        (cli.folder / "clock.py").write_text(CLOCK, encoding="utf-8")
+        (cli.folder / "clock.py").write_text(MOVED_CLOCK.read_text("utf-8") + FULL_DISK)
         cli.use_organizations(ORGS, kind="service-account")
         cli.changes["SLACK_URL"] = team.url
         self.projects = {
