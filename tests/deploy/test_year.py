@@ -28,16 +28,20 @@ EXPECTED = {
 }
 """The nights at whose noon an alert fires, and of which installation."""
 MOVED_CLOCK = """
-import importlib, os
+import importlib, os, pkgutil
 from datetime import datetime, timedelta
+
+from invite_sweeper import cli
 
 class Moved:
     @staticmethod
     def now(zone):
         return datetime.now(zone) + timedelta(days=int(os.environ["INVITE_SWEEPER_NIGHT"]))
 
-for name in ("settings", "session", "sweep"):
-    importlib.import_module(f"invite_sweeper.cli.{name}").datetime = Moved
+for each in pkgutil.iter_modules(cli.__path__):
+    module = importlib.import_module(f"invite_sweeper.cli.{each.name}")
+    if hasattr(module, "datetime"):
+        module.datetime = Moved
 """
 """For the modules that read the clock. With faketime each run would take seconds."""
 
