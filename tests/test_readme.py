@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import click
+import pictures
 import pytest
 from benchmarks import figures
-from commands.terminals import terminal_of
 from forked import Fork
 from readmes import OPERATORS, PAGES, README, section, sections
 from running import cli_in, run_line, wait_until
@@ -26,9 +26,7 @@ ROOT = TESTS.parent
 PAGE = (ROOT / README).read_text("utf-8")
 HELP = "invite_sweeper/help"
 FOLLOWED = (
-    (README, "First policy and dry run"),
-    (README, "First sweep, and every night"),
-    (README, "A second person"),
+    (README, "From nothing to a nightly sweep"),
     (OPERATORS, "What an auditor gets"),
     (f"{HELP}/audit.md", "The audit log"),
     (f"{HELP}/audit.md", "Restore"),
@@ -85,7 +83,7 @@ def follow(cli, commands):
 
 def test_every_command_of_the_readme_and_of_the_help_pages_works(tmp_path):
     own = [command for each in FOLLOWED for command in section(*each).commands]
-    assert (len(own), len(INLINE)) == (27, 21)
+    assert (len(own), len(INLINE)) == (22, 18)
     with cli_in(tmp_path) as cli:
         for number in range(2):
             project = cli.sim.add_project(f"Project {number}")
@@ -104,13 +102,18 @@ def test_rehearsal_of_the_readme_leads_to_a_dry_run(tmp_path):
     exported = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     done = [
         run_line(command, tmp_path, {**os.environ, **exported})
-        for command in section(README, "First policy and dry run").commands
-        if command != ACTIVATE
+        for command in section(README, "From nothing to a nightly sweep").commands[1:4]
     ]
     process.kill()
     process.wait(timeout=60)
     assert [each.code for each in done] == [0, 0, 3], done  # as the page says of first runs
     assert "max_deletions" in done[-1].err
+
+
+def test_gate_runs_the_command_of_the_readme_that_passes_the_tests():
+    (command,) = section(README, "Where to go next").commands
+    assert f"<!-- passes the tests -->\n```sh\n{command}\n```" in PAGE
+    assert "<!-- passes the tests -->" in (ROOT / ".ci/run").read_text("utf-8")
 
 
 def parse(words):
@@ -135,12 +138,15 @@ def test_commands_in_the_sentences_of_every_document_have_known_names_and_option
     assert [command for command, names in found.items() if not names] == []
 
 
-def test_picture_of_the_readme_is_what_the_demo_prints(tmp_path):
-    with cli_in(tmp_path) as cli, terminal_of(cli, "demo", columns=100, NO_COLOR="1") as terminal:
-        _, shown = terminal.end()
-    picture, *_ = blocks("text")
-    assert len(picture.splitlines()) in range(8, 16)
-    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", shown)
+def test_pictures_show_what_this_version_shows():
+    """`python tests/pictures.py` makes them anew: look at them."""
+    shown = pictures.show()
+    for scheme in pictures.SCHEMES:
+        terminal = (pictures.FOLDER / f"terminal-{scheme}.svg").read_text("utf-8")
+        assert terminal == pictures.picture_of(shown.terminal, scheme)
+        page = (pictures.FOLDER / f"page-{scheme}.png").read_bytes()
+        assert len(page) < 200_000
+        assert pictures.sha256_in(page) == pictures.sha256(shown.page)
 
 
 def test_policy_of_the_readme_is_valid():
@@ -153,7 +159,6 @@ def test_policy_of_the_readme_is_valid():
 @pytest.mark.parametrize("source", Source)
 def test_roles_of_a_list_are_those_that_the_program_names(source):
     reading, deleting = source.roles
-    assert re.search(rf"^\| `{source}` \| .* \| {deleting} \|$", PAGE, re.MULTILINE)
     page = (ROOT / HELP / "credentials.md").read_text("utf-8")
     assert f"| `{source}` | {reading} | {deleting} |\n" in page
 

@@ -41,7 +41,7 @@ def follow_pages(containers, checkout):
         return podman("exec", f"--workdir={HOME}", NAME, *bash).stdout
 
     (install,) = section(README, "invite_sweeper").commands
-    activate, *_ = section(README, "First policy and dry run").commands
+    activate, *_ = section(README, "From nothing to a nightly sweep").commands
     steps = [
         c for each in ("Prerequisites in Atlas", "cron") for c in section(OPERATORS, each).commands
     ]

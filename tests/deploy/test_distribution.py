@@ -34,7 +34,7 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     done = runner.run("Name the repository in the package", URL=url)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    targets = re.findall(r"\]\(([^)]+)\)", text)
+    targets = re.findall(r"(?:\]\(|src(?:set)?=\")([^)\"]+)", text)
 
     assert [each for each in targets if not each.startswith(("https://", "#"))] == []
     assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in text
