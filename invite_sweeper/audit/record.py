@@ -17,6 +17,7 @@ from msgspec import structs
 
 from invite_sweeper.audit.chain import ChainLine
 from invite_sweeper.audit.events import (
+    Announced,
     Event,
     Intent,
     Mode,
@@ -124,6 +125,7 @@ class RunRecord(msgspec.Struct, eq=False):
         policy: The text of its policy; None where an earlier version wrote the file.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
+        announced: Its `announced` lines.
         outcomes: What became of its requests, as far as it is known: a deletion without an answer
             is `unknown` until a later run records more.
         sent: How many requests it sent, or may have sent, by the project of the entry that names
@@ -145,6 +147,7 @@ class RunRecord(msgspec.Struct, eq=False):
     policy: str | None = None
     finished_at: str = ""
     planned: int = 0
+    announced: int = 0
     outcomes: Counter[str] = msgspec.field(default_factory=Counter)
     sent: Counter[str] = msgspec.field(default_factory=Counter)
     left: dict[InvitationKey, Intent | OutcomeLine] = {}
@@ -266,7 +269,8 @@ class RunRecord(msgspec.Struct, eq=False):
         )
         requests = map(there.request_of, lines.values())
         outcomes = Counter(each.outcome for each in requests if isinstance(each, OutcomeLine))
-        return structs.replace(there, outcomes=outcomes)
+        announced = sum(isinstance(line.event, Announced) for line in lines.values())
+        return structs.replace(there, outcomes=outcomes, announced=announced)
 
     def without_people(self) -> "RunRecord":
         """Return it for readers to whom no person is named.
@@ -367,6 +371,8 @@ class Fold:
         """Add an event of a run; those that a run has many of are first."""
         if isinstance(event, Planned):
             run.planned += 1
+        elif isinstance(event, Announced):
+            run.announced += 1
         elif isinstance(event, OutcomeLine):
             if event.recovers is None:
                 requests.answer(line, event)

@@ -18,11 +18,12 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Announced, RunStarted
-from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, known_reasons
+from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.endings import CUT_OFF_CAUSE, ExitCode, Status, Style, known_reasons
+from invite_sweeper.errors import Advisor
 from invite_sweeper.json_text import parse_timestamp
-from invite_sweeper.report.document import Bar, Picture
-from invite_sweeper.text import describe_span, pluralize, shorten_list
+from invite_sweeper.report.document import Attention, Bar, Document, Fact, Picture
+from invite_sweeper.text import Hint, describe_span, pluralize, shorten_list, upper_first
 
 COUNTED: Final = ("deleted", "announced", "restored", "failed")
 """What a night counts, in the order in which it is shown."""
@@ -121,12 +122,8 @@ def began_at(start: RunStarted) -> datetime | None:
 
 
 def night_run(record: RunRecord) -> NightRun:
-    """Return what is kept of a run, with what later runs recorded of its requests.
-
-    What it announced is counted if its lines were added.
-    """
+    """Return what is kept of a run, with what later runs recorded of its requests."""
     end = record.end
-    announced = sum(isinstance(line.event, Announced) for line in record.lines.values())
     began = began_at(record.start)
     status = record.status if record.is_whole else Status.DAMAGED
     ending = str(status)
@@ -145,7 +142,7 @@ def night_run(record: RunRecord) -> NightRun:
         exit_code=record.exit_code,
         ending=ending,
         cause=cause,
-        counts={**record.outcomes, "announced": announced},
+        counts={**record.outcomes, "announced": record.announced},
         pending=pending_after(record),
         is_whole=end is not None and end.plan_complete,
         reason=record.start.reason,
@@ -355,3 +352,32 @@ def describe_counts(nights: Sequence[Night]) -> str:
     counts = ((sum(night.number(name) for night in nights), name) for name in COUNTED)
     done = [f"{count:,} {name}" for count, name in counts if count]
     return ", ".join(done) or "nothing was deleted"
+
+
+def silence_after(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
+    """Yield that a nightly job has not run since an earlier night."""
+    missed = nights_since_newest(nights)
+    if missed:
+        text = f"{pluralize(len(missed), 'night')} without a run since, up to {missed[-1].day}."
+        title = f"The newest run is of {missed[0].day - NIGHT}"
+        yield Attention(title, (text,), Hint(CHECK_SCHEDULE, advisor.check()))
+
+
+def verdict_of(nights: Sequence[Night], newest: Document, attention: Sequence[Attention]) -> Fact:
+    """Return the verdict of a period: in a few words, how its nights ended, and what was done.
+
+    Args:
+        newest: The story of its newest run.
+        attention: What needs attention.
+    """
+    label = "Nothing needs attention"
+    style: Style = "good"
+    if not were_all_done(nights):
+        label = "Not every night was done"
+        style = "warning"
+    if attention:
+        label = "Needs attention"
+        style = "bad" if newest.headline.style == "bad" else "warning"
+    runs = pluralize(sum(len(night.runs) for night in nights), "run")
+    done = upper_first(describe_counts(nights))
+    return Fact(label, f"{describe_endings(nights)} {done} by {runs}.", style)

@@ -12,11 +12,10 @@ from typing import Final
 from invite_sweeper.audit import RunFile, RunRecord, Verdict, Verification
 from invite_sweeper.audit.events import Announced, Intent, Kept, OutcomeLine, WouldBeAnnounced
 from invite_sweeper.audit.record import Fold
-from invite_sweeper.endings import Status, Style
+from invite_sweeper.endings import Status
 from invite_sweeper.errors import Advisor, UsageError
 from invite_sweeper.report.document import (
     MAX_TABLE_ROWS,
-    Attention,
     Document,
     Fact,
     Section,
@@ -24,19 +23,15 @@ from invite_sweeper.report.document import (
     with_content,
 )
 from invite_sweeper.report.nights import (
-    CHECK_SCHEDULE,
     COUNTED,
-    NIGHT,
     Night,
     NightRun,
-    describe_counts,
-    describe_endings,
     last_night_over,
     nights_of,
-    nights_since_newest,
     pending_after,
     picture_of,
-    were_all_done,
+    silence_after,
+    verdict_of,
 )
 from invite_sweeper.report.period_reader import (
     Account,
@@ -64,10 +59,8 @@ from invite_sweeper.report.story import advisor_of, story_of
 from invite_sweeper.report.table import Cell, Column
 from invite_sweeper.report.verdicts import document_of_verification
 from invite_sweeper.text import (
-    Hint,
     describe_span,
     plural_form,
-    pluralize,
     upper_first,
 )
 
@@ -143,9 +136,9 @@ def read_period(
     # Of a damaged file the verification says all that is known.
     of_newest = story.attention if newest.is_whole else ()
     # The newest run may be one that the verification found without an end: that is shown once.
-    found = dict.fromkeys((*log.attention, *of_newest, *_silence(nights, advisor)))
+    found = dict.fromkeys((*log.attention, *of_newest, *silence_after(nights, advisor)))
     attention = tuple(found)
-    verdict = _verdict(story, nights, attention, reader)
+    verdict = verdict_of(nights, story, attention) if nights else story.headline
     is_damaged = verification.verdict is Verdict.DAMAGED
     if is_damaged:
         verdict = Fact(Status.DAMAGED.label, f"{log.headline.text} {_DOUBT}", "bad")
@@ -158,15 +151,6 @@ def read_period(
     )
 
 
-def _silence(nights: Sequence[Night], advisor: Advisor) -> Iterator[Attention]:
-    """Yield that a nightly job has not run since an earlier night."""
-    missed = nights_since_newest(nights)
-    if missed:
-        text = f"{pluralize(len(missed), 'night')} without a run since, up to {missed[-1].day}."
-        title = f"The newest run is of {missed[0].day - NIGHT}"
-        yield Attention(title, (text,), Hint(CHECK_SCHEDULE, advisor.check()))
-
-
 def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     if len(nights) > 1:
         return f"Invitation sweeps from {nights[0].day} to {nights[-1].day}"
@@ -175,25 +159,6 @@ def _title(reader: PeriodReader, nights: Sequence[Night]) -> str:
     if len(reader.runs) == 1:
         name = _TITLES.get(newest.mode, "Invitation sweep")
     return f"{name}, {newest.day}"
-
-
-def _verdict(
-    story: Document, nights: Sequence[Night], attention: Sequence[Attention], reader: PeriodReader
-) -> Fact:
-    """Return what a period comes to; of a single run the headline of its story."""
-    if not nights:
-        return story.headline
-    label = "Nothing needs attention"
-    style: Style = "good"
-    if not were_all_done(nights):
-        label = "Not every night was done"
-        style = "warning"
-    if attention:
-        label = "Needs attention"
-        style = "bad" if story.headline.style == "bad" else "warning"
-    number = pluralize(len(reader.runs), "run")
-    done = upper_first(describe_counts(nights))
-    return Fact(label, f"{describe_endings(nights)} {done} by {number}.", style)
 
 
 def _facts(newest: RunRecord, reader: PeriodReader, log: Document | None) -> Iterator[Fact]:

@@ -11,7 +11,7 @@ from msgspec import structs
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import Announced, Planned, RunStarted, WouldBeAnnounced
 from invite_sweeper.audit.reader import why_not_made
-from invite_sweeper.endings import ExitCode, Style
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Advisor, GuardRefused
 from invite_sweeper.json_text import parse_timestamp, rfc3339
 from invite_sweeper.models import ListUnreadable
@@ -25,10 +25,10 @@ from invite_sweeper.report.document import (
     with_content,
 )
 from invite_sweeper.report.nights import (
-    describe_endings,
     night_run,
     recent_nights,
-    were_all_done,
+    silence_after,
+    verdict_of,
 )
 from invite_sweeper.report.rows import (
     ANNOUNCED_CAPTION,
@@ -286,18 +286,19 @@ def _as_argument(path: str) -> str:
 
 
 def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Document:
-    """Return a row for each run, and how the last nights ended.
+    """Return a row for each run, and the verdict of the last nights.
 
     Args:
         begun: As in `nights_of`.
     """
     runs = tuple(records)  # which killed run was recovered is known once all files are read
-    facts: tuple[Fact, ...] = ()
+    verdict = Fact("", "")
     nights = recent_nights([night_run(run) for run in runs], now, begun)
     if len(nights) > 1:
-        style: Style = "good" if were_all_done(nights) else "warning"
-        facts = (Fact("Nights", describe_endings(nights), style),)
-    return Document(facts=facts, sections=(Section(table=Table.of("runs", _RUNS, runs)),))
+        newest = story_of(runs[-1], Advisor())
+        attention = (*newest.attention, *silence_after(nights, Advisor()))
+        verdict = verdict_of(nights, newest, attention)
+    return Document(verdict, sections=(Section(table=Table.of("runs", _RUNS, runs)),))
 
 
 def _notes_of(record: RunRecord) -> str:

@@ -21,7 +21,8 @@ from invite_sweeper import __version__
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, Kept, OrganizationResult, PolicyText
 from invite_sweeper.audit.file_chain import FileChain
-from invite_sweeper.audit.reader import read_whole_run
+from invite_sweeper.audit.reader import read_run, read_whole_run
+from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.main import app
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Advisor, UsageError
@@ -148,6 +149,14 @@ def test_report_of_a_period_is_as_it_was_reviewed(directory):
     text = HOW_TO_READ_IT + "\n\n".join(parts).replace(__version__, "VERSION")
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
     assert_reviewed(text, __file__, "period.txt")
+
+
+def test_list_of_the_runs_ends_with_the_verdict_of_the_report(directory):
+    twelve_nights(directory)
+    fold = Fold()
+    records = [read_run(file, fold) for file in directory.recent(NOW - 30 * DAY)]
+    listed = list_of_runs(records, NOW, None)
+    assert listed.headline == page_of(directory, now=NOW).headline
 
 
 # Small periods, as they were reviewed -------------------------------------------------------------
