@@ -138,14 +138,14 @@ QUESTIONS = {
         "1 partly done (2026-11-15: credentials refused)",
         "1 cut off (2026-11-14: killed, or its log could not be written, as on a full disk)",
         "1 without a run (2026-11-07)",
-        "sweep    Cut off  killed, or its log could not be written, as on a full disk; nothing was",
-        "5  2026-11-05 02:00 UTC  sweep     Recovered  1 failed, recovered by run 6",
+        "Cut off: killed, or its log could not be written, as on a full disk; nothing was sent",
+        "Recovered: 1 failed, recovered by run 6",
     ),
     "What became of the request in flight when it was killed?": (
         "audit show --username old2.north@example.com",
-        "deletion sent, no outcome",
-        "failed (sent by run 5): still there: the earlier run did not delete it",
-        "6  2026-11-06 02:00 UTC  sweep    deleted by rule forgotten",
+        "forgotten  no outcome  ",
+        "failed: no response  still there: the earlier run did not delete it; sent by run 5",
+        "2026-11-06 02:00 UTC  sweep 6  -  ",
     ),
     "Why did the night of the 10th do nothing?": (
         "audit show 2026-11-10",
@@ -166,9 +166,9 @@ QUESTIONS = {
     ),
     "What became of this person?": (
         "audit show --username old0.north@example.com",
-        "1  2026-11-01 02:00 UTC  sweep    announced",
-        "11  2026-11-12 02:00 UTC  sweep    deleted by rule forgotten",
-        "17  2026-11-17 02:00 UTC  restore  restored",
+        "2026-11-01 02:00 UTC  sweep 1  ",
+        "2026-11-12 02:00 UTC  sweep 11  ",
+        "2026-11-17 02:00 UTC  restore 17  ",
     ),
     "Who was there and stayed, for the auditor?": (
         "audit show last --event kept",
