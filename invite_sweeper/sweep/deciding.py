@@ -174,7 +174,9 @@ def _with_decisions(
     lists = _read_lists(read, scope, refs, policy.sources)
     unread = _lists_that_may_show_others(lists, ended)
     by_policy = _decide_by_policy(read, scope, refs, selector, unread)
-    decisions = tuple(_take_steps(decision, steps) for decision in by_policy)
+    decisions = by_policy
+    for step in steps:  # each can only keep more
+        decisions = [step(decision) for decision in decisions]
     deletable = _deletable(decisions, now)
     dates = structs.replace(
         decided.dates,
@@ -214,13 +216,6 @@ def _with_recovered(
         counts=decided.counts.plus(recovered=len(gone)),
         warnings=(*decided.warnings, *recovered.warnings),
     )
-
-
-def _take_steps(decision: Decision, steps: Iterable[Step]) -> Decision:
-    """Return a decision of the policy after the steps, which can only keep more."""
-    for step in steps:
-        decision = step(decision)
-    return decision
 
 
 def _ends_of_waits(decisions: Iterable[Decision]) -> Iterator[datetime]:
@@ -323,7 +318,8 @@ def _kept_outside(entry: Invitation) -> Decision:
 
 def _deletable(decisions: Iterable[Decision], now: datetime) -> tuple[Planned, ...]:
     """Return the lines of what a sweep would delete without limits."""
-    deletable = [decision for decision in decisions if decision.deletable]
+    stale = (decision for decision in decisions if decision.rule is not None)
+    deletable = [decision for decision in stale if not decision.waits]
     return tuple(
         decision.invitation.recorded(now, decision.entries).as_event(Planned, rule=decision.rule)
         for decision in sorted(deletable, key=_order)
@@ -401,8 +397,10 @@ def _counts_of(decisions: Sequence[Decision], lists: ReadLists) -> dict[str, Any
     )
     kept = kept_by_reason.total()
     stale = len(decisions) - kept
-    waiting = sum(decision.waits for decision in decisions)
-    announcements = [each.announcement for each in decisions if each.announcement is not None]
+    # Most invitations are neither announced nor were they: these are passed over at once.
+    announced = [decision for decision in decisions if decision.announcement is not None]
+    waiting = sum(decision.waits for decision in announced)
+    announcements = [each.announcement for each in announced if each.announcement is not None]
     return {
         "invitations_by_source": by_source,
         "invitations_seen": len(decisions),
