@@ -39,6 +39,7 @@ def check_times(night, values):
     final, *_, retryable = job["podFailurePolicy"]["rules"]
 
     assert cron["concurrencyPolicy"] == "Forbid"
+    assert cron["timeZone"] == values.get("timeZone", "Etc/UTC")
     assert 600 <= cron["startingDeadlineSeconds"] < DAY_S - job["activeDeadlineSeconds"]
     assert night.options["deadline"] == f"{minutes}m"
     assert 60 * minutes + GRACE_S + 60 <= pod["activeDeadlineSeconds"]
@@ -59,7 +60,7 @@ def check_times(night, values):
 
 
 def check_pod(name, night, values):
-    """Check that the pod has what its container names; its restrictions show in test_cluster.py."""
+    """Check that the pod has what its container names, no privileges, and its secrets as files."""
     _, _, pod, box = night
     volumes = {each["name"]: each for each in pod["volumes"]}
     account = values.get("credentials", {})
@@ -77,6 +78,14 @@ def check_pod(name, night, values):
     assert night.options.keys() <= OPTIONS
     assert box["image"].endswith(values.get("image", {}).get("digest", ":dev"))
     assert box["resources"]["limits"].keys() == {"memory"}  # one of the processor would throttle
+    assert box["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+    }
+    secrets = {name for name in night.environment if name.startswith("MONGODB_ATLAS_")}
+    assert all(name.endswith(("_FILE", "_BASE_URL")) for name in secrets)
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
