@@ -14,6 +14,7 @@ from invite_sweeper.audit.events import LineHeader, format_timestamp
 from invite_sweeper.audit.file_chain import FileChain, Record
 from invite_sweeper.audit.reader import LogReader
 from invite_sweeper.errors import DamagedLog
+from invite_sweeper.outcomes import Outcome
 from invite_sweeper.text import Globs, casefold_visible
 
 _T = TypeVar("_T")
@@ -53,7 +54,8 @@ class LineFilter:
 
     Args:
         events: The names of events.
-        outcome: Lines without one do not match.
+        outcome: Lines without one do not match. What a later run found out of a request was unknown
+            before, and matches under both words.
         organization: The id of one; lines about no invitation or list of it do not match.
         username: A glob for the invited user's name, compared as those of the policy are.
         terms: Globs for the name or the id of an entry; one must match.
@@ -73,7 +75,8 @@ class LineFilter:
         until: datetime | None = None,
     ) -> None:
         self._events = events
-        self._fields = {"outcome": outcome, "org_id": organization}
+        self._outcome = outcome
+        self._organization = organization
         self._has_ids = terms is not None
         self._since = "" if since is None else format_timestamp(since)
         self._until = None if until is None else format_timestamp(until)
@@ -115,15 +118,23 @@ class LineFilter:
 
     def _matches(self, record: Record) -> bool:
         """Return whether a parsed line matches the criteria that its bytes do not decide."""
-        for name, wanted in self._fields.items():
-            if wanted is not None and record.get(name) != wanted:
-                return False
+        if self._outcome is not None and self._outcome not in _outcomes(record):
+            return False
+        if self._organization is not None and record.get("org_id") != self._organization:
+            return False
         if self._globs is None:
             return True
         names = [record.get("username")]
         if self._has_ids:
             names += _ids(record)
         return any(isinstance(name, str) and self._globs.matches(name) for name in names)
+
+
+def _outcomes(record: Record) -> Iterator[object]:
+    """Yield the outcome of a request, and the one that it had before a later run settled it."""
+    yield record.get("outcome")
+    if record.get("recovers") is not None:
+        yield Outcome.UNKNOWN
 
 
 def _ids(record: Record) -> Iterator[object]:

@@ -155,9 +155,7 @@ def _check_period(since: datetime | None, until: datetime | None) -> None:
 
 def _show_run(shown: "_ShownRuns", run: RunRecord, *, with_ids: bool) -> None:
     """Print all that one run did, the rules that were in force, and the hash of its file."""
-    known = shown.fold.runs.get(run.run_id)
-    if known is not None:
-        run.recover_as(known)
+    shown.settle(run)
     end = (*_lines_about_policy(run), *_lines_about_file(shown, run))
     document = whole_run(run, end, shown.advisor)
     terminal.show_document(stdout_console(), document, with_ids=with_ids)
@@ -172,6 +170,7 @@ def _show_lines(shown: "_ShownRuns", history: HistoryReader, *, with_ids: bool) 
         if shown.named:
             record = _read_record(FileChain(lines[0].run, hashed=True))
             closing += _lines_about_file(shown, record)
+            shown.settle(lines[0].record)
     if found:
         document = document_of_lines(found, history.names, tuple(closing))
         terminal.show_document(stdout_console(), document, with_ids=with_ids)
@@ -250,6 +249,12 @@ class _ShownRuns:
     def all_records(self) -> Iterator[RunRecord]:
         """Yield the records of all runs, without their lines; the fold adds them up."""
         yield from read_all(self._reader, lambda chain: (read_run(chain, self.fold),), self._report)
+
+    def settle(self, run: RunRecord) -> None:
+        """Add what later runs of the directory recorded of the requests of a named run."""
+        known = self.fold.runs.get(run.run_id)
+        if known is not None:
+            run.recover_as(known)
 
     def _report(self, error: DamagedLog) -> None:
         self.exit_code = int(error.exit_code)

@@ -69,7 +69,8 @@ def rows_of_history(lines: Iterable[HistoryLine], names: Mapping[str, str]) -> I
                 row.outcome = "would be deleted" if mode == "dry-run" else "planned"
             case OutcomeLine(recovers=str() as recovered):
                 sender = recovered if line.sent_by is None else line.sent_by.label
-                row.detail = "; ".join(filter(None, (row.detail, f"sent by run {sender}")))
+                row.outcome = f"unknown, then {event.outcome}"
+                row.detail = f"sent by run {sender}"
             case AnnouncementEnded(reason=reason):
                 row.outcome = "announcement ended"
                 row.reason = describe_keep_reason(reason)
@@ -82,6 +83,11 @@ def rows_of_history(lines: Iterable[HistoryLine], names: Mapping[str, str]) -> I
                 row.reason = event.reason
             case _:
                 pass
+        known = line.request
+        if isinstance(known, OutcomeLine) and known is not event:
+            by = line.record.recovered_requests[known.key].by
+            row.outcome = f"{row.outcome}, then {known.outcome}"
+            row.detail = f"found by run {by}"
         row.when = describe_instant(line.ts)
         number = line.run.number or line.run.path.name  # one that was named may have no number
         row.by = f"{mode} {number}"

@@ -143,8 +143,8 @@ QUESTIONS = {
     ),
     "What became of the request in flight when it was killed?": (
         "audit show --username old2.north@example.com",
-        "forgotten  no outcome  ",
-        "failed: no response  still there: the earlier run did not delete it; sent by run 5",
+        "no outcome, then failed, found by run 6",
+        "unknown, then failed, sent by run 5",
         "2026-11-06 02:00 UTC  sweep 6  -  ",
     ),
     "Why did the night of the 10th do nothing?": (

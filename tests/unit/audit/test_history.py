@@ -345,6 +345,17 @@ def test_of_each_invitation_the_last_line_of_a_run_counts(directory):
     ]
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_was_unknown_and_is_settled_since_is_found_under_both_words(directory, is_killed):
+    """A killed run has no line that says so."""
+    lines = [intent(planned(1))] if is_killed else deletion(1, "unknown")
+    write_run(directory, "r1", *lines, killed=is_killed)
+    write_run(directory, "r2", outcome(planned(1), "failed", recovers="r1"), *deletion(2))
+    under_unknown = runs(history_of(directory, outcome="unknown"))
+    assert under_unknown == [*([] if is_killed else [(1, "1")]), (2, "1")]
+    assert runs(history_of(directory, outcome="failed")) == [(2, "1")]
+
+
 def test_an_invitation_of_invites_stands_beside_that_of_a_user_of_the_project(directory):
     project = planned().project_id
     users = {"source": Source.USERS, "project_id": project, "username": "ada@example.com"}
