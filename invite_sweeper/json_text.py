@@ -26,6 +26,19 @@ def parse_json(data: bytes | str) -> Any:  # noqa: ANN401  callers check what th
         raise ValueError("the JSON is nested too deeply") from None
 
 
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def replace_halves(data: bytes) -> bytes:
+    r"""Return JSON with U+FFFD for each half of a character (a lone surrogate such as `\ud800`).
+
+    JSON allows it, and UTF-8 cannot represent it: no file, header or terminal could show it.
+    """
+    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], data)
+
+
 def to_json(value: object) -> bytes:
     r"""Return JSON in UTF-8, without a newline, keys in their order.
 

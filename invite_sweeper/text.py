@@ -225,8 +225,8 @@ def casefold_lookalike(name: str) -> str:
 
 
 def visible_name(name: str | None) -> str | None:
-    """Return a name; None for one of which nothing is visible."""
-    if not name:
+    """Return a name; None for one of which nothing is visible, or that is masked (`a***@x.org`)."""
+    if not name or "*" in name:
         return None
     # An address as most are: its first character can be seen, and stays in each form.
     if name.isascii() and name[0].isalnum() and "@" in name:

@@ -267,7 +267,7 @@ class MemberRow(AtlasObject):
     org_membership_status: str | None = None
 
     def __post_init__(self) -> None:
-        self.username = casefold_visible(self.username)
+        self.username = casefold_visible(visible_name(self.username) or "")
         if not self.username:
             raise ValueError("a user has no username")
 

@@ -22,7 +22,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
-from invite_sweeper.json_text import parse_json
+from invite_sweeper.json_text import parse_json, replace_halves
 from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.redaction import SECRETS
 
@@ -216,7 +216,7 @@ def parse_body(
         shown = f"its type is {_shown(received, _MAX_TYPE_SHOWN)}" if received else "it has no type"
         return RequestFailed(f"{what}: {shown}, not {media_type}", status=response.status)
     try:
-        return structs.replace(response, value=parse(response.body))
+        return structs.replace(response, value=parse(replace_halves(response.body)))
     except UnexpectedContent as error:
         reason = f"{what}: {error}"
         return ContentInvalid(reason, status=response.status, of_entry=error.of_entry)

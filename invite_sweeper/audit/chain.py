@@ -26,6 +26,7 @@ from invite_sweeper.text import truncate
 
 GENESIS_HASH: Final = "0" * 64
 """`prev` of the first line of a directory."""
+_REPLACEMENT: Final = "\ufffd".encode()
 MAX_VALUE_LENGTH: Final = 1024
 """Characters of one value."""
 MAX_LINE_BYTES: Final = 1 << 20
@@ -137,10 +138,11 @@ def to_loggable_json(event: Event) -> bytes:
 def is_recordable(invitation: Invitation, rule: str | None) -> bool:
     """Return whether a line can record every field of an invitation, and its rule, as they are.
 
-    A deletion that the log cannot describe could be neither reviewed nor restored.
+    A deletion that the log cannot describe could be neither reviewed nor restored. U+FFFD stands
+    for what is not a character, so that what Atlas has is not known.
     """
     data = to_json((astuple(invitation), rule))
-    if len(data) > MAX_LINE_BYTES:
+    if len(data) > MAX_LINE_BYTES or _REPLACEMENT in data:
         return False
     if _is_loggable(data):
         return True

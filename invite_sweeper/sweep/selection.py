@@ -50,7 +50,8 @@ KEEP_REASONS: Final = {
     "inviter_unknown": "not known whether the inviter is still a member",
     "not_in_plan": "not in the saved plan",
     "changed_since_plan": "changed since the saved plan was created",
-    "unrecordable": "too long for the audit log, or contains a secret of this run",
+    "unrecordable": "too long for the audit log, or contains a secret of this run or what is not "
+    "a character",
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where a clause needs a
 value that Atlas did not send, `no_` and the name of the value."""

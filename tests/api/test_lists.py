@@ -51,6 +51,27 @@ async def test_each_list_returns_its_invitations_with_its_source_and_sunset(sim,
     assert sunsets == ({source: sim.sunsets[source]} if is_deprecated else {})
 
 
+@pytest.mark.parametrize("source", Source)
+async def test_person_with_half_a_character_in_the_name_or_a_role_is_listed_with_the_others(
+    sim, atlas, source
+):
+    def tear(body):
+        return body.replace(b"1@", rb"\ud8001@").replace(b'"GROUP_OWNER"', rb'"GROUP_\udfff"')
+
+    sim.faults.add(faults.altered(tear), method="GET", path="*", times=None)
+    found = await listing(atlas, source)
+    assert sorted(each.username[1:] for each in found) == [
+        f"{name}@example.com" for name in ("0", "2", "3", "4", "\ufffd1")
+    ]
+
+
+async def test_project_with_half_a_character_in_its_name_is_listed(sim, atlas):
+    fault = faults.altered(lambda body: body.replace(b"Alpha", rb"Al\ud800ha"))
+    sim.faults.add(fault, method="GET", path="*/groups", times=None)
+    (found,) = await atlas.reader.projects()
+    assert found.name == "Al\ufffdha"
+
+
 UNREADABLE = {
     "a missing role": (faults.role_missing(), ListUnreadable, 401, "USER_UNAUTHORIZED"),
     "no such project": (faults.fail_with(404, "GROUP_NOT_FOUND"), None, 404, "GROUP_NOT_FOUND"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper import text as texts
 from invite_sweeper.cli.main import called_as
-from invite_sweeper.json_text import parse_timestamp
+from invite_sweeper.json_text import parse_timestamp, replace_halves
 from invite_sweeper.report.csv_rows import neutralize_formula
 from invite_sweeper.text import (
     Globs,
@@ -67,6 +67,13 @@ EXAMPLES = [
         ("a\u202eb\x07\ud800\ue000\u2028\u2029\u0378",),
         "a[U+202E]b[U+0007][U+D800][U+E000][U+2028][U+2029][U+0378]",
     ),
+    (
+        replace_halves,
+        (rb'"\ud83d\uDE00 \uD800 \udc80\ud800"',),
+        rb'"\ud83d\uDE00 \ufffd \ufffd\ufffd"',
+    ),
+    (replace_halves, (rb'"\\ud800 \\\ud800\ud83d\ude00\n"',), rb'"\\ud800 \\\ufffd\ud83d\ude00\n"'),
+    (replace_halves, (rb'"\ud8"',), rb'"\ud8"'),
     (escape_unprintable, ("gr\u00fc\u00dfe\u00a0",), "gr\u00fc\u00dfe\u00a0"),
     # Case, composition and format characters are ignored.
     (casefold_visible, (" ADA@Example.com ",), "ada@example.com"),

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from reviewed import assert_reviewed
 
 from invite_sweeper.atlas.endpoints import SOURCES
-from invite_sweeper.atlas.lists import InvitedRow, ListPage, ProjectRow, parse_object
+from invite_sweeper.atlas.lists import InvitedRow, ListPage, MemberRow, ProjectRow, parse_object
 from invite_sweeper.atlas.reader import AtlasReader, user_request
 from invite_sweeper.atlas.responses import InvalidResponse, Response, parse_body
 from invite_sweeper.errors import RunError
@@ -131,6 +131,20 @@ def test_name_of_which_nothing_is_visible_is_no_name(source, name):
     assert (found.username, found.inviter) == (None, None)
     (named,) = parse(source, {**row, "username": f"{name}a", "inviterUsername": f"{name}b"})
     assert (named.username, named.inviter) == (f"{name}a", f"{name}b")
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("name", ["a***@example.com", "***", "*@\u00e9.example"])
+def test_masked_name_is_no_name_and_no_person_is_asked_for_or_invited_by_it(source, name):
+    (found,) = parse(source, {**ROWS[source], "username": name, "inviterUsername": name})
+    assert (found.username, found.inviter) == (None, None)
+    assert found.invitation_id == USER
+
+
+def test_list_of_members_with_a_masked_name_is_not_read():
+    body = json.dumps([{"username": "a***@example.com", "orgMembershipStatus": "ACTIVE"}])
+    with pytest.raises(InvalidResponse, match="a user has no username"):
+        parse_object(body.encode(), list[MemberRow])
 
 
 @pytest.mark.parametrize("source", Source)

@@ -11,6 +11,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.conditions import ATLAS_LAUNCHED_AT, ActiveMembers
 from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.text import visible_name
 
 MICROSECOND = timedelta(microseconds=1)
 SECRET = "s3cret-of-the-job"
@@ -127,6 +128,54 @@ DECISIONS = [
 def test_each_condition_decides_at_its_boundary_in_each_list(changes, keys, expected):
     found = {source: verdict(entry_of(source, **changes), **keys) for source in Source}
     assert found == dict.fromkeys(Source, expected)
+
+
+ASKS = {
+    "usernames": ("username", ["*"]),
+    "not_usernames": ("username", ["*@x.example"]),
+    "inviters": ("inviter", ["*"]),
+}
+"""What asks for a name: the field, and a value that holds for each name that there is."""
+OTHERS = [
+    ({}, True),
+    ({"roles": ["GROUP_READ_ONLY"]}, True),
+    ({"roles": ["GROUP_OWNER"]}, False),
+    ({"projects": ["Sandbox *"]}, True),
+    ({"projects": ["prod-*"]}, False),
+    ({"older_than": "20d"}, True),
+    ({"older_than": "21d"}, False),
+]
+"""Another matcher of the entry or rule, and whether it holds."""
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "\u200b", "\u3164"])
+@pytest.mark.parametrize("key", ASKS)
+def test_entry_without_the_name_that_is_asked_for_is_matched_by_no_rule_and_kept_if_others_hold(
+    key, name
+):
+    field, value = ASKS[key]
+    changes = {field: visible_name(name)}
+    for source in Source:
+        one = entry_of(source, **changes)
+        for other, holds in OTHERS:
+            by_rule = verdict(one, **rule(**{"older_than": "1d", **other, key: value}))
+            assert by_rule == (f"no_{field}" if holds else "no_rule")
+            by_keep = verdict(one, **keep(**{**other, key: value}))
+            assert by_keep == (f"no_{field}" if holds else "forgotten")
+
+
+@pytest.mark.parametrize("key", ["usernames", "not_usernames"])
+def test_keep_entry_that_asks_for_two_names_keeps_where_the_one_is_missing_and_the_other_holds(key):
+    for missing, pattern, expected in (
+        ("username", "nmt*", "no_username"),
+        ("username", "other", "forgotten"),
+        ("inviter", "nmt*", "no_inviter"),
+        ("inviter", "other", "no_inviter"),
+    ):
+        one = entry_of(Source.INVITES, **{missing: None})
+        assert verdict(one, **keep(**{key: ASKS[key][1], "inviters": [pattern]})) == expected
+    both = entry_of(Source.INVITES, username=None, inviter=None)
+    assert verdict(both, **keep(**{key: ASKS[key][1], "inviters": ["other"]})) == "no_username"
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
@@ -286,6 +335,25 @@ def test_what_a_rule_with_a_secret_in_its_name_would_delete_is_kept():
     one = entry_of(Source.INVITES, age=2 * DAY)
     found = [verdict(one, **rules(**{name: {"older_than": "1d"}})) for name in ("r", SECRET)]
     assert found == ["r", "unrecordable"]
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"username": "ann\ufffd@example.com"},
+        {"inviter": "\ufffd"},
+        {"roles": ("\ufffd",)},
+        {"project_name": "\ufffd"},
+        {"project_roles": ((PROJECT, "\ufffd"),)},
+    ],
+)
+def test_entry_of_which_a_value_is_not_known_whole_is_kept_unless_something_else_keeps_it(
+    changes, source
+):
+    one = entry_of(source, **changes)
+    assert verdict(one) == "unrecordable"
+    assert verdict(one, **keep(projects=[PROJECT])) == "keep:k"
 
 
 ages = st.timedeltas(-2 * DAY, 90 * DAY)
