@@ -20,7 +20,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.progress import Progress, confirm, print_result
-from invite_sweeper.cli.session import Session, begin, connect, open_log, run_async
+from invite_sweeper.cli.session import Session, begin, begin_log, connect, run_async
 from invite_sweeper.cli.streams import OUTPUTS
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.json_text import json_line
@@ -109,7 +109,7 @@ async def _restore(command: Command, session: Session, wanted: Wanted) -> int:
             command = structs.replace(command, restores=deletions.runs)
             result = Result(command, organizations, Progress(session.log, None))
             report = partial(_report, session.log, names)
-            async with open_log(command, session.log) as log:
+            async with begin_log(command, session.log) as log:
                 report_wait = partial(_report_wait, session.log)
                 restorer = Restorer(result, log, session.stop, report, report_wait)
                 # What a killed restore left open: these people may be invited already.

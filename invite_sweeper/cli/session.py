@@ -183,7 +183,7 @@ def begin(
 
 
 @asynccontextmanager
-async def open_log(command: Command, log: FilteringBoundLogger) -> AsyncIterator[AuditLog]:
+async def begin_log(command: Command, log: FilteringBoundLogger) -> AsyncIterator[AuditLog]:
     """Yield the file of this run, whose lock is held; warn of a failed copy."""
     policy = command.policy
     # By now, the secrets are known that the policy and the options name, too.

@@ -33,7 +33,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.progress import TerminalView, print_end_at_question, print_result
-from invite_sweeper.cli.session import Session, begin, connect, open_log, run_async
+from invite_sweeper.cli.session import Session, begin, begin_log, connect, run_async
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, LockHeld, RunError, UsageError
 from invite_sweeper.files import (
@@ -147,7 +147,7 @@ async def _sweep(command: Command, session: Session) -> _SweptRun:
     check_plan(command, max_age=command.plan_max_age, sha256=command.plan_sha256)
     async with (
         connect(command, session.environment, session.log) as organizations,
-        open_log(command, session.log) as log,
+        begin_log(command, session.log) as log,
     ):
         view = TerminalView(session, command.advisor)
         try:

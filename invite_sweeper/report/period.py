@@ -34,10 +34,10 @@ from invite_sweeper.report.nights import (
     verdict_of,
 )
 from invite_sweeper.report.period_reader import (
-    Account,
     KeepEntry,
     PeriodReader,
     PolicyInForce,
+    SweptAccount,
     find_period,
     first_instant,
 )
@@ -330,7 +330,7 @@ _REASONS: Final[tuple[Column[NightRun], ...]] = (
 )
 
 
-def _accounts(labels: Mapping[str, str]) -> tuple[Column[Account], ...]:
+def _accounts(labels: Mapping[str, str]) -> tuple[Column[SweptAccount], ...]:
     """Return the columns of accounts; `labels` are those of the organizations, by id."""
     return (
         Column("From", lambda account: account.runs[0].day, "date"),

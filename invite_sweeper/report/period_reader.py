@@ -189,7 +189,7 @@ class PolicyInForce(NamedTuple):
         return describe_span(self.runs[0].day, self.runs[-1].day)
 
 
-class Account(NamedTuple):
+class SweptAccount(NamedTuple):
     """With which account an organization was read and swept.
 
     Attributes:
@@ -300,12 +300,12 @@ class PeriodReader:
         for reason in filter(is_of_keep_entry, reasons):
             yield KeepEntry(reason, [run for run in self.runs if reason in run.kept_by_reason])
 
-    def accounts(self) -> Iterator[Account]:
+    def accounts(self) -> Iterator[SweptAccount]:
         """Yield the accounts of each organization, in the order in which they were used."""
         for org_id in dict.fromkeys(org_id for run in self.runs for org_id in run.actors):
             runs = [run for run in self.runs if org_id in run.actors]
             for name, group in groupby(runs, key=lambda run: run.actors[org_id]):
-                yield Account(org_id, name, tuple(group))
+                yield SweptAccount(org_id, name, tuple(group))
 
     def policies(self) -> Iterator[PolicyInForce]:
         """Yield the policies of the runs, in the order in which they came into force."""
