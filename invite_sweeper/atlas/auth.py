@@ -1,4 +1,4 @@
-"""What authorizes the requests of a client, also after its credentials were changed.
+"""What authorizes the requests of a client.
 
 A service account (OAuth 2.0 client credentials) gets one access token a run: refreshed before it
 expires and after a 401, revoked at the end. A ready token is itself the header, and an API key
@@ -14,7 +14,6 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import aiohttp
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import FETCH_TOKEN, REVOKE_TOKEN, Endpoint
@@ -28,7 +27,7 @@ from invite_sweeper.atlas.responses import (
     connection_hint,
     describe,
 )
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
 _REFRESH_MARGIN_S: Final = 600.0
 """A token is refreshed so long before it expires, and after 80 % of its life if that is later."""
@@ -82,8 +81,6 @@ class RequestSigner:
     Args:
         call: Sends the requests about tokens, which need no token themselves.
         clock: Monotonic seconds.
-        log: A change of the credentials is logged.
-        read_again: Reads the credentials again after Atlas refused them; None if it cannot.
     """
 
     def __init__(
@@ -92,25 +89,16 @@ class RequestSigner:
         call: CallForTokens,
         *,
         clock: Callable[[], float],
-        log: FilteringBoundLogger,
-        read_again: Callable[[], Credentials] | None = None,
     ) -> None:
         self._call = call
         self._clock = clock
-        self._log = log
-        self._read_again = read_again
         self._uses_tokens = credentials.kind is CredentialsKind.SERVICE_ACCOUNT
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
         self._refreshed_after_401_s = -math.inf
-        self._use(credentials)
-
-    def _use(self, credentials: Credentials) -> None:
-        """Use these credentials for what is sent from now on."""
         self._credentials = credentials
         self._idle_digests: list[aiohttp.DigestAuthMiddleware] = []
-        self._digests_in_use: set[aiohttp.DigestAuthMiddleware] = set()
         self._bearer: Secret | None = None
         if credentials.kind is CredentialsKind.ACCESS_TOKEN:
             self._bearer = _bearer_header(credentials.secret)
@@ -130,19 +118,15 @@ class RequestSigner:
         if self._bearer is not None:
             return self._bearer
         # The middleware that returned last is used first, so that few need a challenge.
-        digest = self._idle_digests.pop() if self._idle_digests else self._new_digest()
-        self._digests_in_use.add(digest)
-        return digest
+        return self._idle_digests.pop() if self._idle_digests else self._new_digest()
 
     def release(self, authorization: Authorization) -> None:
         """Allow the next request to use what authorized one."""
-        # A middleware of earlier credentials is not in use any more.
-        if not isinstance(authorization, Secret) and authorization in self._digests_in_use:
-            self._digests_in_use.remove(authorization)
+        if not isinstance(authorization, Secret):
             self._idle_digests.append(authorization)
 
     async def renew(self, rejected: Authorization) -> None:
-        """Use another token, or the credentials that are mounted now: Atlas refused these.
+        """Use another token, if there are tokens: Atlas refused what authorized a request.
 
         A token is refreshed if the rejected one is still in use, once for all its requests, and
         at most once a minute: a project that answers every token with 401 must not use one per
@@ -155,7 +139,6 @@ class RequestSigner:
             RunError: As `authorization`.
         """
         if not self._uses_tokens:
-            self._use_changed_credentials()
             return
         if self._token is not None and self._token.header is rejected:
             now_s = self._clock()
@@ -182,24 +165,6 @@ class RequestSigner:
         # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
         return aiohttp.DigestAuthMiddleware(self._credentials.actor, self._credentials.secret.value)
 
-    def _use_changed_credentials(self) -> bool:
-        """Use the credentials that are mounted now; return whether they are others than before.
-
-        A secret may be rotated while a run is at work, and the earlier one revoked. Credentials of
-        another kind are not used.
-        """
-        if self._read_again is None:
-            return False
-        try:
-            mounted = self._read_again()
-        except UsageError:  # such as a file that is being replaced
-            return False
-        if mounted.kind is not self._credentials.kind or mounted == self._credentials:
-            return False
-        self._use(mounted)
-        self._log.info("credentials were refused and have changed: using the new ones")
-        return True
-
     async def _refresh(self) -> _Token:
         """Return a new token; callers at the same time share one request for it."""
         if self._refresh_task is None:
@@ -214,9 +179,9 @@ class RequestSigner:
         """Return a new token, or the previous one while none can be fetched and it is valid."""
         previous = self._token
         try:
-            result = await self._request_token()
-            if result.status == UNAUTHORIZED and self._use_changed_credentials():
-                result = await self._request_token()
+            body = {"grant_type": "client_credentials"}
+            header = _basic_header(self._credentials)
+            result = await self._call(header, FETCH_TOKEN, body, _decide_for_token)
             token = _token_from(result, self._clock())
             self._issued.append(token)
         except AtlasUnavailable:
@@ -229,12 +194,6 @@ class RequestSigner:
             self._refresh_task = None
         self._token = token
         return token
-
-    async def _request_token(self) -> ResponseOrFailure:
-        body = {"grant_type": "client_credentials"}
-        return await self._call(
-            _basic_header(self._credentials), FETCH_TOKEN, body, _decide_for_token
-        )
 
     async def _revoke(self) -> None:
         """Revoke all tokens of this run, also one that is being fetched."""

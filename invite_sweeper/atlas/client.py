@@ -104,9 +104,6 @@ class Client:
         clock: Current time in UTC; compared with Atlas's `Date` header.
         log: Each retry is logged at debug level, a long wait without a response at info level.
         retry_until_s: Nothing is retried after it, on the limiter's clock.
-        answer_until_s: Nothing is retried after it either, until there was a first response: a
-            person waits for that.
-        read_again: Reads the credentials again after Atlas refused them.
     """
 
     def __init__(
@@ -119,8 +116,6 @@ class Client:
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
         retry_until_s: float = math.inf,
-        answer_until_s: float = math.inf,
-        read_again: Callable[[], Credentials] | None = None,
     ) -> None:
         self.actor = credentials.actor
         self.limiter = limiter
@@ -132,12 +127,9 @@ class Client:
             credentials,
             self._call_for_tokens,
             clock=limiter.clock,
-            log=log,
-            read_again=read_again,
         )
         self._attempts = execution.attempts
         self._retry_until_s = retry_until_s
-        self._answer_until_s = answer_until_s
         self._log = log
         self._long_wait_shown_s = -math.inf
 
@@ -266,9 +258,7 @@ class Client:
             return may_send and retries[decision] <= _MAX_RETRIES.get(decision, math.inf)
 
         def backoff_s(state: RetryCallState) -> float:
-            # A person waits for the first response: it is requested more often.
-            is_unreachable = result.status is None and not self._is_awaited
-            return _UNREACHABLE(state) if is_unreachable else _BACKOFF(state)
+            return _UNREACHABLE(state) if result.status is None else _BACKOFF(state)
 
         retrying = AsyncRetrying(
             retry=retry_if_result(is_retried),
@@ -281,21 +271,9 @@ class Client:
         )
         return await retrying(next_result)
 
-    @property
-    def _is_awaited(self) -> bool:
-        """Whether a person waits for the first response: the address may be wrong."""
-        return self._answer_until_s < math.inf and not self.server.has_answered
-
-    @property
-    def _give_up_at_s(self) -> float:
-        """When nothing is retried any more, on the limiter's clock."""
-        if self._is_awaited:
-            return min(self._retry_until_s, self._answer_until_s)
-        return self._retry_until_s
-
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait for some seconds, but not longer than the request may still be sent."""
-        until_s = min(self.limiter.clock() + seconds, self._give_up_at_s)
+        until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
         # Only what has a `progress` can be cancelled: it is checked once a second.
         step_s = math.inf if request.progress is None else _CANCEL_CHECK_S
         left_s = until_s - self.limiter.clock()
@@ -306,7 +284,7 @@ class Client:
     async def _acquire_again(self, request: Request, buckets: Sequence[TokenBucket]) -> bool:
         """Wait for the tokens of another attempt; return False if it may not be made any more."""
         while not request.is_cancelled():
-            if self.limiter.clock() >= self._give_up_at_s:
+            if self.limiter.clock() >= self._retry_until_s:
                 return False
             wait_s = self.limiter.try_acquire(*buckets, is_retry=True)
             if wait_s == 0.0:
@@ -386,7 +364,7 @@ class Client:
         """Send a request whose token was acquired, and return what its response proves.
 
         A response completes the request in its bucket first: that must happen exactly once, also
-        where what follows fails. An answer out of a cache is not recorded in `server`, and not
+        where what follows fails. A look that a cache answered is not recorded in `server`, and not
         parsed.
         """
         if request.is_cancelled():  # its token was not used
@@ -406,7 +384,6 @@ class Client:
         if not isinstance(result, Response):
             request.bucket.on_response(received_s)
             return result
-        self.server.has_answered = True
         is_busy = result.status in _BACK_OFF_STATUSES
         backoff = self._requested_backoff(result) if is_busy else None
         if backoff is None:
@@ -420,9 +397,9 @@ class Client:
             jitter = random.random()  # noqa: S311 - not a secret
             wait_s, limit = backoff
             request.bucket.on_429(received_s, wait_s, jitter=jitter, limit=limit)
-        if endpoint.method == "GET":
+        if endpoint.is_look:
             age_s = self.server.age_s(result.headers, received_s - sent_s)
-            if age_s > endpoint.max_age_s:
+            if age_s > 0:
                 reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
                 return RequestFailed(reason, status=result.status)
         self.server.update(result, endpoint)

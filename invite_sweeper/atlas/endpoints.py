@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import structs
 
-from invite_sweeper.models import INVITED_STATUSES, MAX_CLOCK_SKEW_S, MembershipStatus, Source
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
 from invite_sweeper.text import is_atlas_id
 
 
@@ -70,7 +70,8 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False, dict=True):
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
         by_username: Whether it takes the name of one user.
-        max_age_s: An answer that was made longer before its request is from a cache.
+        is_look: Whether it reads a user just before the removal: its answer must not be from a
+            cache.
     """
 
     method: str
@@ -80,7 +81,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False, dict=True):
     query: str = ""
     paged: bool = False
     by_username: bool = False
-    max_age_s: float = MAX_CLOCK_SKEW_S
+    is_look: bool = False
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -111,7 +112,7 @@ def _paged_list(
 
 def _single_user(path: str, endpoint_set: EndpointSet) -> Endpoint:
     """Return the call for one user in any known status, whose answer is never from a cache."""
-    return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, _EVERYONE, max_age_s=0.0)
+    return Endpoint("GET", f"{path}/{{}}", V2025_02_19, endpoint_set, _EVERYONE, is_look=True)
 
 
 _API: Final = "/api/atlas/v2"
@@ -152,9 +153,7 @@ LIST_GROUP_PEOPLE: Final = _paged_list(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GR
 """Users in any known status: read before a re-invitation, never for a deletion."""
 LIST_ORG_PEOPLE: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _EVERYONE)
 LIST_ORG_ACTIVE_MEMBERS: Final = _paged_list(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
-FIND_ORG_ACTIVE_MEMBER: Final = structs.replace(
-    LIST_ORG_ACTIVE_MEMBERS, by_username=True, max_age_s=0.0
-)
+FIND_ORG_ACTIVE_MEMBER: Final = structs.replace(LIST_ORG_ACTIVE_MEMBERS, by_username=True)
 """Whether a person is an active member. It is not documented whether the name must be exact."""
 LIST_GROUP_TEAMS: Final = _paged_list(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only."""

@@ -338,14 +338,13 @@ _SOURCE_OF: Final = {api.list: source for source, api in SOURCES.items()} | {
 class ServerInfo:
     """What the responses of a run have shown of Atlas so far.
 
-    Its `Date` is compared with the run's clock. A clock that is wrong shows in the first one, and
-    an answer out of a cache in each: it is older than it seems, so nothing may be deleted by it.
+    Its `Date` is compared with the run's clock: a clock that is wrong shows in the first response,
+    and a look that a cache answered in its own.
 
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
         sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
-        has_answered: There was a response, with any status.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -356,7 +355,6 @@ class ServerInfo:
         self.clock = clock
         self.clock_skew_s: float | None = None
         self.sunsets: dict[Source, date] = {}
-        self.has_answered = False
 
     def age_s(self, headers: Mapping[str, str], took_s: float) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.

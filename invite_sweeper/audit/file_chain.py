@@ -5,7 +5,6 @@ follow is not yielded, so that nothing is built on it. What a killed run left
 after its last whole line is skipped.
 """
 
-import errno
 import gzip
 import re
 import zlib
@@ -35,18 +34,12 @@ from invite_sweeper.text import shell_command
 
 _GZIP_SUFFIX: Final = ".gz"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
-_NAME: Final = re.compile(
-    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
-)
-"""Only gzip can be read; the other files are found so that a run is refused."""
+_NAME: Final = re.compile(r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.gz)?", re.ASCII)
 _STAMP: Final = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 """How an id of a run begins."""
 
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
-_OF_VERSION_0_1: Final = re.compile(rb'"tool_version":"0\.1\.|^(?!.*"actors":).*"actor":"')
-"""What the first line of a log of version 0.1 has: one actor, as it knew one organization."""
 _LINE_START: Final = b'{"ts":"'
 _NO_LINE: Final = "is not a line of an audit log"
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
@@ -160,8 +153,6 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _open_log_file(path: Path) -> IO[bytes]:
-    if path.suffix in _OTHER_COMPRESSIONS:
-        raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
     try:
         return open_regular(path)
     except FileNotFoundError:  # it may have been compressed since the directory was listed
@@ -177,17 +168,6 @@ def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
     if start == _GZIP_MAGIC:
         return cast("IO[bytes]", gzip.open(file))
     return file
-
-
-class OldLog(DamagedLog):
-    """A file is the log of version 0.1, which wrote all runs to one file."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path} is a log of version 0.1, which this version does not read.",
-            hint="Verify it with version 0.1, which wrote it, and keep it as it is. This version "
-            "begins a log of its own in an empty directory.",
-        )
 
 
 class Continued(NamedTuple):
@@ -353,8 +333,6 @@ class FileChain:
         """Raise DamagedFile if the first line is not that of the next run in the log."""
         self.first = line
         header = line.header
-        if header.event == RunStarted.event and _OF_VERSION_0_1.search(line.raw):
-            raise OldLog(self.file.path)
         if header.seq != 1 or header.event != RunStarted.event:
             raise DamagedFile(self.file.path, 1, "is not the first line of a run")
         if self.file.run_id and header.run_id != self.file.run_id:

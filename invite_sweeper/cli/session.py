@@ -27,7 +27,7 @@ from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from invite_sweeper import clock
-from invite_sweeper.atlas.credentials import credentials_variables, read_credentials
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.atlas.deleter import AtlasClient, open_limiter
 from invite_sweeper.atlas.http import open_connector, open_http
 from invite_sweeper.audit import AuditDirectory, AuditLog
@@ -45,9 +45,6 @@ from invite_sweeper.text import describe_duration, escape_unprintable
 
 _T = TypeVar("_T")
 _COLOURS: Final = {"error": "red", "warning": "yellow"}
-_PATIENCE_S: Final = 10.0
-"""How long a person at a terminal waits for the first response: the address may be wrong. A
-scheduled run outlasts a minute in which Atlas or the proxy is not reachable."""
 
 
 def _terminal() -> Console | None:
@@ -230,8 +227,6 @@ async def connect(
     async with AsyncExitStack() as stack:
         connector = await stack.enter_async_context(open_connector())
         limiter = open_limiter(execution)
-        is_awaited = sys.stdin.isatty() and sys.stderr.isatty()
-        patience_s = _PATIENCE_S if is_awaited else math.inf
         clients: dict[str, AtlasClient] = {}  # by the name of their credentials
         for name, credentials in credentials_of(command, environment).items():
             http = await stack.enter_async_context(open_http(URL(command.base_url), connector))
@@ -243,8 +238,6 @@ async def connect(
                 clock=command.current_time,
                 log=log,
                 retry_until_s=clock.seconds() + retry_for_s,
-                answer_until_s=clock.seconds() + patience_s,
-                read_again=partial(read_credentials, environment, suffix=name),
             )
             clients[name] = await stack.enter_async_context(client)
         # An earlier run names the organizations until Atlas does.

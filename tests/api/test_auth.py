@@ -14,7 +14,7 @@ from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, UsageError
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome, Sending
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH
@@ -371,54 +371,3 @@ async def test_token_request_that_waits_to_retry_does_not_delay_the_end(sim, onl
 
     assert not any("_fetch" in repr(task) for task in asyncio.all_tasks())
     assert request_count(sim, REVOKE_PATH) == 0
-
-
-# --- secrets that are rotated while a run is at work --------------------------------------------
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_secret_that_was_rotated_in_mid_run_is_read_again_once_and_the_run_goes_on(
-    sim, online, kind
-):
-    account = getattr(sim, f"add_{kind}")()
-    readings = []
-
-    def read_again():
-        readings.append(account.secret)
-        return read_credentials(account.environment())
-
-    async with online(account, read_again=read_again) as atlas:
-        await atlas.reader.projects()
-        rotate(sim, account)
-        found = await list_all(atlas)
-
-    assert len(found) == 12
-    assert len(set(readings)) == 1
-    if kind == "service_account":
-        assert not sim.oauth.tokens  # each was revoked, with the new secret
-
-
-@pytest.mark.parametrize("mounted", ["unchanged", "unreadable", "another kind"])
-@pytest.mark.parametrize("kind", KINDS)
-async def test_refused_secret_without_another_one_mounted_fails_as_before(
-    sim, online, retry_log, kind, mounted
-):
-    account = getattr(sim, f"add_{kind}")()
-    unchanged = account.environment()
-    other = sim.add_api_key() if kind == "token" else sim.add_token()
-
-    def read_again():
-        if mounted == "unreadable":
-            raise UsageError("The file is empty.")
-        return read_credentials(unchanged if mounted == "unchanged" else other.environment())
-
-    async with online(read_credentials(unchanged), read_again=read_again) as atlas:
-        project, *_ = await atlas.reader.projects()
-        rotate(sim, account)
-        if kind == "service_account":
-            with pytest.raises(CredentialsRefused):
-                await atlas.reader.invitations(project)
-        else:
-            found = await atlas.reader.invitations(project)
-            assert (found.http_status, found.error_code) == (401, "UNEXPECTED_ERROR")
-    assert "have changed" not in repr(retry_log.mock_calls)

@@ -1,4 +1,4 @@
-"""An answer out of a cache is not what Atlas knows now: it has not been read."""
+"""A look before a removal that a cache answered is not what Atlas knows now."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import pytest
 from builders import PROJECT
 from deleting import delete_first, place_of
 
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.models import Source
 from invite_sweeper.outcomes import Outcome
 
 
@@ -47,25 +47,3 @@ async def test_look_out_of_a_cache_by_the_known_skew_sends_no_deletion(
 
     assert result.outcome is (Outcome.DELETED if is_read else Outcome.FAILED)
     assert (result.attempts, sim.deletes_received) == (is_read, is_read)
-
-
-@pytest.mark.parametrize(
-    ("made", "age", "is_read"),
-    [
-        (0, "300", True),
-        (0, "301", False),
-        (-10, "301", False),  # the larger age counts
-        (-290, None, True),
-        (-310, None, False),
-        (430, None, False),
-    ],
-)
-async def test_list_is_unreadable_beyond_the_bound_of_the_guard_on_the_clock(
-    sim, atlas, made, age, is_read
-):
-    answered(sim, "*/invites", made, age)
-    await atlas.reader.projects()
-    found = await atlas.reader.invitations(place_of(Source.INVITES, PROJECT))
-
-    assert isinstance(found, tuple if is_read else ListUnreadable)
-    assert is_read or "from a cache" in found.reason

@@ -26,7 +26,7 @@ def test_a_plan_of_two_policies_is_wrong_usage_and_one_of_the_environment_gives_
     assert cli.run("plan", "policy.yaml", INVITE_SWEEPER_POLICY="other.yaml").code == 0
 
 
-def test_a_log_of_version_0_1_is_not_called_damaged(cli):
+def test_a_log_of_version_0_1_is_not_read(cli):
     old = cli.folder / "invite-sweeper.jsonl"
     start = {"ts": "2026-01-01T00:00:00.000000Z", "run_id": "r1", "seq": 1, "event": "run_started"}
     start |= {"prev": "0" * 64, "mode": "sweep", "tool_version": "0.1.0", "actor": "token"}

@@ -82,7 +82,7 @@ class Log:
 class Deletion:
     """A deletion with predefined results; waits end at once."""
 
-    def __init__(self, *results, attempts=5, left_s=float("inf"), answer_s=float("inf")):
+    def __init__(self, *results, attempts=5, left_s=float("inf")):
         self.time = FakeTime()
         self.http = ScriptedHttp(results)
         self.log = Log()
@@ -93,7 +93,6 @@ class Deletion:
             limiter=RateLimiter(self.time.monotonic, self.time.sleep),
             execution=Execution(concurrency=1, attempts=attempts),
             retry_until_s=self.time.now_s + left_s,
-            answer_until_s=self.time.now_s + answer_s,
             clock=lambda: NOW,
             log=self.log,
         )
@@ -146,13 +145,6 @@ CASES = {
     "lasting 429 is retried as long as it is allowed": ([LIMITED], 0.5, {"left_s": 100}),
     "wait ends when nothing more may be sent": ([LATER], 0.0, {"left_s": 9}),
     "wait that ends before is followed by a retry": ([LATER, GOOD], 0.0, {"left_s": 10.1}),
-    "a person waits for the first answer 10 s at most": ([CUT], 1.0, {"answer_s": 10}),
-    "no attempt begins 10 s after a person began to wait": ([CUT], 1.0, {"answer_s": 2}),
-    "once Atlas has answered, a lost connection does not blame the address": (
-        [failed(503), CUT],
-        0.5,
-        {"answer_s": 10},
-    ),
     "no wait where nothing may be sent": ([failed(503)], 0.5, {"left_s": 0}),
     "lasting 401 is retried twice": ([failed(401)], 0.5, {}),
     "lasting 401 for a role is retried once": ([failed(401, body=ROLE)], 0.5, {}),
