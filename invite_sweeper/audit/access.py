@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import pwd
-import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -23,14 +22,12 @@ from typing import Final
 
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.errors import AuditLogError, LockHeld
-from invite_sweeper.files import fsync_directory, read_small_file
+from invite_sweeper.files import fsync_directory
 from invite_sweeper.redaction import SECRETS
 
 _REPLACE_HINT: Final = "Replace it by the file itself."
 _MAX_HOLDER_BYTES: Final = 1 << 16
 """Of the text about the run that holds the lock."""
-_HOLDER: Final = re.compile(rb"run ([0-9A-Za-z-]+), process ")
-"""How that text begins."""
 
 
 def open_file(path: Path, flags: int) -> int:
@@ -193,7 +190,6 @@ class DirectoryLock:
         self._directory = directory
         self._path = directory / "lock"
         self._fd: int | None = None
-        self._last_holder = b""  # before this object held it
 
     @contextmanager
     def hold(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
@@ -216,22 +212,12 @@ class DirectoryLock:
                 make_private(self._directory)
                 exclusive = _locked(self._path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
                 fd = held.enter_context(exclusive)
-            self._last_holder = os.pread(fd, _MAX_HOLDER_BYTES, 0)
             with suppress(OSError):  # a full disk: the lock holds without the name
                 os.ftruncate(fd, 0)
                 os.write(fd, holder.encode(errors="backslashreplace"))
             self._fd = fd
             held.callback(setattr, self, "_fd", None)
             yield
-
-    def last_run(self) -> str:
-        """Return the id of the run that held the lock last, before this one; "" if not known."""
-        holder = self._last_holder
-        if self._fd is None:
-            with suppress(OSError):
-                holder = read_small_file(self._path, _MAX_HOLDER_BYTES, follow_links=False)
-        run = _HOLDER.match(holder)
-        return run[1].decode() if run is not None else ""
 
     def check_held(self) -> None:
         """Check that the lock that this object holds is still the file of that name.

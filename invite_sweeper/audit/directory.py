@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -232,34 +232,6 @@ class AuditDirectory:
             accepts_missing=accepts_missing,
             folder=self.path,
         )
-
-    def lost_run(self) -> str:
-        """Return the id of the run that held the lock last, if nothing else is left of it; else "".
-
-        That is where `HEAD` is gone, which would name its file, and the file, too. It may have left
-        none: a run that ends before it begins its file holds the lock as well. So nothing is
-        concluded in a directory without a file, where it may have been the first attempt.
-
-        Raises:
-            DamagedFile: `HEAD` cannot be read.
-        """
-        files = self.files()
-        if not files or self.read_head() is not None:
-            return ""
-        run_id = self.lock.last_run()
-        return "" if any(file.run_id == run_id for file in files) else run_id
-
-    def begun_without_file(self) -> datetime | None:
-        """Return when the last run began if it ended before it had a file; None of any other.
-
-        Its lock is what it leaves, and the next run overwrites it: earlier ones leave no trace.
-        """
-        run_id = self.lock.last_run()
-        if any(file.run_id == run_id for file in self.files()):
-            return None
-        with suppress(ValueError):
-            return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return None
 
     def warnings(self) -> tuple[RunWarning, ...]:
         """Return what is not known of earlier runs; raises as `reader`."""

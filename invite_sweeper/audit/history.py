@@ -136,7 +136,6 @@ class History:
             may step while the run is at work, so that the times of its lines prove nothing.
         missing: The numbers of the files that are gone, which this run accepts.
         accepted_at: When the last run began that accepted missing files; None without one.
-        lost_run: The id of the last run, where its file and `HEAD` are gone; else "".
         last_success: When the last sweep or dry run that succeeded ended; None without one.
     """
 
@@ -144,7 +143,6 @@ class History:
         self.sent = Counter[str]()
         self.missing: tuple[int, ...] = ()
         self.accepted_at: datetime | None = None
-        self.lost_run = ""
         self.last_success: datetime | None = None
         self._sent_since = _UNKNOWN_INSTANT
         self._pasts: defaultdict[str, _AtlasPast] = defaultdict(_AtlasPast)  # by base URL
@@ -186,7 +184,6 @@ class History:
             DamagedLog: As `add`.
         """
         self._sent_since = now - period if period else _UNKNOWN_INSTANT
-        self.lost_run = directory.lost_run()
         since = now - max(period, back)
         self.add(directory.recent(since, accepts_missing=accepts_missing))
 

@@ -143,7 +143,7 @@ def show(
             _show_run(shown, run, with_ids=verbose)
     else:
         records = shown.all_records()
-        document = list_of_runs(records, datetime.now(UTC), shown.begun_without_file)
+        document = list_of_runs(records, datetime.now(UTC))
         terminal.show_document(stdout_console(), document)
     raise SystemExit(shown.exit_code)
 
@@ -188,7 +188,6 @@ class _ShownRuns:
         exit_code: Of the command.
         named: The files of the runs that the command line names.
         fold: What became of the requests of the directory's runs that were read.
-        begun_without_file: That of the directory.
     """
 
     def __init__(self, runs: Sequence[str], policy: Path, audit_dir: Path | None) -> None:
@@ -201,12 +200,10 @@ class _ShownRuns:
         # A number is that of a run, as for every other command, also where a file has that name.
         are_files = all(is_file(run) and not run.isdecimal() for run in runs)
         self._is_by_path = bool(runs) and are_files
-        self.begun_without_file: datetime | None = None
         if self._is_by_path:
             self.named = tuple(RunFile.of(Path(run).absolute()) for run in runs)
             return
         directory = find_directory(policy, audit_dir)
-        self.begun_without_file = directory.begun_without_file()
         try:
             directory.check_not_empty()
             self._reader = directory.reader()

@@ -233,8 +233,7 @@ class _Doctor:
         if not runs:
             self._add(name, "None yet.")
             return
-        begun = directory.begun_without_file()
-        nights = recent_nights([night_run(run) for run in runs], command.now, begun)
+        nights = recent_nights([night_run(run) for run in runs], command.now)
         if len(nights) > 1:
             what = CHECK_SCHEDULE if nights_since_newest(nights) else "To list the runs:"
             advice = Hint(what, command.advisor.list_runs())

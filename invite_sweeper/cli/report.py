@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.record import Fold
 from invite_sweeper.cli.options import (
     FILE,
@@ -76,11 +75,7 @@ def report(
     advisor = Advisor(policy=str(policy))
     if paths or audit_dir is not None:
         advisor = Advisor(audit_dir=str(folder))
-    now = None
-    begun = None
-    if is_directory:
-        now = datetime.now(UTC)
-        begun = AuditDirectory(folder).begun_without_file()
+    now = datetime.now(UTC) if is_directory else None
     document = read_period(
         files,
         verification,
@@ -89,7 +84,6 @@ def report(
         since,
         until,
         now=now,
-        begun=begun,
         organization=organization,
     )
     if form is None and out is not None:

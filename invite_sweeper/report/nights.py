@@ -110,8 +110,6 @@ class NightRun(NamedTuple):
 
 
 _NO_RUN: Final = NightRun(0, "", None, Status.EMPTY, None, "no run in these files")
-_WITHOUT_FILE: Final = "a run began, and ended before it had a file"
-_NO_FILE: Final = NightRun(0, "", None, Status.REFUSED, None, _WITHOUT_FILE, _WITHOUT_FILE)
 """What a night without a run has in the place of one."""
 
 
@@ -166,15 +164,10 @@ def pending_after(record: RunRecord) -> int | None:
 
 
 class Night(NamedTuple):
-    """One day (UTC) with its runs.
-
-    Attributes:
-        has_begun: A run began that ended before it had a file.
-    """
+    """One day (UTC) with its runs."""
 
     day: date
     runs: tuple[NightRun, ...] = ()
-    has_begun: bool = False
 
     @property
     def deciding(self) -> Sequence[NightRun]:
@@ -182,7 +175,7 @@ class Night(NamedTuple):
         of_modes = ([run for run in self.runs if run.mode == mode] for mode in _DECIDING_MODES)
         runs = next(filter(None, of_modes), self.runs)
         if not runs:
-            return [_NO_FILE if self.has_begun else _NO_RUN]
+            return [_NO_RUN]
         worst_first = tuple(Status)
         return sorted(runs, key=lambda run: worst_first.index(run.status), reverse=True)
 
@@ -251,14 +244,12 @@ def nights_of(
     *,
     first: date | None,
     last: date | None,
-    begun: datetime | None,
 ) -> Iterator[Night]:
     """Yield the nights of some runs, those without a run between them and after them, too.
 
     Args:
         first: The first one; None for that of the first run.
         last: The last one, if the newest run is before it; None for that of the newest run.
-        begun: When a run began that ended before it had a file; None if none is known.
     """
     runs_by_night: dict[date, list[NightRun]] = {}
     for run in runs:
@@ -270,24 +261,17 @@ def nights_of(
     newest = max(runs_by_night)
     last = newest if last is None else max(last, newest)
     while night <= last:
-        has_begun = begun is not None and begun.date() == night
-        yield Night(night, tuple(runs_by_night.get(night, ())), has_begun)
+        yield Night(night, tuple(runs_by_night.get(night, ())))
         night += NIGHT
 
 
-def recent_nights(
-    runs: Sequence[NightRun], now: datetime, begun: datetime | None = None
-) -> tuple[Night, ...]:
-    """Return the 30 nights up to the newest run, and those without a run since; none without one.
-
-    Args:
-        begun: As in `nights_of`.
-    """
+def recent_nights(runs: Sequence[NightRun], now: datetime) -> tuple[Night, ...]:
+    """Return the 30 nights up to the newest run, and those since; none without a run."""
     known = [run.night for run in runs if run.night is not None]
     if not known:
         return ()
     first = max(min(known), max(known) - (DEFAULT_NIGHTS - 1) * NIGHT)
-    return tuple(nights_of(runs, first=first, last=last_night_over(now), begun=begun))
+    return tuple(nights_of(runs, first=first, last=last_night_over(now)))
 
 
 def describe_endings(nights: Sequence[Night]) -> str:

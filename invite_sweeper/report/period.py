@@ -84,7 +84,6 @@ def read_period(
     until: datetime | None = None,
     *,
     now: datetime | None = None,
-    begun: datetime | None = None,
     organization: str | None = None,
 ) -> Document:
     """Return the report of a period.
@@ -99,7 +98,6 @@ def read_period(
         until: The instant after the last one; None for the night of the newest run.
         now: The nights without a run count up to it, or to `until`; None for the newest run alone,
             as of files that are copies.
-        begun: As in `nights_of`.
         organization: The id of the one that the report is about; None for all.
 
     Raises:
@@ -130,7 +128,7 @@ def read_period(
         first = None  # that of the first run, unless there are earlier runs
         if organization is None and any(began and began < period.since for began in instants):
             first = period.first
-        nights = tuple(nights_of(reader.runs, first=first, last=last, begun=begun))
+        nights = tuple(nights_of(reader.runs, first=first, last=last))
     log = document_of_verification(verification, advisor, folder)
     story = story_of(newest, advisor)
     # Of a damaged file the verification says all that is known.

@@ -236,9 +236,7 @@ def plan_to_apply(
     created_at = parse_timestamp(run.start.now)
     refusal = why_not_made(run) or why_expired(run.start, max_age=max_age, now=now)
     if not refusal and history is not None:
-        refusal = why_used(run.sha256, history) or why_possibly_used(
-            run.run_id, created_at, history
-        )
+        refusal = why_used(run.sha256, history) or why_possibly_used(created_at, history)
     if refusal or created_at is None:  # a plan without an instant has expired
         raise GuardRefused(refusal)
     valid_until = rfc3339(created_at + max_age)
@@ -285,15 +283,11 @@ def _as_argument(path: str) -> str:
 # The runs of a directory -----------------------------------------------------------------------
 
 
-def list_of_runs(records: Iterable[RunRecord], now: datetime, begun: datetime | None) -> Document:
-    """Return a row for each run, and the verdict of the last nights.
-
-    Args:
-        begun: As in `nights_of`.
-    """
+def list_of_runs(records: Iterable[RunRecord], now: datetime) -> Document:
+    """Return a row for each run, and the verdict of the last nights."""
     runs = tuple(records)  # which killed run was recovered is known once all files are read
     verdict = Fact("", "")
-    nights = recent_nights([night_run(run) for run in runs], now, begun)
+    nights = recent_nights([night_run(run) for run in runs], now)
     if len(nights) > 1:
         newest = story_of(runs[-1], Advisor())
         attention = (*newest.attention, *silence_after(nights, Advisor()))

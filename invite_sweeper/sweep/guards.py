@@ -270,9 +270,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
             reasons=(Reason.PLAN,),
         )
     # The last question, as a plan that is refused anyway needs no file to be restored.
-    why_doubtful = why_possibly_used(
-        saved.run_id, parse_timestamp(saved.start.now), command.history
-    )
+    why_doubtful = why_possibly_used(parse_timestamp(saved.start.now), command.history)
     if why_doubtful:
         raise GuardRefused(
             f"{saved.path}: {why_doubtful}",
@@ -339,22 +337,14 @@ def why_used(sha256: str, history: History) -> str:
     return f"Run {run.number} has already applied the plan." if run is not None else ""
 
 
-def why_possibly_used(run_id: str, made_at: datetime | None, history: History) -> str:
+def why_possibly_used(made_at: datetime | None, history: History) -> str:
     """Return why it is not known whether a sweep has completed a plan; "" where it is known.
 
     Args:
-        run_id: Of the dry run that made it.
-        made_at: The instant of this dry run; None where it cannot be read.
+        made_at: The instant of the dry run that made it; None where it cannot be read.
     """
     accepted_at = history.accepted_at
     is_older = accepted_at is not None and (made_at is None or made_at <= accepted_at)
     if history.missing or is_older:
-        lost = "The file of a run is lost"
-    elif history.lost_run not in {"", run_id}:
-        lost = (
-            f"HEAD, and a file of run {history.lost_run}, which held the lock last, are missing in "
-            "the audit directory"
-        )
-    else:
-        return ""
-    return f"{lost}: whether that run has applied the plan is not known."
+        return "The file of a run is lost: whether that run has applied the plan is not known."
+    return ""

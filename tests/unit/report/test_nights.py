@@ -34,15 +34,12 @@ def night_run(days_ago, end=DONE):
     )
 
 
-def nights(ends, now=NOW, begun=None):
+def nights(ends, now=NOW):
     runs = [night_run(days_ago, end) for days_ago, end in sorted(ends.items(), reverse=True) if end]
-    return recent_nights(runs, now, begun)
+    return recent_nights(runs, now)
 
 
 MONTH = dict.fromkeys(range(1, 31), DONE)
-WITHOUT_FILE = NOW - timedelta(days=1)
-
-
 WEEKLY = dict.fromkeys((1, 8, 15, 22, 29), DONE)
 MONTHS = {
     # How the nights ended, by how many days ago they were.
@@ -51,7 +48,7 @@ MONTHS = {
     "failed, and without a run": (MONTH | {17: FAILED, 16: FAILED, 13: None}, {}),
     "three endings, in two months": (MONTH | {3: FAILED, 2: FAILED, 10: REFUSED, 20: KILLED}, {}),
     "more groups than are named": (MONTH | dict.fromkeys((3, 6, 9, 12, 15), FAILED), {}),
-    "without a run, and without a file": (MONTH | {5: None, 1: None}, {"begun": WITHOUT_FILE}),
+    "without a run": (MONTH | {5: None, 1: None}, {}),
     "a dead job misses each night since its newest run": (dict.fromkeys(range(15, 31), DONE), {}),
     "a job of each week misses none": (WEEKLY, {}),
     "nor does who runs it by hand": ({5: DONE, 3: DONE}, {}),
