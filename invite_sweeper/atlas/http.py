@@ -3,23 +3,17 @@
 An exception of the HTTP library is not raised further: `describe_error` turns it into text.
 """
 
-import asyncio
 import ipaddress
 import os
 import platform
-import socket
-import threading
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from http.client import NO_CONTENT, PROXY_AUTHENTICATION_REQUIRED, UNAUTHORIZED
 from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
-from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
@@ -309,63 +303,9 @@ def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) 
     )
 
 
-class DaemonResolver(AbstractResolver):
-    """A resolver of the system's kind that can be abandoned.
-
-    A name server that does not answer blocks `getaddrinfo` for minutes, and neither asyncio nor
-    uvloop ends its loop before such a call returns. A daemon thread does not delay the end.
-    """
-
-    @override
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host.
-
-        Raises:
-            OSError: The name cannot be resolved.
-        """
-        future: Future[list[ResolveResult]] = Future()
-        future.set_running_or_notify_cancel()  # the thread alone ends it
-
-        def run() -> None:
-            try:
-                future.set_result(_addresses(host, port, family))
-            except UnicodeError:
-                future.set_exception(OSError(None, "not a valid host name"))
-            except OSError as error:
-                future.set_exception(error)
-
-        threading.Thread(target=run, name="resolver", daemon=True).start()
-        return await asyncio.wrap_future(future)
-
-    @override
-    async def close(self) -> None:
-        """Do nothing: threads that are still waiting are abandoned."""
-
-
-def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """Return the addresses of a host, as aiohttp's own resolver returns them."""
-    addresses = socket.getaddrinfo(
-        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    )
-    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    return [
-        ResolveResult(
-            hostname=host,
-            host=str(address[0]),
-            port=port,
-            family=address_family,
-            proto=proto,
-            flags=numeric,
-        )
-        for address_family, _type, proto, _canonical_name, address in addresses
-    ]
-
-
 def open_connector() -> aiohttp.TCPConnector:
     """Return connections to Atlas without a limit: the client limits the requests."""
-    return aiohttp.TCPConnector(limit=0, resolver=DaemonResolver())
+    return aiohttp.TCPConnector(limit=0)
 
 
 def _parse_http_url(text: str) -> URL:
@@ -373,6 +313,7 @@ def _parse_http_url(text: str) -> URL:
     try:
         url = URL(text)
         is_http = url.scheme in {"http", "https"} and url.port is not None
+        (url.raw_host or "").encode("idna")  # as the resolver does, of a name that is too long, too
     except ValueError:
         return URL()
     return url if is_http else URL()

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.http import DaemonResolver, describe_error, find_proxy
+from invite_sweeper.atlas.http import describe_error, find_proxy
 from invite_sweeper.atlas.responses import REDIRECT, SERVER_ERROR
 from invite_sweeper.errors import UsageError
 
@@ -50,7 +50,6 @@ class NotSent(Exception):
 def open_session() -> aiohttp.ClientSession:
     """Return an HTTP session in which the time for each message is limited."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
         timeout=aiohttp.ClientTimeout(total=_LIMIT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

@@ -10,7 +10,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from reviewed import assert_reviewed
 
 from invite_sweeper.atlas.endpoints import LIST_GROUPS
-from invite_sweeper.atlas.http import DaemonResolver, describe_error, parse_base_url
+from invite_sweeper.atlas.http import describe_error, parse_base_url
 from invite_sweeper.atlas.limits import ServerInfo, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.responses import Response
 from invite_sweeper.errors import UsageError
@@ -95,14 +95,6 @@ def test_transport_errors_are_described_as_it_was_reviewed():
     found = [describe_error(error, HOST, limits) for error in ERRORS]
     lines = [f"{'again' if each.retryable else 'final'}: {each.reason}" for each in found]
     assert_reviewed("\n".join(lines), __file__, "transport.txt")
-
-
-@pytest.mark.parametrize("host", ["a" * 64, "no-such-name.invalid"])
-async def test_addresses_of_a_name_are_resolved_and_a_name_without_any_is_an_os_error(host):
-    found = await DaemonResolver().resolve("127.0.0.1", 443)
-    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 443)]
-    with pytest.raises(OSError):
-        await DaemonResolver().resolve(host, 443)
 
 
 # --- base URLs -------------------------------------------------------------------------------
