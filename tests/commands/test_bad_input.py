@@ -1,6 +1,5 @@
 """Words, files and locales that no one expects: an error with a hint, and never a traceback."""
 
-import json
 import os
 from datetime import timedelta
 
@@ -24,18 +23,6 @@ def test_a_plan_of_two_policies_is_wrong_usage_and_one_of_the_environment_gives_
     assert (done.code, cli.sim.requests) == (2, [])
     assert "Two policies: policy.yaml and --policy other.yaml." in done.err
     assert cli.run("plan", "policy.yaml", INVITE_SWEEPER_POLICY="other.yaml").code == 0
-
-
-def test_a_log_of_version_0_1_is_not_read(cli):
-    old = cli.folder / "invite-sweeper.jsonl"
-    start = {"ts": "2026-01-01T00:00:00.000000Z", "run_id": "r1", "seq": 1, "event": "run_started"}
-    start |= {"prev": "0" * 64, "mode": "sweep", "tool_version": "0.1.0", "actor": "token"}
-    old.write_text(f"{json.dumps(start, separators=(',', ':'))}\n")
-    for command in ("verify", "show"):
-        done = cli.run("audit", command, old.name)
-        assert (done.code, "is a log of version 0.1" in done.err) == (3, True)
-        assert "Verify it with version 0.1" in done.err
-        assert "amaged" not in done.err + done.out
 
 
 def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli):
