@@ -155,7 +155,7 @@ def test_list_of_the_runs_ends_with_the_verdict_of_the_report(directory):
     twelve_nights(directory)
     fold = Fold()
     records = [read_run(file, fold) for file in directory.recent(NOW - 30 * DAY)]
-    listed = list_of_runs(records, NOW, None)
+    listed = list_of_runs(records, NOW)
     assert listed.headline == page_of(directory, now=NOW).headline
 
 
@@ -453,5 +453,5 @@ def test_forged_instant_of_a_run_does_not_move_the_period(directory, shown, now)
     write_run(directory, "run-2", *scene.lines, start=start, end=scene.end)
     assert nights(shown({}), "Night", "Deleted") == [("2026-11-25", "1")]
     records = [read_whole_run(FileChain(file)) for file in directory.files()]
-    listed = table(list_of_runs(records, NOW, None), "runs")
+    listed = table(list_of_runs(records, NOW), "runs")
     assert [row["Run"] for row in listed] == ["1", "2"]
