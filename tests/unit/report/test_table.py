@@ -149,7 +149,7 @@ def surfaces(directory):
         lines += deletion(number, "deleted" if number % 2 else "failed", **names)
     swept = recorded(run(*lines), directory)
     yield "sweep", result_of(read_back(swept), ADVISOR)
-    yield "audit show", list_of_runs((dry_run, swept), NOW, None)
+    yield "audit show", list_of_runs((dry_run, swept), NOW)
     history = HistoryReader(LineFilter(username="ada@*"))
     found = [line for file in directory.files() for line in history.read(FileChain(file))]
     yield "audit show --username", document_of_lines(found, history.names)
