@@ -9,6 +9,8 @@ import pytest
 from commands.terminals import terminal_of
 from running import wait_until
 
+from invite_sweeper.models import Source
+
 DAYS = timedelta(days=1)
 
 
@@ -123,6 +125,45 @@ def test_same_command_continues_a_killed_restore_and_invites_no_one_twice(cli):
     assert verify(cli) == 0
     for words in (("verify",), ("show", "2")):
         assert "recovered by run 3" in cli.run("audit", *words).out
+
+
+@pytest.mark.parametrize("has_acted", [True, False], ids=["acted", "lost"])
+@pytest.mark.parametrize("source", Source)
+def test_person_of_a_killed_restore_is_invited_once_whether_or_not_atlas_had_acted(
+    cli, source, has_acted
+):
+    cli.keys["sources"] = [source.value]
+    project = cli.sim.add_project("Search")
+    if source is Source.INVITES:
+        cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    else:
+        in_project = {project: ["GROUP_OWNER"]} if source is Source.USERS else {}
+        cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=in_project)
+
+    def people():
+        in_group = [each.username for each in cli.sim.groups[project].invites.values()]
+        users = [
+            each.username
+            for each in cli.sim.invited_users()
+            if source is not Source.USERS or each.group_roles.get(project)
+        ]
+        return in_group + users
+
+    assert cli.sweep().summary["deleted"] == 1
+    before = people()
+    cli.sim.faults.add(faults.hang(late=has_acted), method="POST", times=None)
+    process = cli.fork("restore")
+    wait_until(lambda: posts(cli) == 1)
+    wait_until(lambda: not has_acted or people() != before)
+    process.kill()
+    process.communicate(timeout=60)
+    cli.sim.faults.rules.clear()
+    # The first one reads who is there; the second one has nothing to do.
+    for number, restored in enumerate((not has_acted, False)):
+        result = restore(cli, *(("1",) if number else ()))
+        assert (result["restored"], result["already_there"]) == (restored, not restored)
+        assert (people().count("ada@example.com"), posts(cli)) == (1, 1 + (not has_acted))
+    assert verify(cli) == 0
 
 
 @pytest.mark.parametrize(("answer", "code"), [("yes\n", 0), ("no\n", 3)])
