@@ -148,7 +148,7 @@ class _Doctor:
         state: State = "ok" if advice is None else "warning"
         if code:
             state = "failed"
-        text, command = (advice.sentence, advice.command) if advice is not None else ("", "")
+        text, command = advice or Hint()
         check = Check(name, state, message, text, self._organization, code, command)
         self._checks.append(check)
 

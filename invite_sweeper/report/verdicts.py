@@ -28,10 +28,10 @@ class Check(msgspec.Struct, frozen=True):
         check: What was checked.
         state: After a warning a sweep would run, but may not do everything that is expected.
         message: What was found.
-        hint: What to do about it, with the command; empty if nothing.
+        hint: What to do about it; empty if nothing.
         organization: The id of the organization that it is about; None if about all.
         exit_code: What a sweep would end with; 0 unless failed.
-        command: The command at the end of the hint; empty without one.
+        command: What does that, to be copied; empty without one.
     """
 
     check: str
@@ -109,8 +109,7 @@ def document_of_checks(result: DiagnosisResult, *, with_passed: bool = True) -> 
 
 def _facts_of(check: Check) -> Iterator[Fact]:
     """Yield a check with its hint, and the command of it by itself, so that it can be copied."""
-    hint = check.hint.removesuffix(check.command).rstrip()  # the command has a line of its own
-    found = f"{check.message}\n{hint}".rstrip()
+    found = f"{check.message}\n{check.hint}".rstrip()
     text = "\n".join(map(escape_unprintable, found.split("\n")))
     yield Fact(check.check, text, _STYLES[check.state])
     if check.command:

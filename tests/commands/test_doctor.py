@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import faults
@@ -210,6 +211,12 @@ async def test_run_that_holds_the_lock_is_left_and_warned_of_once_it_was_killed(
     (check,) = named(await checks_of(cli, code=4), "earlier runs")
     assert "1 of 1 planned without an outcome (1 of them may have been sent)" in check.message
     assert check.hint.startswith("If the run is still running, wait. If it was killed,")
+    assert check.command
+    assert check.command not in check.hint
+    cli.sim.faults.rules.clear()
+    _, *words = shlex.split(check.command)
+    assert cli.run(*words).code == 0
+    assert "warning" not in states(await checks_of(cli), "earlier runs")
 
 
 def test_a_nightly_job_that_does_not_start_any_more_is_a_warning_also_with_q(cli):
