@@ -42,25 +42,14 @@ def replace_halves(data: bytes) -> bytes:
 def to_json(value: object) -> bytes:
     r"""Return JSON in UTF-8, without a newline, keys in their order.
 
-    What UTF-8 cannot represent is replaced visibly (a lone surrogate by the text `\udc80`), and a
-    value of another type by its text: nothing is lost for its contents.
+    What UTF-8 cannot represent is replaced as in what Atlas sends (`replace_halves`), and a value
+    of another type by its text: nothing is lost for its contents.
     """
     try:
         return _ENCODER.encode(value)
     except UnicodeEncodeError:
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=str)
-        return _ENCODER.encode(_encodable(plain))
-
-
-def _encodable(value: object) -> object:
-    """Return a value of JSON with what UTF-8 cannot represent replaced in all its texts."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encodable(part) for part in value]
-    return value
+        return _ENCODER.encode(parse_json(replace_halves(json.dumps(plain).encode())))
 
 
 def json_line(value: object) -> bytes:

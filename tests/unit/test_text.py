@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper import text as texts
 from invite_sweeper.cli.main import called_as
-from invite_sweeper.json_text import parse_timestamp, replace_halves
+from invite_sweeper.json_text import parse_timestamp, replace_halves, to_json
 from invite_sweeper.report.csv_rows import neutralize_formula
 from invite_sweeper.text import (
     Globs,
@@ -73,6 +73,7 @@ EXAMPLES = [
         rb'"\ud83d\uDE00 \ufffd \ufffd\ufffd"',
     ),
     (replace_halves, (rb'"\\ud800 \\\ud800\ud83d\ude00\n"',), rb'"\\ud800 \\\ufffd\ud83d\ude00\n"'),
+    (to_json, ({"\udc80": ["\u00e9\ud800", 1.5]},), '{"\ufffd":["\u00e9\ufffd",1.5]}'.encode()),
     (replace_halves, (rb'"\ud8"',), rb'"\ud8"'),
     (escape_unprintable, ("gr\u00fc\u00dfe\u00a0",), "gr\u00fc\u00dfe\u00a0"),
     # Case, composition and format characters are ignored.
