@@ -28,7 +28,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.restore.deletions import Deletions
 from invite_sweeper.sweep.plan import AtlasOrganization
-from invite_sweeper.text import shorten_list
+from invite_sweeper.text import shorten_list, visible_name
 
 _THERE: Final = frozenset({MembershipStatus.PENDING.value, MembershipStatus.ACTIVE.value})
 """Who has one of these statuses cannot be invited. A new invitation replaces one that has ended.
@@ -154,7 +154,7 @@ class _OrganizationPlanner:
 
     def _why_impossible(self, lost: Planned) -> str:
         """Return why no invitation can be sent, whoever is there; "" if one can."""
-        if not lost.username:
+        if not visible_name(lost.username):  # earlier versions recorded a masked one
             return "The invitation had no username."
         if not lost.roles:
             return "The roles of the invitation are not known."

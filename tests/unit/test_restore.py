@@ -261,6 +261,12 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     assert client.looks == ["projects", "users", "invites"]
 
 
+@pytest.mark.parametrize("name", [None, "\u200b", "a***@example.com"])
+async def test_without_a_name_or_with_a_masked_one_nobody_is_invited(name):
+    plan = await plan_of({ORG: FakeClient()}, of_list(username=name))
+    assert (plan.to_invite, plan.barred[0].reason) == ((), "The invitation had no username.")
+
+
 async def test_each_organization_is_asked_with_its_own_credentials():
     one = FakeClient([row_of(Source.INVITES, "GROUP_READ_ONLY")])
     other = FakeClient(org_id=OTHER_ORG)
