@@ -100,7 +100,7 @@ def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_
     assert code == ExitCode.DONE
     assert comment.startswith(MARKER)
     assert comment.count("p0@example.com") == 2
-    assert all(each.invitation_id in comment for each in saved.planned)
+    assert all(each.username in comment for each in saved.planned)
     assert requests == "api --silent all --field body=@comment.md\n"
     assert keep["with"]["path"] == "${{ runner.temp }}/plan.jsonl"
     assert f"Its SHA-256 approves it: `{saved.sha256}`" in comment
