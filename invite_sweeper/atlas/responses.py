@@ -146,8 +146,7 @@ def _shown(text: str, max_length: int) -> str:
     """Return the begin of a text of the server, printable and on one line, without secrets."""
     # Redacted before it is cut, because of a secret that is cut the rest would not be found.
     text = SECRETS.redact(text[:_MAX_REDACTED])
-    begin = text[: max_length + 1]
-    shown = "".join(char if char.isprintable() else " " for char in begin)
+    shown = "".join(char if char.isprintable() else " " for char in text[: max_length + 1])
     return shown if len(shown) <= max_length else f"{shown[:max_length]}…"
 
 
