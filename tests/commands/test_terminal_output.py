@@ -22,6 +22,12 @@ def test_without_a_terminal_nothing_but_text_is_written(cli):
     assert "6 deleted" in done.out
 
 
+def test_nothing_is_cut_in_a_pipe_where_force_color_is_set(cli):
+    plain = cli.run("list")
+    assert cli.run("list", FORCE_COLOR="1", COLUMNS="40").out == plain.out
+    assert "…" not in plain.out
+
+
 def test_terminal_shows_colours_a_removed_progress_bar_and_the_result(cli):
     with terminal_of(cli, "sweep", "--yes") as terminal:
         code, text = terminal.end()
