@@ -19,7 +19,7 @@ from invite_sweeper.audit.file_chain import Continued, DamagedFile, FileChain, M
 from invite_sweeper.audit.record import Fold, RunRecord
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import GuardRefused, RunError
-from invite_sweeper.text import describe_span
+from invite_sweeper.text import describe_span, plural_form
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -253,9 +253,9 @@ def _last_hash_of(file: RunFile) -> str:
 def _missing(gone: range, before: RunFile, path: Path) -> MissingFile:
     """Return the error of the first files that are missing between two others."""
     numbers = describe_span(f"{gone.start:06d}", f"{gone.stop - 1:06d}")
-    is_one = gone.stop - gone.start == 1
-    are_missing = f"file {numbers} is missing" if is_one else f"files {numbers} are missing"
-    return MissingFile(path, f"follows {before.name}: {are_missing}")
+    count = gone.stop - gone.start
+    are_missing = plural_form(count, f"file {numbers} is", f"files {numbers} are")
+    return MissingFile(path, f"follows {before.name}: {are_missing} missing")
 
 
 def _without(gaps: Iterable[range], accepted: Collection[int]) -> Iterator[range]:

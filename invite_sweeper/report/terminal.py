@@ -65,9 +65,8 @@ class RedactingConsole(Console):
 def stdout_console() -> Console:
     """Return the console for results: as wide as the terminal, or 120 columns in a file."""
     is_terminal = sys.stdout.isatty()
-    is_known = is_terminal or "COLUMNS" in os.environ
+    width = None if is_terminal or "COLUMNS" in os.environ else _PLAIN_WIDTH
     # In a pipe nothing is cut, also where FORCE_COLOR makes rich believe in a terminal.
-    width = None if is_known else _PLAIN_WIDTH
     return RedactingConsole(width=width, force_terminal=is_terminal)
 
 

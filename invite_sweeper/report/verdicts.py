@@ -176,8 +176,7 @@ def _missing(verification: Verification) -> Iterator[Fact]:
         yield Fact("Lost", f"{MissingAccepted(lost).text}, which a later run accepted.")
     if verification.left_aside:
         names = ", ".join(verification.left_aside)
-        text = f"{names}: accepted as lost and put back, and not continued by the next file."
-        yield Fact("Left aside", text)
+        yield Fact("Left aside", f"{names}: put back, and not continued by the next file.")
     if verification.head_missing:
         yield Fact("HEAD", "It is missing: later files may be missing, too.")
 
