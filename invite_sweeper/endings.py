@@ -67,9 +67,9 @@ DAMAGED_ADVICE: Final = (
     "or with a hash of the last line that was kept elsewhere."
 )
 UNFINISHED_ADVICE: Final = (
-    "If the run is still running, wait. If it was killed, the next sweep or restore records what "
-    "became of each request that was sent; the plan of a dry run that did not end cannot be "
-    "applied. Go on with:"
+    "If the run is still running, wait. If it was killed, run the same command again: a sweep or "
+    "restore records what became of each request that was sent; the plan of a dry run that did not "
+    "end cannot be applied."
 )
 
 

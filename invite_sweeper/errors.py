@@ -273,9 +273,9 @@ class Advisor(NamedTuple):
         """Return the command that checks whether a sweep can run."""
         return self._connected("doctor")
 
-    def settle(self, mode: str | None) -> str:
-        """Return the command that records what a killed run of a mode left; None if not known."""
-        return self._connected("plan" if mode == "dry-run" else "sweep")
+    def again(self, words: Sequence[str]) -> str:
+        """Return the command of a run that did not end; "" where its words are not known."""
+        return self._connected(*words) if words else ""
 
     def apply_plan(self, file: str, sha256: str, *more: str) -> str:
         """Return the command that applies the plan that was read; `more` are further options."""

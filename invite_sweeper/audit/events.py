@@ -74,6 +74,22 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int = 0
 
     @property
+    def again(self) -> tuple[str, ...]:
+        """The words of the command that goes on with the run, with what narrowed it.
+
+        None of a restore, and of a sweep that applied a plan: the line does not have all of them,
+        and a command without them would do more.
+        """
+        if self.mode not in {"sweep", "dry-run"} or self.plan_sha256 is not None:
+            return ()
+        words = ["plan" if self.mode == "dry-run" else "sweep"]
+        if self.shard is not None:
+            words += ["--shard", self.shard]
+        for project in self.projects:
+            words += ["--project", project]
+        return tuple(words)
+
+    @property
     def restored_runs(self) -> tuple[str, ...]:
         """The numbers of the runs whose deletions a restore undoes, else their ids."""
         if self.restores_numbers:

@@ -44,6 +44,7 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
         mode: Of the run; None if it was killed before its first line, like `now`.
         now: The instant at which it began, RFC 3339.
         sent: How many requests it sent, or may have sent.
+        again: The words of its command; see `RunStarted.again`.
     """
 
     run: int
@@ -53,6 +54,7 @@ class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode | None = None
     now: str | None = None
     sent: int = 0
+    again: tuple[str, ...] = ()
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +233,7 @@ class RunRecord(msgspec.Struct, eq=False):
             mode=self.start.mode if self.has_started else None,
             now=self.start.now if self.has_started else None,
             sent=self.sent.total(),
+            again=self.start.again,
         )
 
     @property

@@ -401,7 +401,8 @@ def verify_command(
     if output == "json":
         OUTPUTS.write(json_line(verification))
     else:
-        advisor = Advisor(policy=str(policy), audit_dir=str(audit_dir or ""))
+        directory = paths[0] if paths and paths[0].is_dir() else audit_dir
+        advisor = Advisor(policy=str(policy), audit_dir=str(directory or ""))
         document = document_of_verification(verification, advisor)
         terminal.show_document(stdout_console(), document)
     raise SystemExit(verification.exit_code)

@@ -5,7 +5,7 @@ their own about how a run went. Everything comes from the first and the last lin
 file; the story of a killed run, which has no last line, comes from its lines.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import structs
@@ -71,16 +71,15 @@ def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
 # A run without an end ----------------------------------------------------------------------------
 
 
-def run_without_end(mode: str | None, advisor: Advisor) -> Attention:
-    """Return what to do about a run of a mode that did not end; None where it is not known."""
-    hint = Hint(UNFINISHED_ADVICE, advisor.settle(mode))
+def run_without_end(words: Sequence[str], advisor: Advisor) -> Attention:
+    """Return what to do about a run that did not end; `words` are those of its command."""
+    hint = Hint(UNFINISHED_ADVICE, advisor.again(words))
     return Attention("A run did not end", hint=hint)
 
 
 def _story_of_killed(run: RunRecord, advisor: Advisor) -> Document:
     """Return the story of a run without an end: from its lines, and a run that recovered it."""
     outcomes = describe_outcomes(run.mode, run.outcomes)
-    mode = run.start.mode if run.has_started else None
     left = run.planned - run.outcomes.total()
     of_plan = f"{left:,} of {run.planned:,} planned"
     rest = "it has no last line"
@@ -101,7 +100,7 @@ def _story_of_killed(run: RunRecord, advisor: Advisor) -> Document:
     return Document(
         headline=_headline(run, f"{outcomes}, {rest}" if outcomes else rest),
         facts=tuple(which_run(run)),
-        attention=() if run.recovered is not None else (run_without_end(mode, advisor),),
+        attention=() if run.recovered is not None else (run_without_end(run.start.again, advisor),),
     )
 
 

@@ -125,7 +125,7 @@ def document_of_verification(
     """Return the verdict, what a later run recovered, and what needs attention.
 
     Args:
-        advisor: Makes the command that settles a killed run.
+        advisor: Makes the command that goes on with a killed run.
         folder: Files in it are named without it.
     """
     if verification.damage is not None:
@@ -142,8 +142,8 @@ def document_of_verification(
         return Document(Fact("Sound", _intact(verification), "good"), lines)
     headline = Fact("Unfinished", " ".join(_left_open(verification)), "warning")
     chain = Fact("Chain", _intact(verification))
-    modes = dict.fromkeys(run.mode for run in verification.unfinished)
-    attention = tuple(run_without_end(mode, advisor) for mode in modes)
+    commands = dict.fromkeys(run.again for run in verification.unfinished)
+    attention = tuple(run_without_end(words, advisor) for words in commands)
     return Document(headline, (chain, *lines), attention=attention)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from audit.runs import clock, deletion, intent, outcome, planned, write_run
+from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
 from builders import NOW
 from reviewed import assert_reviewed
 
@@ -483,3 +483,24 @@ def test_a_killed_run_is_named_with_its_instant_and_what_it_sent(directory):
     (left,) = verify_directory(directory).unfinished
     assert (left.run, left.mode, left.now) == (2, "sweep", "2026-11-25T01:00:00Z")
     assert (left.sent, left.intents) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ({}, ("sweep",)),
+        ({"mode": "dry-run"}, ("plan",)),
+        (
+            {"shard": "2/3", "projects": ("Search",)},
+            ("sweep", "--shard", "2/3", "--project", "Search"),
+        ),
+        ({"plan_sha256": "c" * 64}, ()),
+        ({"mode": "restore"}, ()),
+    ],
+)
+def test_the_command_of_a_killed_run_does_no_more_than_the_run_and_else_is_not_named(
+    directory, start, words
+):
+    write_run(directory, "r1", killed=True, start=started(**start))
+    (left,) = verify_directory(directory).unfinished
+    assert left.again == words
